@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The way in. What is compiled how stands in meson.build; the scripts in tools/ do the work.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: build test demo bench install clean
+
+build:
+	@tools/deps.sh build
+	@tools/build.sh build --buildtype=release
+
+demo: build
+	@tools/deps.sh world
+	@BYWAY=build/byway demo/vpc.sh
+
+test:
+	@tools/deps.sh build world test
+	@tools/test.sh
+
+bench: build
+	@tools/deps.sh world bench
+	@BYWAY=build/byway bench/run.sh
+
+install:
+	@tools/deps.sh build
+	@tools/build.sh build --buildtype=release --prefix=$(PREFIX)
+	DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
+
+clean:
+	rm -rf build build-clang build-san bench/results.json

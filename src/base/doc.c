@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ * libfyaml parses; what we add is that a document is read by tables, and that every complaint has a
+ * place. libfyaml has no call that tells where a node stands. It has one that reports about a node,
+ * and collects such reports with line and column: place_of() files an empty report and reads it.
+ *
+ * Limits: DOC_SIZE_MAX bytes; a nesting of 64, libfyaml's own. YAML's anchors are parsed, its
+ * aliases are not followed.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <libfyaml.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/doc.h"
+#include "base/err.h"
+#include "base/util.h"
+
+struct doc {
+	char *name;
+	enum doc_format format;
+	struct fy_diag *diag;
+	struct fy_parser *parser;
+	struct fy_document *document;
+	void *last_report;
+	struct fy_node *before; /* stands before the value being read: the place of one that is empty */
+};
+
+struct place {
+	int line, column;
+};
+
+/* Of foreign text, as much as a sentence can bear. */
+#define EXCERPT 64
+
+static int set_error(const struct doc *d, struct place at, struct err *err, const char *text)
+{
+	if (!err)
+		return -EINVAL;
+	err_set(err, ERR_USAGE, -EINVAL, "%s:%d:%d: %s", d->name, at.line, at.column, text);
+	for (char *c = err->msg; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	return -EINVAL;
+}
+
+/* For libfyaml, a quoted string or an alias begins behind its first character. */
+static bool begins_early(struct fy_node *node)
+{
+	enum fy_node_style style = fy_node_get_style(node);
+
+	return style == FYNS_SINGLE_QUOTED || style == FYNS_DOUBLE_QUOTED || style == FYNS_ALIAS;
+}
+
+/* False for a value that is not written at all. */
+static bool find_place(struct doc *d, struct fy_node *node, struct place *ret)
+{
+	const struct fy_diag_error *e;
+	void *iter = d->last_report;
+
+	if (!node)
+		return false;
+	fy_node_report(node, FYET_ERROR, "%s", "");
+	e = fy_diag_errors_iterate(d->diag, &iter);
+	if (!e)
+		return false;
+	d->last_report = iter;
+	*ret = (struct place){MAX(1, e->line), MAX(1, e->column - begins_early(node))};
+	return true;
+}
+
+/* An empty value has no place of its own: it is where its key is, or the item before it. */
+static struct place place_of(struct doc *d, struct fy_node *node)
+{
+	struct place at = {1, 1};
+
+	if (!find_place(d, node, &at))
+		find_place(d, d->before, &at);
+	return at;
+}
+
+/* The first error that libfyaml has collected, in its words unless better ones are given. */
+static int parse_error(const struct doc *d, const char *words, struct err *err)
+{
+	const struct fy_diag_error *e;
+	void *iter = NULL;
+
+	while ((e = fy_diag_errors_iterate(d->diag, &iter)))
+		if (e->type == FYET_ERROR)
+			return set_error(d, (struct place){MAX(1, e->line), MAX(1, e->column)}, err,
+					 words ? words : e->msg);
+	return set_error(d, (struct place){1, 1}, err, words ? words : "cannot be parsed");
+}
+
+static int refuse_second(struct doc *d, struct err *err)
+{
+	static const char words[] = "there is more after the end of the document";
+	struct fy_document *second = fy_parse_load_document(d->parser);
+	int r = 0;
+
+	if (fy_diag_got_error(d->diag))
+		r = parse_error(d, words, err);
+	else if (second)
+		r = set_error(d, place_of(d, fy_document_root(second)), err, words);
+	fy_parse_document_destroy(d->parser, second);
+	return r;
+}
+
+static int load(struct doc *d, const char *text, size_t len, struct err *err)
+{
+	if (fy_parser_set_string(d->parser, text, len))
+		return parse_error(d, NULL, err);
+	d->document = fy_parse_load_document(d->parser);
+	if (fy_diag_got_error(d->diag))
+		return parse_error(d, NULL, err);
+	return d->document ? refuse_second(d, err) : 0;
+}
+
+/* Warnings were collected too: place_of() is to start behind them. */
+static void skip_reports(struct doc *d)
+{
+	void *iter = NULL;
+
+	while (fy_diag_errors_iterate(d->diag, &iter))
+		d->last_report = iter;
+}
+
+int doc_parse(const char *name, const char *text, size_t len, enum doc_format format,
+	      struct doc **ret, struct err *err)
+{
+	_doc_ struct doc *d = xcalloc(1, sizeof(*d));
+	struct fy_parse_cfg cfg = {
+		/* Looking for duplicates costs libfyaml a walk for each key; doc_read_map() finds
+		 * them for nothing. */
+		.flags = (format == DOC_JSON ? FYPCF_JSON_FORCE : FYPCF_JSON_NONE) |
+			 FYPCF_ALLOW_DUPLICATE_KEYS,
+	};
+	struct fy_diag_cfg diag;
+	int r;
+
+	d->name = xstrdup(name);
+	d->format = format;
+	if (len > DOC_SIZE_MAX)
+		return err_set(err, ERR_USAGE, -EINVAL, "%s: larger than %u MiB", name,
+			       DOC_SIZE_MAX >> 20);
+	fy_diag_cfg_default(&diag);
+	diag.fp = NULL;
+	d->diag = cfg.diag = fy_diag_create(&diag);
+	if (d->diag)
+		fy_diag_set_collect_errors(d->diag, true);
+	d->parser = d->diag ? fy_parser_create(&cfg) : NULL;
+	if (!d->parser)
+		return err_set(err, ERR_FAILED, -ENOMEM, "out of memory");
+	r = load(d, text, len, err);
+	if (r < 0)
+		return r;
+	skip_reports(d);
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+void doc_free(struct doc *d)
+{
+	if (!d)
+		return;
+	if (d->document)
+		fy_parse_document_destroy(d->parser, d->document);
+	if (d->parser)
+		fy_parser_destroy(d->parser);
+	if (d->diag)
+		fy_diag_destroy(d->diag);
+	free(d->name);
+	free(d);
+}
+
+void doc_free_p(struct doc **d)
+{
+	doc_free(*d);
+}
+
+struct fy_node *doc_root(const struct doc *d)
+{
+	return d->document ? fy_document_root(d->document) : NULL;
+}
+
+unsigned int doc_line(struct doc *d, struct fy_node *node)
+{
+	return (unsigned int)place_of(d, node).line;
+}
+
+int doc_error(struct doc *d, struct fy_node *node, struct err *err, const char *fmt, ...)
+{
+	char text[sizeof(err->msg)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return set_error(d, place_of(d, node), err, text);
+}
+
+int doc_error_at(struct doc *d, struct fy_node *node, struct err *err)
+{
+	char text[sizeof(err->msg)] = "";
+
+	if (err)
+		memcpy(text, err->msg, sizeof(text));
+	return set_error(d, place_of(d, node), err, text);
+}
+
+static int unknown_key(struct doc *d, struct fy_node *node, const char *what, const char *name,
+		       const struct doc_key keys[], size_t n_keys, struct err *err)
+{
+	const char *names[DOC_KEYS_MAX];
+	_buf_ struct buf list = {0};
+	const char *nearest;
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_keys; i++) {
+		if (keys[i].refusal)
+			continue;
+		names[n++] = keys[i].name;
+		buf_addf(&list, "%s%s", list.len ? ", " : "", keys[i].name);
+	}
+	nearest = str_nearest(name, names, n);
+	if (nearest)
+		return doc_error(d, node, err, "%s has no key \"%.*s\": did you mean \"%s\"?", what,
+				 EXCERPT, name, nearest);
+	return doc_error(d, node, err, "%s has no key \"%.*s\": its keys are %s", what, EXCERPT, name,
+			 list.data ? list.data : "none");
+}
+
+static int read_pair(struct doc *d, struct fy_node_pair *pair, const char *what,
+		     const struct doc_key keys[], size_t n_keys, bool seen[], void *into,
+		     struct err *err)
+{
+	struct fy_node *key = fy_node_pair_key(pair);
+	char name[EXCERPT + 1];
+	int r;
+
+	r = doc_read_text(d, key, "a key", name, sizeof(name), err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_keys; i++) {
+		if (strcmp(keys[i].name, name))
+			continue;
+		if (keys[i].refusal)
+			return doc_error(d, key, err, "%s", keys[i].refusal);
+		if (seen[i])
+			return doc_error(d, key, err, "\"%s\" is given twice", name);
+		seen[i] = true;
+		d->before = key;
+		return keys[i].read(d, fy_node_pair_value(pair), into, err);
+	}
+	return unknown_key(d, key, what, name, keys, n_keys, err);
+}
+
+int doc_read_map(struct doc *d, struct fy_node *node, const char *what, const struct doc_key keys[],
+		 size_t n_keys, void *into, struct err *err)
+{
+	bool seen[DOC_KEYS_MAX] = {0};
+	struct fy_node_pair *pair;
+	void *iter = NULL;
+	int r;
+
+	assert(n_keys <= DOC_KEYS_MAX);
+	if (!node || !fy_node_is_mapping(node))
+		return doc_error(d, node, err, "%s is a mapping of keys to values", what);
+	while ((pair = fy_node_mapping_iterate(node, &iter))) {
+		r = read_pair(d, pair, what, keys, n_keys, seen, into, err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < n_keys; i++)
+		if ((keys[i].flags & DOC_REQUIRED) && !seen[i])
+			return doc_error(d, node, err, "%s needs the key \"%s\"", what,
+					 keys[i].name);
+	return 0;
+}
+
+int doc_read_list(struct doc *d, struct fy_node *node, const char *what, size_t max,
+		  doc_read_fn *read, void *into, struct err *err)
+{
+	struct fy_node *item, *last = node;
+	void *iter = NULL;
+	size_t n = 0;
+	int r;
+
+	if (!node || !fy_node_is_sequence(node))
+		return doc_error(d, node, err, "%s is a list", what);
+	while ((item = fy_node_sequence_iterate(node, &iter))) {
+		if (++n > max)
+			return doc_error(d, item, err, "%s has more than %zu entries", what, max);
+		d->before = last;
+		r = read(d, item, into, err);
+		if (r < 0)
+			return r;
+		last = item;
+	}
+	return 0;
+}
+
+static bool is_plain(struct fy_node *node)
+{
+	return fy_node_get_style(node) == FYNS_PLAIN;
+}
+
+bool doc_is_number(const struct doc *d, struct fy_node *node)
+{
+	const char *text;
+	size_t len;
+
+	(void)d;
+	if (!node || !fy_node_is_scalar(node) || !is_plain(node))
+		return false;
+	text = fy_node_get_scalar(node, &len);
+	if (text && len > 1 && *text == '-') {
+		text++;
+		len--;
+	}
+	return text && len > 0 && *text >= '0' && *text <= '9';
+}
+
+static bool is_word(struct fy_node *node, const char *word)
+{
+	size_t len;
+	const char *text = fy_node_get_scalar(node, &len);
+
+	return text && len == strlen(word) && !memcmp(text, word, len);
+}
+
+bool doc_is_string(const struct doc *d, struct fy_node *node)
+{
+	if (!node || !fy_node_is_scalar(node) || fy_node_is_alias(node))
+		return false;
+	if (!is_plain(node))
+		return true;
+	return d->format == DOC_YAML && !doc_is_number(d, node) && !is_word(node, "") &&
+	       !is_word(node, "null") && !is_word(node, "~") && !is_word(node, "true") &&
+	       !is_word(node, "false");
+}
+
+/* Borrowed, not terminated. */
+static int scalar(struct doc *d, struct fy_node *node, const char *what, size_t max,
+		  const char **ret, size_t *ret_len, struct err *err)
+{
+	const char *text;
+	size_t len;
+
+	if (!doc_is_string(d, node) && !doc_is_number(d, node))
+		return doc_error(d, node, err, "%s is a string or a number", what);
+	text = fy_node_get_scalar(node, &len);
+	if (!text)
+		return doc_error(d, node, err, "%s cannot be read", what);
+	if (len > max)
+		return doc_error(d, node, err, "%s is longer than %zu bytes", what, max);
+	if (memchr(text, '\0', len))
+		return doc_error(d, node, err, "%s contains a NUL character", what);
+	*ret = text;
+	*ret_len = len;
+	return 0;
+}
+
+int doc_read_text(struct doc *d, struct fy_node *node, const char *what, char *buf, size_t size,
+		  struct err *err)
+{
+	const char *text;
+	size_t len;
+	int r = scalar(d, node, what, size - 1, &text, &len, err);
+
+	if (r < 0)
+		return r;
+	memcpy(buf, text, len);
+	buf[len] = '\0';
+	return 0;
+}
+
+int doc_read_string(struct doc *d, struct fy_node *node, const char *what, size_t max, char **ret,
+		    struct err *err)
+{
+	const char *text;
+	size_t len;
+	int r;
+
+	if (!doc_is_string(d, node))
+		return doc_error(d, node, err, "%s is a string", what);
+	r = scalar(d, node, what, max, &text, &len, err);
+	if (r < 0)
+		return r;
+	*ret = memcpy(xcalloc(len + 1, 1), text, len);
+	return 0;
+}
+
+int doc_read_int(struct doc *d, struct fy_node *node, const char *what, int64_t min, int64_t max,
+		 int64_t *ret, struct err *err)
+{
+	char text[24] = "", *end;
+	long long n;
+
+	if (!doc_is_number(d, node) ||
+	    doc_read_text(d, node, what, text, sizeof(text), NULL) < 0)
+		return doc_error(d, node, err, "%s is a number from %lld to %lld", what,
+				 (long long)min, (long long)max);
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	if (*end || errno || n < min || n > max)
+		return doc_error(d, node, err, "%s is a number from %lld to %lld, not %s", what,
+				 (long long)min, (long long)max, text);
+	*ret = n;
+	return 0;
+}
+
+int doc_read_bool(struct doc *d, struct fy_node *node, const char *what, bool *ret,
+		  struct err *err)
+{
+	if (!node || !fy_node_is_scalar(node) || !is_plain(node) ||
+	    (!is_word(node, "true") && !is_word(node, "false")))
+		return doc_error(d, node, err, "%s is true or false", what);
+	*ret = is_word(node, "true");
+	return 0;
+}
+
+int doc_read_word(struct doc *d, struct fy_node *node, const char *what, const char *const words[],
+		  size_t n_words, size_t *ret, struct err *err)
+{
+	_buf_ struct buf list = {0};
+	char text[EXCERPT + 1];
+	int r;
+
+	r = doc_read_text(d, node, what, text, sizeof(text), err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_words; i++) {
+		if (!strcmp(words[i], text)) {
+			*ret = i;
+			return 0;
+		}
+		buf_addf(&list, "%s%s", i == 0 ? "" : i + 1 == n_words ? " or " : ", ", words[i]);
+	}
+	return doc_error(d, node, err, "%s is %s, not \"%s\"", what, list.data ? list.data : "empty",
+			 text);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/file.h"
+
+int file_read(const char *path, size_t max, struct buf *ret, struct err *err)
+{
+	_close_ int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : dup(STDIN_FILENO);
+
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot read %s", path);
+	for (;;) {
+		ssize_t n = read(fd, buf_reserve(ret, 65536), 65536);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, -errno, "cannot read %s", path);
+		if (!n)
+			break;
+		ret->len += (size_t)n;
+		if (ret->len > max)
+			return err_set(err, ERR_USAGE, -EFBIG, "%s is larger than %zu bytes", path, max);
+	}
+	buf_add(ret, "", 0);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The byway command: `byway NOUN VERB [ARGUMENTS] [OPTIONS]`.
+ *
+ * Commands are rows of a table (commands.c), one file for the commands of a noun. A command gets
+ * its arguments and options parsed and checked in number, opens the operations it needs, and fills
+ * c->err on failure: main() prints the one message and turns its kind into the exit status.
+ */
+#ifndef BYWAY_CLI_CLI_H
+#define BYWAY_CLI_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "ops/ops.h"
+
+struct cli_opt {
+	const char *name; /* without the dashes */
+	char letter;      /* or 0 */
+	const char *arg;  /* the argument's name in the help, or NULL for a switch */
+	const char *help;
+};
+
+struct cli;
+
+struct cli_cmd {
+	const char *noun, *verb; /* verb NULL: the noun alone is the command */
+	const char *args;        /* as the help shows them */
+	int min_args, max_args;  /* max -1: any number */
+	const struct cli_opt *opts;
+	size_t n_opts;
+	int (*run)(struct cli *c);
+	const char *help;
+};
+
+#define CLI_OPTS_MAX 16
+
+struct cli {
+	const struct cli_cmd *cmd;
+	const char *program;       /* the name we were called by */
+	char **args;               /* positional */
+	int n_args;
+	const char *values[CLI_OPTS_MAX]; /* of cmd->opts, NULL where not given; "" for a switch */
+	bool json, quiet, verbose, dry_run;
+	enum fw_backend_id backend;
+	struct ops ops;
+	struct err err;
+};
+
+extern const struct cli_cmd cli_commands[];
+extern const size_t cli_n_commands;
+extern const struct cli_opt cli_globals[];
+extern const size_t cli_n_globals;
+
+/* The option's argument, "" for a given switch, or NULL. The name must be one of the command's. */
+const char *cli_opt(const struct cli *c, const char *name);
+/* A number in a range, or fallback when the option is not given. */
+int cli_number(struct cli *c, const char *name, unsigned int min, unsigned int max,
+	       unsigned int fallback, unsigned int *ret);
+/* Opens c->ops for the command. */
+int cli_open(struct cli *c, enum store_mode mode);
+/* "VPC/SUBNET" → the subnet's row; cli_split() only takes it apart. */
+int cli_subnet(struct cli *c, const char *path, struct subnet *ret);
+int cli_split(struct cli *c, const char *path, char vpc[NAME_MAX_LEN], char name[NAME_MAX_LEN]);
+
+/* ---- Output (output.c) ---- */
+
+/* Progress, on stderr, unless -q. */
+void cli_say(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
+/* Prints a document with --json: {"schema": schema, ...}. Takes the reference. */
+void cli_print_json(const char *schema, json_t *body);
+
+struct cli_column {
+	const char *title, *key; /* of each object */
+};
+/* A table of an array of objects, one line each; null and absent are "-". */
+void cli_print_table(json_t *rows, const struct cli_column *columns, size_t n);
+/* The list of a command: as JSON under key, or as a table. Takes the reference. */
+void cli_print_list(const struct cli *c, const char *schema, const char *key, json_t *rows,
+		    const struct cli_column *columns, size_t n);
+/* What a changing command did: with --json the object, else a sentence. Takes the reference. In a dry run,
+ * the operations instead. */
+void cli_print_result(const struct cli *c, const char *schema, json_t *body, const char *fmt, ...)
+	_printf_(4, 5);
+
+/* Help (help.c). */
+void cli_help(const char *program);
+void cli_help_noun(const char *program, const char *noun);
+void cli_help_command(const char *program, const struct cli_cmd *cmd);
+
+/* The command of another tool's command line (vpcctl.c); NULL when name is none of them. */
+int cli_vpcctl(struct cli *c, int argc, char **argv);
+int cli_run(struct cli *c, int argc, char **argv);
+
+/* ---- The commands ---- */
+
+int cmd_vpc_create(struct cli *c);
+int cmd_vpc_list(struct cli *c);
+int cmd_vpc_show(struct cli *c);
+int cmd_vpc_delete(struct cli *c);
+int cmd_subnet_add(struct cli *c);
+int cmd_subnet_list(struct cli *c);
+int cmd_subnet_delete(struct cli *c);
+int cmd_nat_enable(struct cli *c);
+int cmd_nat_disable(struct cli *c);
+int cmd_peer_add(struct cli *c);
+int cmd_peer_list(struct cli *c);
+int cmd_peer_delete(struct cli *c);
+int cmd_policy_apply(struct cli *c);
+int cmd_policy_show(struct cli *c);
+int cmd_policy_verify(struct cli *c);
+int cmd_policy_remove(struct cli *c);
+int cmd_exec(struct cli *c);
+int cmd_status(struct cli *c);
+int cmd_gc(struct cli *c);
+int cmd_reset(struct cli *c);
+int cmd_doctor(struct cli *c);
+int cmd_completion(struct cli *c);
+
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Every command of byway, in the order of `byway --help`. */
+#include "cli/cli.h"
+
+static const struct cli_opt vpc_create_opts[] = {
+	{"cidr6", 0, "CIDR", "an IPv6 network as well"},
+	{"mtu", 0, "BYTES", "of the VPC's links (default 1500)"},
+};
+
+static const struct cli_opt subnet_add_opts[] = {
+	{"type", 't', "TYPE", "public (may be NATed out) or private (the default)"},
+	{"cidr6", 0, "CIDR", "its IPv6 network (default: the next free /64 of the VPC's)"},
+	{"count", 'n', "N", "add N subnets on the next free networks"},
+	{"prefix", 0, "LENGTH", "with --count: the networks' prefix length (default 24)"},
+	{"name", 0, "PREFIX", "with --count: names are PREFIX-1 to PREFIX-N (default subnet)"},
+	{"file", 'f', "FILE", "add those of a JSON or YAML list of {name, cidr, cidr6, type}"},
+};
+
+static const struct cli_opt nat_enable_opts[] = {
+	{"interface", 'i', "IF", "the way out (default: where the default route goes)"},
+};
+
+static const struct cli_opt peer_add_opts[] = {
+	{"allow", 0, "CIDR,...", "only these networks of the two VPCs"},
+};
+
+#define NO_OPTS NULL, 0
+#define OPTS(table) table, ARRAY_SIZE(table)
+
+const struct cli_cmd cli_commands[] = {
+	{"vpc", "create", "NAME CIDR", 2, 2, OPTS(vpc_create_opts), cmd_vpc_create,
+	 "make a private network with a gateway"},
+	{"vpc", "list", "", 0, 0, NO_OPTS, cmd_vpc_list, "list the VPCs"},
+	{"vpc", "show", "NAME", 1, 1, NO_OPTS, cmd_vpc_show, "show one VPC with all that is in it"},
+	{"vpc", "delete", "NAME...", 1, -1, NO_OPTS, cmd_vpc_delete,
+	 "stop what runs in a VPC and remove all of it"},
+	{"subnet", "add", "VPC [NAME CIDR]", 1, 3, OPTS(subnet_add_opts), cmd_subnet_add,
+	 "add a network namespace to a VPC, or many at once"},
+	{"subnet", "list", "[VPC]", 0, 1, NO_OPTS, cmd_subnet_list, "list the subnets"},
+	{"subnet", "delete", "VPC/SUBNET...", 1, -1, NO_OPTS, cmd_subnet_delete,
+	 "stop what runs in a subnet and remove it"},
+	{"nat", "enable", "VPC", 1, 1, OPTS(nat_enable_opts), cmd_nat_enable,
+	 "let a VPC's public subnets out"},
+	{"nat", "disable", "VPC", 1, 1, NO_OPTS, cmd_nat_disable, "cut them off again"},
+	{"peer", "add", "VPC VPC", 2, 2, OPTS(peer_add_opts), cmd_peer_add,
+	 "let two VPCs reach each other"},
+	{"peer", "list", "", 0, 0, NO_OPTS, cmd_peer_list, "list the peerings"},
+	{"peer", "delete", "VPC VPC", 2, 2, NO_OPTS, cmd_peer_delete, "part them again"},
+	{"policy", "apply", "VPC/SUBNET FILE", 2, 2, NO_OPTS, cmd_policy_apply,
+	 "put a subnet (or VPC/* for all) under a security group"},
+	{"policy", "show", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_show, "show a subnet's policy"},
+	{"policy", "verify", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_verify,
+	 "compare the kernel's rules with the policy"},
+	{"policy", "remove", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_remove,
+	 "open a subnet again"},
+	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
+	 "run a command inside a subnet"},
+	{"status", NULL, "", 0, 0, NO_OPTS, cmd_status, "show everything at a glance"},
+	{"doctor", NULL, "", 0, 0, NO_OPTS, cmd_doctor,
+	 "find what on this host is in the way, and how to fix it"},
+	{"gc", NULL, "", 0, 0, NO_OPTS, cmd_gc,
+	 "remove what a crash left, and repair what differs from the state"},
+	{"reset", NULL, "", 0, 0, NO_OPTS, cmd_reset, "remove everything that byway made"},
+	{"completion", NULL, "SHELL", 1, 1, NO_OPTS, cmd_completion,
+	 "print the completion script for bash"},
+};
+const size_t cli_n_commands = ARRAY_SIZE(cli_commands);

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+
+/* Started under another tool's name, byway takes that tool's command line. */
+static const struct {
+	const char *name;
+	int (*run)(struct cli *c, int argc, char **argv);
+} personalities[] = {
+	{"vpcctl", cli_vpcctl},
+};
+
+static int run(struct cli *c, int argc, char **argv)
+{
+	const char *backend = getenv("BYWAY_FIREWALL");
+
+	if (backend && firewall_backend_parse(backend, &c->backend, &c->err))
+		return err_context(&c->err, "environment variable BYWAY_FIREWALL");
+	for (size_t i = 0; i < ARRAY_SIZE(personalities); i++) {
+		if (!strcmp(c->program, personalities[i].name))
+			return personalities[i].run(c, argc, argv);
+	}
+	return cli_run(c, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli c = {.program = argc > 0 ? basename(argv[0]) : "byway"};
+	int r;
+
+	if (argc > 1 && !strcmp(argv[1], "--version")) {
+		printf("byway %s\n", BYWAY_VERSION);
+		return 0;
+	}
+	r = run(&c, argc, argv);
+	ops_close(&c.ops);
+	if (!r && fflush(stdout))
+		r = err_set(&c.err, ERR_FAILED, -1, "cannot write to standard output");
+	if (!r)
+		return 0;
+	if (!*c.err.msg)
+		err_errno(&c.err, r, "failed");
+	log_error("%s", c.err.msg);
+	return c.err.kind ? (int)c.err.kind : (int)ERR_FAILED;
+}

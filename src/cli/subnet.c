@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "vpc/subnet_file.h"
+#include "vpc/view.h"
+
+#define COUNT_MAX 65536
+
+/* What is to be added, from the arguments, --count or --file; owns the names. */
+struct request {
+	struct subnet_params *p;
+	char **names;
+	struct subnet_entry *entries;
+	size_t n;
+};
+
+static void request_done(struct request *q)
+{
+	for (size_t i = 0; q->names && i < q->n; i++)
+		free(q->names[i]);
+	free(q->names);
+	free(q->p);
+	free(q->entries);
+}
+
+static int parse_type(struct cli *c, bool *ret_public)
+{
+	const char *type = cli_opt(c, "type");
+
+	*ret_public = type && !strcmp(type, "public");
+	if (!type || *ret_public || !strcmp(type, "private"))
+		return 0;
+	return err_set(&c->err, ERR_USAGE, -EINVAL, "--type: '%s' is neither public nor private", type);
+}
+
+static int from_args(struct cli *c, struct request *q)
+{
+	q->n = 1;
+	q->p = xcalloc(1, sizeof(*q->p));
+	q->p->name = c->args[1];
+	q->p->cidr = c->args[2];
+	q->p->cidr6 = cli_opt(c, "cidr6");
+	return parse_type(c, &q->p->is_public);
+}
+
+static int from_count(struct cli *c, struct request *q)
+{
+	const char *prefix_name = cli_opt(c, "name") ? cli_opt(c, "name") : "subnet";
+	unsigned int count, prefix;
+	bool is_public;
+	int r = cli_number(c, "count", 1, COUNT_MAX, 1, &count);
+
+	if (!r)
+		r = cli_number(c, "prefix", 8, 30, 24, &prefix);
+	if (!r)
+		r = parse_type(c, &is_public);
+	if (r)
+		return r;
+	q->p = xcalloc(count, sizeof(*q->p));
+	q->names = xcalloc(count, sizeof(*q->names));
+	q->n = count;
+	for (unsigned int i = 0; i < count; i++) {
+		q->names[i] = xasprintf("%s-%u", prefix_name, i + 1);
+		q->p[i] = (struct subnet_params){
+			.name = q->names[i], .prefix = prefix, .is_public = is_public};
+	}
+	return 0;
+}
+
+static int from_file(struct cli *c, struct request *q)
+{
+	int r = subnet_file_read(cli_opt(c, "file"), &q->entries, &q->n, &c->err);
+
+	if (r)
+		return r;
+	q->p = xcalloc(q->n + 1, sizeof(*q->p));
+	for (size_t i = 0; i < q->n; i++) {
+		const struct subnet_entry *e = &q->entries[i];
+
+		q->p[i] = (struct subnet_params){.name = e->name,
+						 .cidr = *e->cidr ? e->cidr : NULL,
+						 .cidr6 = *e->cidr6 ? e->cidr6 : NULL,
+						 .is_public = e->is_public};
+	}
+	return 0;
+}
+
+static int read_request(struct cli *c, struct request *q)
+{
+	bool count = cli_opt(c, "count"), file = cli_opt(c, "file");
+
+	if (count + file + (c->n_args > 1) != 1 || c->n_args == 2)
+		return err_set(&c->err, ERR_USAGE, -EINVAL,
+			       "give either NAME and CIDR, or --count N, or --file FILE");
+	return count ? from_count(c, q) : file ? from_file(c, q) : from_args(c, q);
+}
+
+static void print_added(struct cli *c, const struct vpc *v, const struct subnet *s, size_t n)
+{
+	char cidr[CIDR_STRLEN], addr[IP_STRLEN];
+	json_t *rows = json_array();
+	struct nat nat;
+	bool has_nat = !nat_load(c->ops.st, v->name, &nat, NULL);
+
+	for (size_t i = 0; c->json && i < n; i++)
+		json_array_append_new(rows, view_subnet(v, &s[i], has_nat ? &nat : NULL));
+	if (n == 1)
+		cli_print_result(c, "byway.subnet.list/1", json_pack("{s:o}", "subnets", rows),
+				 "subnet %s/%s: %s, %s, address %s, namespace %s, port %s", v->name, s->name,
+				 cidr_format(&s->cidr, cidr), s->is_public ? "public" : "private",
+				 ip_format(&s->addr, addr), s->netns, s->veth_host);
+	else
+		cli_print_result(c, "byway.subnet.list/1", json_pack("{s:o}", "subnets", rows),
+				 "%zu subnets added to %s", n, v->name);
+}
+
+int cmd_subnet_add(struct cli *c)
+{
+	_cleanup_(request_done) struct request q = {0};
+	_free_ struct subnet *added = NULL;
+	struct vpc v;
+	int r = read_request(c, &q);
+
+	if (!r)
+		r = cli_open(c, STORE_WRITE);
+	if (r)
+		return r;
+	added = xcalloc(q.n + 1, sizeof(*added));
+	r = ops_subnet_add(&c->ops, c->args[0], q.p, q.n, added, &c->err);
+	if (!r)
+		r = vpc_load(c->ops.st, c->args[0], &v, &c->err);
+	if (!r)
+		print_added(c, &v, added, q.n);
+	return r;
+}
+
+int cmd_subnet_list(struct cli *c)
+{
+	static const struct cli_column columns[] = {
+		{"VPC", "vpc"},		    {"SUBNET", "name"},	    {"CIDR", "cidr"},
+		{"IPV6", "cidr6"},	    {"TYPE", "type"},	    {"ADDRESS", "address"},
+		{"NAMESPACE", "namespace"}, {"VETH", "veth_host"},  {"NAT", "nat_enabled"},
+		{"STATE", "state"},
+	};
+	const char *only = c->n_args ? c->args[0] : NULL;
+	_free_ struct subnet *s = NULL;
+	json_t *rows = json_array();
+	struct vpc v = {0};
+	struct nat nat;
+	bool has_nat = false;
+	size_t n = 0;
+	int r = cli_open(c, STORE_READ);
+
+	if (!r && only)
+		r = vpc_load(c->ops.st, only, &v, &c->err);
+	if (!r)
+		r = subnet_list(c->ops.st, only, &s, &n, &c->err);
+	for (size_t i = 0; !r && i < n; i++) {
+		if (!i || strcmp(s[i - 1].vpc, s[i].vpc)) {
+			r = vpc_load(c->ops.st, s[i].vpc, &v, &c->err);
+			has_nat = !nat_load(c->ops.st, s[i].vpc, &nat, NULL);
+		}
+		if (!r)
+			json_array_append_new(rows, view_subnet(&v, &s[i], has_nat ? &nat : NULL));
+	}
+	if (r) {
+		json_decref(rows);
+		return r;
+	}
+	cli_print_list(c, "byway.subnet.list/1", "subnets", rows, columns, ARRAY_SIZE(columns));
+	return 0;
+}
+
+int cmd_subnet_delete(struct cli *c)
+{
+	json_t *deleted = json_array();
+	int r = cli_open(c, STORE_WRITE);
+
+	for (int i = 0; !r && i < c->n_args; i++) {
+		char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
+		bool existed = false;
+
+		r = cli_split(c, c->args[i], vpc, name);
+		if (!r)
+			r = ops_subnet_delete(&c->ops, vpc, name, &existed, &c->err);
+		if (!r && existed)
+			json_array_append_new(deleted, json_string(c->args[i]));
+		else if (!r)
+			cli_say(c, "there is no subnet '%s': nothing to delete", c->args[i]);
+	}
+	if (r) {
+		json_decref(deleted);
+		return r;
+	}
+	cli_print_result(c, "byway.deleted/1", json_pack("{s:o}", "subnets", deleted),
+			 "deleted %zu of %d", json_array_size(deleted), c->n_args);
+	return 0;
+}

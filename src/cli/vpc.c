@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+
+static int describe(struct cli *c, const char *name, json_t **ret)
+{
+	return ops_describe(&c->ops, name, ret, &c->err);
+}
+
+int cmd_vpc_create(struct cli *c)
+{
+	struct vpc_params p = {.name = c->args[0], .cidr = c->args[1], .cidr6 = cli_opt(c, "cidr6")};
+	char cidr[CIDR_STRLEN], gateway[IP_STRLEN];
+	struct ip gw;
+	json_t *body;
+	struct vpc v;
+	int r = cli_number(c, "mtu", 1, 65535, 0, &p.mtu_bytes);
+
+	if (!r)
+		r = cli_open(c, STORE_WRITE);
+	if (!r)
+		r = ops_vpc_create(&c->ops, &p, &v, &c->err);
+	if (!r)
+		r = describe(c, v.name, &body);
+	if (r)
+		return r;
+	gw = vpc_gateway(&v.cidr);
+	cli_print_result(c, "byway.vpc/1", body, "VPC %s: %s, bridge %s, gateway %s", v.name,
+			 cidr_format(&v.cidr, cidr), v.bridge, ip_format(&gw, gateway));
+	return 0;
+}
+
+/* The interface of NAT is an object inside: a table shows one level. */
+static void flatten(json_t *vpc)
+{
+	json_t *nat = json_object_get(vpc, "nat");
+
+	json_object_set(vpc, "nat_interface",
+			json_is_object(nat) ? json_object_get(nat, "interface") : json_null());
+}
+
+int cmd_vpc_list(struct cli *c)
+{
+	static const struct cli_column columns[] = {
+		{"NAME", "name"},	{"CIDR", "cidr"},	  {"IPV6", "cidr6"},
+		{"BRIDGE", "bridge"},	{"GATEWAY", "gateway"},	  {"SUBNETS", "subnets"},
+		{"PEERS", "peers"},	{"NAT", "nat_interface"}, {"STATE", "state"},
+	};
+	_free_ struct vpc *vpcs = NULL;
+	json_t *rows = json_array();
+	size_t n = 0;
+	int r = cli_open(c, STORE_READ);
+
+	if (!r)
+		r = vpc_list(c->ops.st, &vpcs, &n, &c->err);
+	for (size_t i = 0; !r && i < n; i++) {
+		json_t *one;
+
+		r = describe(c, vpcs[i].name, &one);
+		if (r)
+			break;
+		if (!c->json)
+			flatten(one);
+		json_array_append_new(rows, one);
+	}
+	if (r) {
+		json_decref(rows);
+		return r;
+	}
+	cli_print_list(c, "byway.vpc.list/1", "vpcs", rows, columns, ARRAY_SIZE(columns));
+	return 0;
+}
+
+static void print_field(json_t *vpc, const char *title, const char *key)
+{
+	json_t *v = json_object_get(vpc, key);
+
+	if (json_is_integer(v))
+		printf("%-10s %lld\n", title, (long long)json_integer_value(v));
+	else if (json_is_string(v))
+		printf("%-10s %s\n", title, json_string_value(v));
+}
+
+static const struct cli_column subnet_columns[] = {
+	{"SUBNET", "name"},	     {"CIDR", "cidr"},	  {"IPV6", "cidr6"},
+	{"TYPE", "type"},	     {"ADDRESS", "address"}, {"NAMESPACE", "namespace"},
+	{"VETH", "veth_host"},	     {"NAT", "nat_enabled"}, {"STATE", "state"},
+};
+
+static const struct cli_column peer_columns[] = {
+	{"VPC", "a"}, {"PEER", "b"}, {"ALLOW", "allow"}, {"STATE", "state"},
+};
+
+static void print_vpc(json_t *vpc)
+{
+	static const struct cli_column fields[] = {
+		{"VPC", "name"},	 {"CIDR", "cidr"},    {"IPv6", "cidr6"},   {"Bridge", "bridge"},
+		{"Gateway", "gateway"},	 {"", "gateway6"},    {"Network", "network"},
+		{"Broadcast", "broadcast"}, {"First", "first"}, {"Last", "last"}, {"MTU", "mtu"},
+		{"NAT", "nat_interface"}, {"State", "state"}, {"Created", "created"},
+	};
+	json_t *subnets = json_object_get(vpc, "subnets"), *peers = json_object_get(vpc, "peers");
+
+	flatten(vpc);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		print_field(vpc, fields[i].title, fields[i].key);
+	if (json_array_size(subnets)) {
+		putchar('\n');
+		cli_print_table(subnets, subnet_columns, ARRAY_SIZE(subnet_columns));
+	}
+	if (json_array_size(peers)) {
+		putchar('\n');
+		cli_print_table(peers, peer_columns, ARRAY_SIZE(peer_columns));
+	}
+}
+
+int cmd_vpc_show(struct cli *c)
+{
+	json_t *vpc;
+	int r = cli_open(c, STORE_READ);
+
+	if (!r)
+		r = describe(c, c->args[0], &vpc);
+	if (r)
+		return r;
+	if (c->json) {
+		cli_print_json("byway.vpc/1", vpc);
+		return 0;
+	}
+	print_vpc(vpc);
+	json_decref(vpc);
+	return 0;
+}
+
+int cmd_vpc_delete(struct cli *c)
+{
+	json_t *deleted = json_array();
+	int r = cli_open(c, STORE_WRITE);
+
+	for (int i = 0; !r && i < c->n_args; i++) {
+		bool existed;
+
+		r = ops_vpc_delete(&c->ops, c->args[i], &existed, &c->err);
+		if (!r && existed)
+			json_array_append_new(deleted, json_string(c->args[i]));
+		else if (!r)
+			cli_say(c, "there is no VPC '%s': nothing to delete", c->args[i]);
+	}
+	if (r) {
+		json_decref(deleted);
+		return r;
+	}
+	cli_print_result(c, "byway.deleted/1", json_pack("{s:o}", "vpcs", deleted),
+			 "deleted %zu of %d", json_array_size(deleted), c->n_args);
+	return 0;
+}
+
+int cmd_status(struct cli *c)
+{
+	_free_ struct vpc *vpcs = NULL;
+	json_t *list = json_array();
+	size_t n = 0;
+	int r = cli_open(c, STORE_READ);
+
+	if (!r)
+		r = vpc_list(c->ops.st, &vpcs, &n, &c->err);
+	for (size_t i = 0; !r && i < n; i++) {
+		json_t *one;
+
+		r = describe(c, vpcs[i].name, &one);
+		if (r)
+			break;
+		json_array_append_new(list, one);
+	}
+	if (!r && c->json)
+		cli_print_json("byway.status/1", json_pack("{s:O}", "vpcs", list));
+	else if (!r && !n)
+		puts("no VPCs");
+	for (size_t i = 0; !r && !c->json && i < n; i++) {
+		if (i)
+			putchar('\n');
+		print_vpc(json_array_get(list, i));
+	}
+	json_decref(list);
+	return r;
+}

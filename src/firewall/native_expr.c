@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A rule as nftables expressions: load a field into a register, compare it, act.
+ *
+ * A key of several fields is loaded into consecutive registers of 4 bytes each. Register numbers
+ * and optional attributes are spelled as the kernel spells them in a dump, because verifying
+ * compares the two (native_verify.c).
+ */
+#include <assert.h>
+#include <stdio.h> /* libnftnl/expr.h names FILE */
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <linux/if_ether.h>
+#include <netinet/in.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "firewall/field.h"
+#include "firewall/native.h"
+
+enum source { META, CT, LINK, NETWORK, TRANSPORT };
+
+/* clang-format off */
+static const struct {
+	enum source source;
+	uint8_t key; /* NFT_META_*, NFT_CT_*, or the offset in the header */
+} loads[] = {
+	[FW_IIFNAME]         = {META, NFT_META_IIFNAME},
+	[FW_OIFNAME]         = {META, NFT_META_OIFNAME},
+	[FW_IIFGROUP]        = {META, NFT_META_IIFGROUP},
+	[FW_OIFGROUP]        = {META, NFT_META_OIFGROUP},
+	[FW_NFPROTO]         = {META, NFT_META_NFPROTO},
+	[FW_L4PROTO]         = {META, NFT_META_L4PROTO},
+	[FW_IP4_SADDR]       = {NETWORK, 12}, /* RFC 791 3.1 */
+	[FW_IP4_DADDR]       = {NETWORK, 16},
+	[FW_IP6_SADDR]       = {NETWORK, 8},  /* RFC 8200 3 */
+	[FW_IP6_DADDR]       = {NETWORK, 24},
+	/* TCP, UDP, SCTP and DCCP agree on these; of other protocols they read what is there. */
+	[FW_SPORT]           = {TRANSPORT, 0},
+	[FW_DPORT]           = {TRANSPORT, 2},
+	[FW_ICMP4_TYPE]      = {TRANSPORT, 0},
+	[FW_ICMP6_TYPE]      = {TRANSPORT, 0},
+	[FW_CT_STATE]        = {CT, NFT_CT_STATE},
+	[FW_CT_MARK]         = {CT, NFT_CT_MARK},
+	[FW_ETHER_SADDR]     = {LINK, 6},
+	[FW_ETHER_TYPE]      = {LINK, 12},
+	[FW_ARP_SADDR_IP]    = {NETWORK, 14}, /* RFC 826, for Ethernet and IPv4 */
+	[FW_ARP_SADDR_ETHER] = {NETWORK, 8},
+	[FW_ND_TARGET]       = {TRANSPORT, 8}, /* RFC 4861 4.3 and 4.4 */
+};
+/* clang-format on */
+static_assert(ARRAY_SIZE(loads) == FW_NUM_FIELDS, "loads[] doesn't match enum fw_field");
+
+static_assert(FW_CT_INVALID == 1 && FW_CT_ESTABLISHED == 2 && FW_CT_RELATED == 4 && FW_CT_NEW == 8,
+	      "FW_CT_* are the kernel's NF_CT_STATE_BIT()s");
+
+/* One rule on its way into expressions. */
+struct builder {
+	struct nftnl_rule *rule;
+	enum fw_family family;
+	struct fw_protocols known; /* what the expressions so far leave only */
+};
+
+static struct nftnl_expr *add(struct builder *b, const char *name)
+{
+	struct nftnl_expr *e = nftnl_expr_alloc(name);
+
+	assert(e);
+	nftnl_rule_add_expr(b->rule, e);
+	return e;
+}
+
+/* The number of the register that starts 4 * n bytes into the first one. */
+static uint32_t reg(size_t n)
+{
+	return (uint32_t)(n % 4 ? NFT_REG32_00 + n : NFT_REG_1 + n / 4);
+}
+
+static void load_header(struct builder *b, uint32_t base, uint32_t offset, uint32_t len, size_t to)
+{
+	struct nftnl_expr *e = add(b, "payload");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg(to));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, len);
+}
+
+static void load_field(struct builder *b, enum fw_field f, size_t to)
+{
+	uint32_t len = (uint32_t)fw_field_len(f);
+	struct nftnl_expr *e;
+
+	switch (loads[f].source) {
+	case META:
+		e = add(b, "meta");
+		nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, reg(to));
+		nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, loads[f].key);
+		return;
+	case CT:
+		e = add(b, "ct");
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, reg(to));
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, loads[f].key);
+		return;
+	case LINK:
+		load_header(b, NFT_PAYLOAD_LL_HEADER, loads[f].key, len, to);
+		return;
+	case NETWORK:
+		load_header(b, NFT_PAYLOAD_NETWORK_HEADER, loads[f].key, len, to);
+		return;
+	case TRANSPORT:
+		load_header(b, NFT_PAYLOAD_TRANSPORT_HEADER, loads[f].key, len, to);
+		return;
+	}
+}
+
+static void compare(struct builder *b, uint32_t op, const void *value, size_t len)
+{
+	struct nftnl_expr *e = add(b, "cmp");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
+	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, value, (uint32_t)len);
+}
+
+static void demand_ethertype(struct builder *b, uint16_t ethertype)
+{
+	uint8_t nfproto = ethertype == ETH_P_IPV6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+	uint16_t be = htons(ethertype);
+
+	if (!ethertype || b->known.ethertype == ethertype)
+		return;
+	b->known.ethertype = ethertype;
+	if (b->family == FW_BRIDGE) {
+		load_field(b, FW_ETHER_TYPE, 0);
+		compare(b, NFT_CMP_EQ, &be, sizeof(be));
+	} else {
+		assert(ethertype != ETH_P_ARP);
+		load_field(b, FW_NFPROTO, 0);
+		compare(b, NFT_CMP_EQ, &nfproto, sizeof(nfproto));
+	}
+}
+
+static void demand_l4proto(struct builder *b, uint8_t l4proto)
+{
+	if (!l4proto || b->known.l4proto == l4proto)
+		return;
+	b->known.l4proto = l4proto;
+	load_field(b, FW_L4PROTO, 0);
+	compare(b, NFT_CMP_EQ, &l4proto, sizeof(l4proto));
+}
+
+static void load_key(struct builder *b, const enum fw_field fields[], size_t n)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		demand_ethertype(b, fw_field_info(fields[i])->ethertype);
+		demand_l4proto(b, fw_field_info(fields[i])->l4proto);
+	}
+	for (size_t i = 0; i < n; i++) {
+		load_field(b, fields[i], at);
+		at += (fw_field_len(fields[i]) + 3) / 4;
+	}
+}
+
+static void lookup(struct builder *b, const struct fw_set *set, uint32_t flags)
+{
+	struct nftnl_expr *e = add(b, "lookup");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, reg(0));
+	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set->name);
+	if (set->is_vmap)
+		nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
+}
+
+static void match_any_bit(struct builder *b, const struct fw_match *m)
+{
+	uint32_t len = (uint32_t)fw_field_len(m->fields[0]);
+	struct nftnl_expr *e = add(b, "bitwise");
+	const struct fw_value zero = {0};
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, len);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, m->lo.bytes, len);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero.bytes, len);
+	compare(b, NFT_CMP_NEQ, zero.bytes, len);
+}
+
+/* What a packet that passed m must be, so that it is not asked twice. */
+static void remember(struct builder *b, const struct fw_match *m)
+{
+	if (m->op != FW_OP_EQ)
+		return;
+	if (m->fields[0] == FW_L4PROTO)
+		b->known.l4proto = m->lo.bytes[0];
+	else if (m->fields[0] == FW_NFPROTO && b->family == FW_INET)
+		b->known.ethertype = m->lo.bytes[0] == NFPROTO_IPV6 ? ETH_P_IPV6 : ETH_P_IP;
+	else if (m->fields[0] == FW_ETHER_TYPE && b->family == FW_BRIDGE)
+		b->known.ethertype = (uint16_t)(m->lo.bytes[0] << 8 | m->lo.bytes[1]);
+}
+
+static void add_match(struct builder *b, const struct fw_match *m)
+{
+	size_t len = fw_field_len(m->fields[0]);
+
+	load_key(b, m->fields, m->n_fields);
+	switch (m->op) {
+	case FW_OP_EQ:
+		compare(b, NFT_CMP_EQ, m->lo.bytes, len);
+		break;
+	case FW_OP_NE:
+		compare(b, NFT_CMP_NEQ, m->lo.bytes, len);
+		break;
+	case FW_OP_RANGE:
+		compare(b, NFT_CMP_GTE, m->lo.bytes, len);
+		compare(b, NFT_CMP_LTE, m->hi.bytes, len);
+		break;
+	case FW_OP_ANY_BIT:
+		match_any_bit(b, m);
+		break;
+	case FW_OP_IN:
+		lookup(b, m->set, 0);
+		break;
+	case FW_OP_NOT_IN:
+		lookup(b, m->set, NFT_LOOKUP_F_INV);
+		break;
+	}
+	remember(b, m);
+}
+
+static void immediate(struct builder *b, int verdict, const char *chain)
+{
+	struct nftnl_expr *e = add(b, "immediate");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
+	if (chain)
+		nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain);
+}
+
+static void add_verdict(struct builder *b, const struct fw_rule *r)
+{
+	switch (r->verdict) {
+	case FW_ACCEPT:
+		immediate(b, NF_ACCEPT, NULL);
+		return;
+	case FW_DROP:
+		immediate(b, NF_DROP, NULL);
+		return;
+	case FW_RETURN:
+		immediate(b, NFT_RETURN, NULL);
+		return;
+	case FW_JUMP:
+		immediate(b, NFT_JUMP, r->target->name);
+		return;
+	case FW_VMAP:
+		load_key(b, r->vmap->fields, r->vmap->n_fields);
+		lookup(b, r->vmap, 0);
+		return;
+	case FW_MASQUERADE:
+		add(b, "masq");
+		return;
+	case FW_NUM_VERDICTS:
+		break;
+	}
+	assert(r->verdict < FW_NUM_VERDICTS);
+}
+
+void native_rule_exprs(struct nftnl_rule *nlr, enum fw_family family, const struct fw_rule *r)
+{
+	struct builder b = {.rule = nlr, .family = family};
+
+	for (size_t i = 0; i < r->n_matches; i++)
+		add_match(&b, &r->match[i]);
+	add_verdict(&b, r);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One description of tables, chains, sets and rules, whoever carries it out.
+ *
+ * A ruleset is built by the functions below, handed to firewall_apply(), and freed. Everything in
+ * it is owned by it; pointers to its tables, chains, sets and rules stay valid until then. The words
+ * are nftables' (nft(8)): base chains hang on hooks, sets hold keys of up to three concatenated
+ * fields, an interval set holds ranges in every field, a verdict map gives each key a verdict.
+ *
+ * Building never fails: names are bounded by the callers, memory ends the program.
+ */
+#ifndef BYWAY_FIREWALL_RULESET_H
+#define BYWAY_FIREWALL_RULESET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+
+struct buf;
+
+enum fw_family {
+	FW_INET,   /* IPv4 and IPv6 */
+	FW_BRIDGE, /* frames on bridge ports */
+	FW_NUM_FAMILIES,
+};
+
+enum fw_hook {
+	FW_HOOK_NONE, /* not a base chain: reached by jump */
+	FW_HOOK_PREROUTING,
+	FW_HOOK_INPUT,
+	FW_HOOK_FORWARD,
+	FW_HOOK_OUTPUT,
+	FW_HOOK_POSTROUTING,
+	FW_NUM_HOOKS,
+};
+
+enum fw_chain_type { FW_CHAIN_FILTER, FW_CHAIN_NAT };
+
+/* What a rule can look at. Lengths, names and encodings stand in one table in ruleset.c. */
+enum fw_field {
+	FW_IIFNAME,      /* 16 bytes, NUL-padded */
+	FW_OIFNAME,      /* 16 bytes, NUL-padded */
+	FW_IIFGROUP,     /* uint32_t, host order: ip-link(8) group */
+	FW_OIFGROUP,     /* uint32_t, host order */
+	FW_NFPROTO,      /* uint8_t: NFPROTO_IPV4, NFPROTO_IPV6 */
+	FW_L4PROTO,      /* uint8_t: IPPROTO_* */
+	FW_IP4_SADDR,    /* 4 bytes, network order; implies the family, as the others below do */
+	FW_IP4_DADDR,
+	FW_IP6_SADDR,    /* 16 bytes */
+	FW_IP6_DADDR,
+	FW_SPORT,        /* 2 bytes, network order; FW_L4PROTO must be matched or be in the key */
+	FW_DPORT,
+	FW_ICMP4_TYPE,   /* uint8_t; implies IPPROTO_ICMP */
+	FW_ICMP6_TYPE,   /* uint8_t; implies IPPROTO_ICMPV6 */
+	FW_CT_STATE,     /* uint32_t of FW_CT_*, matched with FW_OP_ANY_BIT */
+	FW_CT_MARK,      /* uint32_t, host order */
+	FW_ETHER_SADDR,  /* 6 bytes */
+	FW_ETHER_TYPE,   /* 2 bytes, network order: ETH_P_* */
+	FW_ARP_SADDR_IP, /* 4 bytes: sender protocol address */
+	FW_ARP_SADDR_ETHER, /* 6 bytes: sender hardware address */
+	FW_ND_TARGET,    /* 16 bytes: target of a neighbour solicitation or advertisement */
+	FW_NUM_FIELDS,
+};
+
+#define FW_CT_INVALID 1u
+#define FW_CT_ESTABLISHED 2u
+#define FW_CT_RELATED 4u
+#define FW_CT_NEW 8u
+
+enum fw_verdict {
+	FW_ACCEPT,
+	FW_DROP,
+	FW_RETURN,
+	FW_JUMP,       /* to rule->target */
+	FW_VMAP,       /* the verdict that rule->vmap holds for the key; no element: next rule */
+	FW_MASQUERADE, /* in a FW_CHAIN_NAT chain at postrouting */
+	FW_NUM_VERDICTS,
+};
+
+enum fw_op {
+	FW_OP_EQ,
+	FW_OP_NE,
+	FW_OP_RANGE,   /* lo <= field <= hi */
+	FW_OP_ANY_BIT, /* (field & lo) != 0 */
+	FW_OP_IN,      /* the key made of fields[] is in set */
+	FW_OP_NOT_IN,
+};
+
+#define FW_KEY_FIELDS 3
+#define FW_NAME_MAX 32
+
+struct fw_value {
+	uint8_t bytes[16];
+};
+
+/* An element: in a plain set hi equals lo in every field; in an interval set it may be larger. */
+struct fw_elem {
+	struct fw_value lo[FW_KEY_FIELDS], hi[FW_KEY_FIELDS];
+	enum fw_verdict verdict; /* of a verdict map: FW_ACCEPT or FW_DROP */
+};
+
+struct fw_set {
+	char name[FW_NAME_MAX];
+	enum fw_field fields[FW_KEY_FIELDS];
+	size_t n_fields;
+	bool interval, is_vmap;
+	struct fw_elem *elems;
+	size_t n_elems, cap_elems;
+	struct fw_set *next;
+};
+
+struct fw_match {
+	enum fw_op op;
+	enum fw_field fields[FW_KEY_FIELDS];
+	size_t n_fields; /* 1 but for FW_OP_IN and FW_OP_NOT_IN */
+	struct fw_value lo, hi;
+	const struct fw_set *set;
+};
+
+#define FW_RULE_MATCHES 6
+
+struct fw_rule {
+	struct fw_match match[FW_RULE_MATCHES];
+	size_t n_matches;
+	enum fw_verdict verdict;
+	const struct fw_chain *target; /* FW_JUMP */
+	const struct fw_set *vmap;     /* FW_VMAP; the key's fields are the set's */
+	struct fw_rule *next;
+};
+
+struct fw_chain {
+	char name[FW_NAME_MAX];
+	enum fw_hook hook;
+	enum fw_chain_type type;
+	int priority;          /* NF_IP_PRI_*, NF_BR_PRI_* */
+	enum fw_verdict policy; /* FW_ACCEPT or FW_DROP, of a base chain */
+	struct fw_rule *rules, **last;
+	struct fw_chain *next;
+};
+
+struct fw_table {
+	enum fw_family family;
+	char name[FW_NAME_MAX];
+	struct fw_set *sets, **last_set;
+	struct fw_chain *chains, **last_chain;
+	struct fw_table *next;
+};
+
+struct ruleset {
+	struct fw_table *tables, **last;
+};
+
+void ruleset_init(struct ruleset *rs);
+void ruleset_done(struct ruleset *rs);
+#define _ruleset_ _cleanup_(ruleset_done)
+
+struct fw_table *ruleset_table(struct ruleset *rs, enum fw_family family, const char *name);
+struct fw_chain *fw_base_chain(struct fw_table *t, const char *name, enum fw_chain_type type,
+			       enum fw_hook hook, int priority, enum fw_verdict policy);
+struct fw_chain *fw_chain(struct fw_table *t, const char *name);
+
+/* A hash set, an interval set or (either kind) a verdict map. */
+struct fw_set *fw_set(struct fw_table *t, const char *name, size_t n_fields,
+		      const enum fw_field fields[]);
+struct fw_set *fw_interval_set(struct fw_table *t, const char *name, size_t n_fields,
+			       const enum fw_field fields[]);
+struct fw_set *fw_verdict_map(struct fw_table *t, const char *name, size_t n_fields,
+			      const enum fw_field fields[]); /* an interval set too */
+void fw_set_add(struct fw_set *set, const struct fw_elem *elem);
+
+/* Rules are read in the order they are added. Matches are added to the returned rule. */
+struct fw_rule *fw_rule(struct fw_chain *c, enum fw_verdict verdict);
+struct fw_rule *fw_rule_jump(struct fw_chain *c, const struct fw_chain *target);
+struct fw_rule *fw_rule_vmap(struct fw_chain *c, const struct fw_set *vmap);
+void fw_match_u8(struct fw_rule *r, enum fw_field f, enum fw_op op, uint8_t v);
+void fw_match_u16(struct fw_rule *r, enum fw_field f, enum fw_op op, uint16_t v); /* host order */
+void fw_match_u16_range(struct fw_rule *r, enum fw_field f, uint16_t lo, uint16_t hi); /* same */
+void fw_match_u32(struct fw_rule *r, enum fw_field f, enum fw_op op, uint32_t v); /* host order */
+void fw_match_name(struct fw_rule *r, enum fw_field f, enum fw_op op, const char *name);
+void fw_match_ip(struct fw_rule *r, enum fw_field f, enum fw_op op, const struct ip *ip);
+void fw_match_set(struct fw_rule *r, enum fw_op op, const struct fw_set *set, size_t n_fields,
+		  const enum fw_field fields[]); /* fields may differ from the set's in direction */
+
+/* Filling one field of an element; the _range forms are for interval sets. */
+void fw_elem_name(struct fw_elem *e, size_t i, const char *name);
+void fw_elem_mac(struct fw_elem *e, size_t i, const struct mac *mac);
+void fw_elem_ip(struct fw_elem *e, size_t i, const struct ip *ip);
+void fw_elem_cidr(struct fw_elem *e, size_t i, const struct cidr *c);
+void fw_elem_u8_range(struct fw_elem *e, size_t i, uint8_t lo, uint8_t hi);
+void fw_elem_u16_range(struct fw_elem *e, size_t i, uint16_t lo, uint16_t hi); /* host order */
+
+/* Facts about fields, for the backends. */
+size_t fw_field_len(enum fw_field f);
+const char *fw_field_name(enum fw_field f); /* nft(8)'s expression, such as "ip saddr" */
+
+/* Appends the ruleset as `nft list ruleset` would show it. */
+void ruleset_print(const struct ruleset *rs, struct buf *b);
+
+#endif

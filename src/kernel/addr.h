@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Addresses on links (ip-address(8)). Builders add to a batch. */
+#ifndef BYWAY_KERNEL_ADDR_H
+#define BYWAY_KERNEL_ADDR_H
+
+#include "base/ip.h"
+
+struct nlbatch;
+
+/* addr->addr is the host's address, addr->prefix the network's length. IPv6 addresses are usable at
+ * once: whoever gives out addresses knows that they are not duplicates (RFC 4862 5.4 off). ifname
+ * is for the words only. */
+void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr);
+
+#endif

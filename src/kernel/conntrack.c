@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/fault.h"
+#include "kernel/conntrack.h"
+#include "kernel/netns.h"
+#include "kernel/oplog.h"
+#include "kernel/sysctl.h"
+
+static int parse_ips(const struct nlattr *attr, void *arg)
+{
+	struct conntrack_flow *flow = arg;
+	uint16_t type = mnl_attr_get_type(attr);
+	bool v6 = type == CTA_IP_V6_SRC || type == CTA_IP_V6_DST;
+	struct ip *ip = type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC ? &flow->src : &flow->dst;
+
+	if (type < CTA_IP_V4_SRC || type > CTA_IP_V6_DST ||
+	    mnl_attr_get_payload_len(attr) != (v6 ? 16 : 4))
+		return MNL_CB_OK;
+	ip->family = v6 ? AF_INET6 : AF_INET;
+	memcpy(ip->bytes, mnl_attr_get_payload(attr), ip_len(ip->family));
+	return MNL_CB_OK;
+}
+
+static int parse_proto(const struct nlattr *attr, void *arg)
+{
+	struct conntrack_flow *flow = arg;
+
+	switch (mnl_attr_get_type(attr)) {
+	case CTA_PROTO_NUM:
+		flow->proto = mnl_attr_get_u8(attr);
+		break;
+	case CTA_PROTO_SRC_PORT:
+		flow->sport = ntohs(mnl_attr_get_u16(attr));
+		break;
+	case CTA_PROTO_DST_PORT:
+		flow->dport = ntohs(mnl_attr_get_u16(attr));
+		break;
+	}
+	return MNL_CB_OK;
+}
+
+static int parse_tuple(const struct nlattr *attr, void *arg)
+{
+	switch (mnl_attr_get_type(attr)) {
+	case CTA_TUPLE_IP:
+		return mnl_attr_parse_nested(attr, parse_ips, arg);
+	case CTA_TUPLE_PROTO:
+		return mnl_attr_parse_nested(attr, parse_proto, arg);
+	}
+	return MNL_CB_OK;
+}
+
+struct found {
+	struct conntrack_flow flow;
+	const struct nlattr *orig; /* copied as it is into the change: it names the connection */
+	const struct nlattr *zone;
+};
+
+static int parse_flow(const struct nlattr *attr, void *arg)
+{
+	struct found *f = arg;
+
+	switch (mnl_attr_get_type(attr)) {
+	case CTA_TUPLE_ORIG:
+		f->orig = attr;
+		return mnl_attr_parse_nested(attr, parse_tuple, &f->flow);
+	case CTA_MARK:
+		f->flow.mark = ntohl(mnl_attr_get_u32(attr));
+		break;
+	case CTA_ZONE:
+		f->zone = attr;
+		break;
+	}
+	return MNL_CB_OK;
+}
+
+struct walk {
+	struct netns *ns;
+	conntrack_fn fn;
+	void *arg;
+	uint32_t mask;
+	struct buf changes; /* messages to be sent once the dump is over */
+};
+
+static struct nlmsghdr *put_header(char *buf, uint16_t type, uint16_t flags, uint32_t seq,
+				   uint8_t family)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nfgenmsg *nfg;
+
+	nlh->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	nlh->nlmsg_seq = seq;
+	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
+	nfg->nfgen_family = family;
+	nfg->version = NFNETLINK_V0;
+	return nlh;
+}
+
+static void copy_attr(struct nlmsghdr *nlh, const struct nlattr *attr)
+{
+	if (attr)
+		mnl_attr_put(nlh, attr->nla_type, mnl_attr_get_payload_len(attr),
+			     mnl_attr_get_payload(attr));
+}
+
+static int each_flow(const struct nlmsghdr *in, void *arg)
+{
+	const struct nfgenmsg *nfg = mnl_nlmsg_get_payload(in);
+	struct walk *w = arg;
+	struct found f = {0};
+	struct nlmsghdr *nlh;
+
+	mnl_attr_parse(in, sizeof(*nfg), parse_flow, &f);
+	if (!f.orig || !w->fn(&f.flow, w->arg))
+		return MNL_CB_OK;
+	nlh = put_header(memset(buf_reserve(&w->changes, 1024), 0, 1024), IPCTNL_MSG_CT_NEW, NLM_F_ACK,
+			 ++w->ns->seq, nfg->nfgen_family);
+	copy_attr(nlh, f.orig);
+	copy_attr(nlh, f.zone);
+	mnl_attr_put_u32(nlh, CTA_MARK, htonl(f.flow.mark & w->mask));
+	mnl_attr_put_u32(nlh, CTA_MARK_MASK, htonl(w->mask));
+	w->changes.len += nlh->nlmsg_len;
+	return MNL_CB_OK;
+}
+
+static int dump(struct walk *w)
+{
+	_free_ char *buf = xcalloc(1, 65536);
+	struct nlmsghdr *nlh = put_header(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP, ++w->ns->seq, AF_UNSPEC);
+	uint32_t seq = nlh->nlmsg_seq;
+	int r;
+
+	if (mnl_socket_sendto(w->ns->nf, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	do {
+		ssize_t n = mnl_socket_recvfrom(w->ns->nf, buf, 65536);
+
+		if (n < 0)
+			return -errno;
+		r = mnl_cb_run(buf, (size_t)n, seq, mnl_socket_get_portid(w->ns->nf), each_flow, w);
+	} while (r > 0);
+	return r < 0 ? -errno : 0;
+}
+
+/* One by one: connections are few, and each may have ended since (ENOENT). */
+static int send_changes(struct walk *w)
+{
+	char answer[4096];
+	size_t at = 0;
+
+	while (at < w->changes.len) {
+		struct nlmsghdr *nlh = (struct nlmsghdr *)(w->changes.data + at);
+		ssize_t n;
+
+		at += nlh->nlmsg_len;
+		if (mnl_socket_sendto(w->ns->nf, nlh, nlh->nlmsg_len) < 0)
+			return -errno;
+		n = mnl_socket_recvfrom(w->ns->nf, answer, sizeof(answer));
+		if (n < 0)
+			return -errno;
+		if (mnl_cb_run(answer, (size_t)n, nlh->nlmsg_seq,
+			       mnl_socket_get_portid(w->ns->nf), NULL, NULL) < 0 &&
+		    errno != ENOENT)
+			return -errno;
+	}
+	return 0;
+}
+
+int conntrack_mark_each(struct netns *ns, uint32_t mask, conntrack_fn fn, void *arg,
+			struct err *err)
+{
+	struct walk w = {.ns = ns, .fn = fn, .arg = arg, .mask = mask};
+	char count[SYSCTL_VALUE_MAX] = "0";
+	int r;
+
+	if (oplog_dry(ns->log))
+		return 0;
+	/* A dump walks the table of the whole machine; the count is the namespace's own. */
+	if (!sysctl_get(ns, "net/netfilter/nf_conntrack_count", count, NULL) && !strcmp(count, "0"))
+		return 0;
+	r = fault_point("conntrack marks");
+	if (!r)
+		r = dump(&w);
+	if (!r)
+		r = send_changes(&w);
+	buf_done(&w.changes);
+	return r ? err_errno(err, r, "cannot mark the tracked connections of namespace %s", ns->name)
+		 : 0;
+}

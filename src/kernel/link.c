@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "kernel/link.h"
+#include "kernel/netlink.h"
+#include "kernel/netns.h"
+
+static int parse_info(const struct nlattr *attr, void *arg)
+{
+	struct link *l = arg;
+
+	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+		snprintf(l->kind, sizeof(l->kind), "%s", mnl_attr_get_str(attr));
+	return MNL_CB_OK;
+}
+
+static int parse_attr(const struct nlattr *attr, void *arg)
+{
+	struct link *l = arg;
+
+	switch (mnl_attr_get_type(attr)) {
+	case IFLA_IFNAME:
+		snprintf(l->name, sizeof(l->name), "%s", mnl_attr_get_str(attr));
+		break;
+	case IFLA_IFALIAS:
+		snprintf(l->alias, sizeof(l->alias), "%s", mnl_attr_get_str(attr));
+		break;
+	case IFLA_ADDRESS:
+		if (mnl_attr_get_payload_len(attr) == sizeof(l->mac.bytes))
+			memcpy(l->mac.bytes, mnl_attr_get_payload(attr), sizeof(l->mac.bytes));
+		break;
+	case IFLA_MTU:
+		l->mtu_bytes = mnl_attr_get_u32(attr);
+		break;
+	case IFLA_GROUP:
+		l->group = mnl_attr_get_u32(attr);
+		break;
+	case IFLA_MASTER:
+		l->master = (int)mnl_attr_get_u32(attr);
+		break;
+	case IFLA_LINKINFO:
+		mnl_attr_parse_nested(attr, parse_info, l);
+		break;
+	}
+	return MNL_CB_OK;
+}
+
+static void parse_link(const struct nlmsghdr *nlh, struct link *ret)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+
+	*ret = (struct link){.index = ifi->ifi_index, .up = ifi->ifi_flags & IFF_UP};
+	mnl_attr_parse(nlh, sizeof(*ifi), parse_attr, ret);
+}
+
+static int got_link(const struct nlmsghdr *nlh, void *arg)
+{
+	parse_link(nlh, arg);
+	return 0;
+}
+
+static struct nlmsghdr *get_request(char *buf, const char *name)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	if (name)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	return nlh;
+}
+
+int link_get(struct netns *ns, const char *name, struct link *ret, struct err *err)
+{
+	char buf[256];
+	int r;
+
+	if (strlen(name) >= IFNAMSIZ)
+		return err_set(err, ERR_NOT_FOUND, -ENODEV, "no interface is named '%s'", name);
+	r = nl_get(ns, get_request(buf, name), got_link, ret);
+	if (r == -ENODEV)
+		return err_set(err, ERR_NOT_FOUND, r, "no interface is named '%s'", name);
+	return r ? err_errno(err, r, "cannot look up interface %s", name) : 0;
+}
+
+struct each {
+	link_fn fn;
+	void *arg;
+};
+
+static int each_link(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct each *each = arg;
+	struct link link;
+
+	parse_link(nlh, &link);
+	return each->fn(&link, each->arg);
+}
+
+int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.fn = fn, .arg = arg};
+	char buf[256];
+
+	return nl_dump(ns, get_request(buf, NULL), each_link, &each, err);
+}
+
+static bool has_mac(const struct mac *m)
+{
+	static const struct mac none;
+
+	return memcmp(m, &none, sizeof(none)) != 0;
+}
+
+static void put_mac(struct nlmsghdr *nlh, const struct mac *m)
+{
+	if (has_mac(m))
+		mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(m->bytes), m->bytes);
+}
+
+void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
+{
+	char mac[MAC_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra,
+			    0, "ip link add %s address %s mtu %u group %u type bridge stp_state 0",
+			    spec->name, mac_format(&spec->mac, mac), spec->mtu_bytes, spec->group);
+	struct nlattr *info, *data;
+
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->name);
+	mnl_attr_put_u32(nlh, IFLA_MTU, spec->mtu_bytes);
+	mnl_attr_put_u32(nlh, IFLA_GROUP, spec->group);
+	put_mac(nlh, &spec->mac);
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	mnl_attr_put_u32(nlh, IFLA_BR_STP_STATE, 0);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+}
+
+static void put_peer(struct nlmsghdr *nlh, const struct veth_spec *spec)
+{
+	struct nlattr *peer = mnl_attr_nest_start(nlh, VETH_INFO_PEER);
+
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->peer_name);
+	mnl_attr_put_u32(nlh, IFLA_MTU, spec->mtu_bytes);
+	put_mac(nlh, &spec->peer_mac);
+	if (spec->peer_netns_fd >= 0)
+		mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, (uint32_t)spec->peer_netns_fd);
+	else
+		mnl_attr_put_u32(nlh, IFLA_GROUP, spec->group);
+	mnl_attr_nest_end(nlh, peer);
+}
+
+void link_add_veth(struct nlbatch *b, const struct veth_spec *spec)
+{
+	const char *in = spec->peer_netns_name;
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra,
+			    0, "ip link add %s mtu %u type veth peer name %s%s%s", spec->name,
+			    spec->mtu_bytes, spec->peer_name, in ? " netns " : "", in ? in : "");
+	struct nlattr *info, *data;
+
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->name);
+	mnl_attr_put_u32(nlh, IFLA_MTU, spec->mtu_bytes);
+	mnl_attr_put_u32(nlh, IFLA_GROUP, spec->group);
+	put_mac(nlh, &spec->mac);
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "veth");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	put_peer(nlh, spec);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+}
+
+static struct nlmsghdr *set_message(struct nlbatch *b, const struct link_change *c,
+				    struct ifinfomsg **ifi, const char *words)
+{
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_SETLINK, 0, sizeof(**ifi), &extra, 0,
+					   "ip link set %s%s", c->name, words);
+
+	*ifi = extra;
+	(*ifi)->ifi_index = c->index;
+	if (!c->index)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, c->name);
+	return nlh;
+}
+
+static void put_no_autoconf(struct nlmsghdr *nlh)
+{
+	struct nlattr *spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
+	struct nlattr *inet6 = mnl_attr_nest_start(nlh, AF_INET6);
+
+	mnl_attr_put_u8(nlh, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+	mnl_attr_nest_end(nlh, inet6);
+	mnl_attr_nest_end(nlh, spec);
+}
+
+void link_set(struct nlbatch *b, const struct link_change *c)
+{
+	char words[LINK_ALIAS_MAX + 96] = "", group[24] = "";
+	struct ifinfomsg *ifi;
+	struct nlmsghdr *nlh;
+
+	if (c->alias || c->master || c->group || c->no_ipv6_autoconf) {
+		if (c->group)
+			snprintf(group, sizeof(group), " group %u", c->group);
+		snprintf(words, sizeof(words), "%s%s%s%s%s%s", c->alias ? " alias " : "",
+			 c->alias ? c->alias : "", c->master ? " master " : "",
+			 c->master && c->master_name ? c->master_name : "", group,
+			 c->no_ipv6_autoconf ? " addrgenmode none" : "");
+		nlh = set_message(b, c, &ifi, words);
+		if (c->alias)
+			mnl_attr_put_str(nlh, IFLA_IFALIAS, c->alias);
+		if (c->master)
+			mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)c->master);
+		if (c->group)
+			mnl_attr_put_u32(nlh, IFLA_GROUP, c->group);
+		if (c->no_ipv6_autoconf)
+			put_no_autoconf(nlh);
+	}
+	/* A message of its own: the kernel brings a link up before it reads IFLA_AF_SPEC. */
+	if (c->up) {
+		set_message(b, c, &ifi, " up");
+		ifi->ifi_flags = IFF_UP;
+		ifi->ifi_change = IFF_UP;
+	}
+}
+
+void link_del(struct nlbatch *b, const char *name)
+{
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_DELLINK, 0, sizeof(struct ifinfomsg), &extra, ENODEV,
+					   "ip link del %s", name);
+
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+}
+
+void link_del_group(struct nlbatch *b, uint32_t group)
+{
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_DELLINK, 0, sizeof(struct ifinfomsg), &extra, ENODEV,
+					   "ip link del group %u", group);
+
+	mnl_attr_put_u32(nlh, IFLA_GROUP, group);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Links: bridges and veth pairs (ip-link(8)).
+ */
+#ifndef BYWAY_KERNEL_LINK_H
+#define BYWAY_KERNEL_LINK_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+
+struct err;
+struct netns;
+struct nlbatch;
+
+#define LINK_ALIAS_MAX 256 /* IFALIASZ */
+
+struct link {
+	int index, master;
+	char name[IFNAMSIZ];
+	char alias[LINK_ALIAS_MAX];
+	char kind[16]; /* "bridge", "veth", … */
+	struct mac mac;
+	uint32_t mtu_bytes, group;
+	bool up;
+};
+
+/* -ENODEV when there is none of that name. */
+int link_get(struct netns *ns, const char *name, struct link *ret, struct err *err);
+/* A negative return of fn ends the walk with it. */
+typedef int (*link_fn)(const struct link *link, void *arg);
+int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err);
+
+/* The builders below add to a batch; nothing happens before nlbatch_commit(). */
+
+struct bridge_spec {
+	const char *name;
+	struct mac mac; /* fixed: a bridge without one takes a port's and changes with its ports */
+	uint32_t mtu_bytes, group;
+};
+void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec);
+
+struct veth_spec {
+	const char *name;
+	uint32_t mtu_bytes, group; /* the group is that of both ends that are born here */
+	struct mac mac;        /* all zero: the kernel's choice */
+	const char *peer_name;
+	const char *peer_netns_name; /* for the words only */
+	int peer_netns_fd;     /* the peer is born there; -1: here */
+	struct mac peer_mac;
+};
+void link_add_veth(struct nlbatch *b, const struct veth_spec *spec);
+
+/* An existing link. What is zero or NULL stays as it is. */
+struct link_change {
+	const char *name; /* found by name, or by index when that is not 0 */
+	int index;
+	const char *alias;
+	int master;              /* enslave to this index */
+	const char *master_name; /* for the words only */
+	uint32_t group;
+	bool no_ipv6_autoconf;   /* no link-local address by itself: effective before `up` */
+	bool up;                 /* last */
+};
+void link_set(struct nlbatch *b, const struct link_change *c);
+
+/* Absent: done. A veth takes its peer with it. */
+void link_del(struct nlbatch *b, const char *name);
+/* All links of a group at once: one RCU grace period for all, where link_del() has one each. Make
+ * sure that every link in it is yours. No such link: done. */
+void link_del_group(struct nlbatch *b, uint32_t group);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Routes (ip-route(8)). */
+#ifndef BYWAY_KERNEL_ROUTE_H
+#define BYWAY_KERNEL_ROUTE_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+
+struct err;
+struct netns;
+struct nlbatch;
+
+#define ROUTE_PROTOCOL 98 /* rtm_protocol of every route byway adds; free in iproute2's rt_protos */
+
+struct route {
+	struct cidr dst;   /* prefix 0: the default route */
+	struct ip gateway; /* family 0: none */
+	int ifindex;
+	uint32_t metric, table;
+	uint8_t protocol, type; /* RTPROT_*, RTN_* */
+};
+
+/* A negative return of fn ends the walk with it. Every table, both families. */
+typedef int (*route_fn)(const struct route *route, void *arg);
+int route_each(struct netns *ns, int family, route_fn fn, void *arg, struct err *err);
+
+/* Adds to a batch: dst by a gateway that need not be inside a connected network (onlink). */
+void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
+		   const struct ip *gateway);
+
+/* The link that the main table's default route with the lowest metric goes out of; -ENETUNREACH when there is none. */
+int route_default_link(struct netns *ns, char ret[IFNAMSIZ], struct err *err);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Kernel settings under /proc/sys (sysctl(8)), of the namespace that the handle stands for. */
+#ifndef BYWAY_KERNEL_SYSCTL_H
+#define BYWAY_KERNEL_SYSCTL_H
+
+#include <stddef.h>
+
+struct err;
+struct netns;
+
+#define SYSCTL_VALUE_MAX 64
+
+/* key in path form, "net/ipv4/ip_forward". Without the newline. -ENOENT: the kernel lacks it. */
+int sysctl_get(struct netns *ns, const char *key, char ret[SYSCTL_VALUE_MAX], struct err *err);
+int sysctl_set(struct netns *ns, const char *key, const char *value, struct err *err);
+
+#endif

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What on this host is in the way of a VPC's traffic, without changing anything.
+ *
+ * Docker, ufw and firewalld leave the FORWARD chain of iptables at policy DROP. Netfilter asks every
+ * base chain on a hook: an accept in ours does not overrule a drop in theirs. The remedy is a rule in
+ * their chain for the links of our group.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "kernel/netns.h"
+#include "kernel/sysctl.h"
+#include "ops/ops.h"
+#include "proc/run.h"
+#include "vpc/names.h"
+
+struct findings {
+	struct finding *v;
+	size_t n;
+};
+
+static void _printf_(3, 4)
+	found(struct findings *f, const char *fix, const char *fmt, ...)
+{
+	struct finding *one;
+	va_list ap;
+
+	f->v = xrealloc(f->v, f->n + 1, sizeof(*f->v));
+	one = &f->v[f->n++];
+	snprintf(one->fix, sizeof(one->fix), "%s", fix);
+	va_start(ap, fmt);
+	vsnprintf(one->what, sizeof(one->what), fmt, ap);
+	va_end(ap);
+}
+
+/* Who made the chain policy what it is, by the chains that they leave. */
+static const char *who_filters(const char *rules)
+{
+	static const struct {
+		const char *chain, *who;
+	} known[] = {
+		{"DOCKER-FORWARD", "Docker"}, {"DOCKER-USER", "Docker"},  {"DOCKER", "Docker"},
+		{"ufw-", "ufw"},	      {"LIBVIRT_FWI", "libvirt"}, {"FORWARD_direct", "firewalld"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (strstr(rules, known[i].chain))
+			return known[i].who;
+	}
+	return "another program";
+}
+
+static bool accepts_group(const char *rules)
+{
+	char match[64];
+
+	snprintf(match, sizeof(match), "--src-group 0x%x", GROUP_VPC);
+	return strstr(rules, match) != NULL;
+}
+
+/* Reads `iptables -S FORWARD` and the names of all chains. */
+static int check_forward(struct ops *o, const char *program, struct findings *f, struct err *err)
+{
+	const char *const argv[] = {program, "-w", "5", "-S", NULL};
+	_buf_ struct buf out = {0};
+	char fix[256];
+	int status = 0, r;
+
+	if (!run_has(program))
+		return 0;
+	r = run(o->host, argv, NULL, &out, NULL, &status, err);
+	if (r)
+		return r;
+	/* A failure means that this kernel has no such table: nothing of it can be in the way. */
+	if (status || !out.data || !strstr(out.data, "-P FORWARD DROP") || accepts_group(out.data))
+		return 0;
+	snprintf(fix, sizeof(fix),
+		 "%s -I FORWARD -m devgroup --src-group 0x%x -j ACCEPT && "
+		 "%s -I FORWARD -m devgroup --dst-group 0x%x -j ACCEPT",
+		 program, GROUP_VPC, program, GROUP_VPC);
+	found(f, fix, "the policy of %s's chain FORWARD is DROP (\"-P FORWARD DROP\", set by %s): it "
+		      "drops what VPCs forward",
+	      program, who_filters(out.data));
+	return 0;
+}
+
+static int check_forwarding(struct ops *o, struct findings *f, struct err *err)
+{
+	char value[SYSCTL_VALUE_MAX];
+	int64_t vpcs = 0;
+	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc", NULL, &vpcs, err);
+
+	if (r || !vpcs || sysctl_get(o->host, "net/ipv4/ip_forward", value, NULL))
+		return r;
+	if (!strcmp(value, "0"))
+		found(f, "sysctl -w net.ipv4.ip_forward=1",
+		      "net.ipv4.ip_forward is 0, though there are VPCs: something switched it off");
+	return 0;
+}
+
+int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err)
+{
+	struct findings f = {0};
+	int r = check_forward(o, "iptables", &f, err);
+
+	if (!r)
+		r = check_forward(o, "ip6tables", &f, err);
+	if (!r)
+		r = check_forwarding(o, &f, err);
+	if (r) {
+		free(f.v);
+		return r;
+	}
+	*ret = f.v;
+	*n = f.n;
+	return 0;
+}

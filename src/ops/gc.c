@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Putting things right after a crash, a lost database, or somebody's `ip netns del`.
+ *
+ * The state says what should be; names, groups and aliases say what is ours. gc removes rows that a
+ * crash left half-way and rows whose namespace or bridge is gone, then what is ours and in no row,
+ * then makes every ruleset, setting and view agree with the rows that are left. reset does the same with
+ * no rows at all, and so needs no readable database.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "firewall/firewall.h"
+#include "kernel/link.h"
+#include "kernel/netlink.h"
+#include "kernel/netns.h"
+#include "ops/ops.h"
+#include "proc/reap.h"
+#include "vpc/host_rules.h"
+#include "vpc/names.h"
+#include "vpc/net.h"
+
+/* Names that rows claim, or that were found. Owns its strings. */
+struct names {
+	char **v;
+	size_t n, cap;
+};
+
+static void names_add(struct names *l, const char *name)
+{
+	if (l->n == l->cap) {
+		l->cap = l->cap * 2 + 32;
+		l->v = xrealloc(l->v, l->cap, sizeof(*l->v));
+	}
+	l->v[l->n++] = xstrdup(name);
+}
+
+static void names_done(struct names *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i]);
+	free(l->v);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void names_sort(struct names *l)
+{
+	if (l->n)
+		qsort(l->v, l->n, sizeof(*l->v), by_name);
+}
+
+static bool names_have(const struct names *l, const char *name)
+{
+	return l->n && bsearch(&name, l->v, l->n, sizeof(*l->v), by_name);
+}
+
+struct claims {
+	struct names links, netns;
+};
+
+static void claims_done(struct claims *c)
+{
+	names_done(&c->links);
+	names_done(&c->netns);
+}
+
+static int claim_rows(struct ops *o, struct claims *c, struct err *err)
+{
+	_free_ struct vpc *vpcs = NULL;
+	_free_ struct subnet *subnets = NULL;
+	_free_ struct segment *segments = NULL;
+	size_t n_vpcs = 0, n_subnets = 0, n_segments = 0;
+	int r = vpc_list(o->st, &vpcs, &n_vpcs, err);
+
+	if (!r)
+		r = subnet_list(o->st, NULL, &subnets, &n_subnets, err);
+	if (!r)
+		r = segment_list(o->st, NULL, &segments, &n_segments, err);
+	if (r)
+		return r;
+	for (size_t i = 0; i < n_vpcs; i++)
+		names_add(&c->links, vpcs[i].bridge);
+	for (size_t i = 0; i < n_subnets; i++) {
+		names_add(&c->links, subnets[i].veth_host);
+		names_add(&c->netns, subnets[i].netns);
+	}
+	for (size_t i = 0; i < n_segments; i++) {
+		names_add(&c->links, segments[i].bridge);
+		names_add(&c->links, segments[i].trunk_up);
+		names_add(&c->links, segments[i].trunk_down);
+	}
+	names_sort(&c->links);
+	names_sort(&c->netns);
+	return 0;
+}
+
+struct orphans {
+	const struct names *claimed;
+	struct names found;
+};
+
+static int note_orphan(const struct link *link, void *arg)
+{
+	struct orphans *f = arg;
+
+	if (link_is_ours(link) && !names_have(f->claimed, link->name))
+		names_add(&f->found, link->name);
+	return 0;
+}
+
+static int remove_links(struct ops *o, const struct claims *c, size_t *count, struct err *err)
+{
+	struct orphans f = {.claimed = &c->links};
+	_name_list_ struct name_list doomed = {0};
+	int r = link_each(o->host, note_orphan, &f, err);
+
+	for (size_t i = 0; !r && i < f.found.n; i++)
+		name_list_add(&doomed, f.found.v[i]);
+	if (!r)
+		r = links_down(o->host, &doomed, err);
+	if (!r)
+		*count += f.found.n;
+	names_done(&f.found);
+	return r;
+}
+
+/* Ours: its loopback carries our alias. A name without a namespace behind it is the rest of a
+ * crash while it was made, ours or ip(8)'s, and nothing that anybody could use. */
+static bool netns_is_ours(struct ops *o, const char *name)
+{
+	_netns_ struct netns *ns = NULL;
+	struct link lo;
+
+	if (netns_open(name, &o->log, &ns, NULL))
+		return false;
+	return !link_get(ns, "lo", &lo, NULL) && !strncmp(lo.alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX));
+}
+
+static int remove_namespaces(struct ops *o, const struct claims *c, size_t *count, struct err *err)
+{
+	struct names found = {0};
+	struct dirent *e;
+	DIR *d = opendir(NETNS_DIR);
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_errno(err, -errno, "cannot read " NETNS_DIR);
+	while ((e = readdir(d))) {
+		if (e->d_name[0] != '.' && !names_have(&c->netns, e->d_name) &&
+		    netns_is_ours(o, e->d_name))
+			names_add(&found, e->d_name);
+	}
+	closedir(d);
+	if (found.n)
+		r = reap_netns((const char *const *)found.v, found.n, REAP_GRACE_MS, &o->log, err);
+	for (size_t i = 0; !r && i < found.n; i++)
+		r = netns_delete(found.v[i], &o->log, err);
+	if (!r)
+		*count += found.n;
+	names_done(&found);
+	return r;
+}
+
+static bool link_there(struct ops *o, const char *name)
+{
+	struct link link;
+
+	return !link_get(o->host, name, &link, NULL);
+}
+
+static int sweep_vpcs(struct ops *o, size_t *count, struct err *err)
+{
+	_free_ struct vpc *v = NULL;
+	size_t n = 0;
+	int r = vpc_list(o->st, &v, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		if (v[i].state == ROW_ACTIVE && link_there(o, v[i].bridge))
+			continue;
+		r = ops_teardown_vpc(o, &v[i], err);
+		(*count)++;
+	}
+	return r;
+}
+
+static int sweep_subnets(struct ops *o, size_t *count, struct err *err)
+{
+	_free_ struct subnet *s = NULL;
+	size_t n = 0;
+	int r = subnet_list(o->st, NULL, &s, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		struct vpc v;
+
+		if (s[i].state == ROW_ACTIVE && netns_exists(s[i].netns) && link_there(o, s[i].veth_host))
+			continue;
+		r = vpc_load(o->st, s[i].vpc, &v, err);
+		if (!r)
+			r = ops_teardown_subnets(o, &v, &s[i], 1, err);
+		(*count)++;
+	}
+	return r;
+}
+
+/* NAT and peerings are rules only: the row goes, the rules follow. Segments, too, are found
+ * by their marks once no row claims them. */
+static int sweep_rows(struct ops *o, size_t *count, struct err *err)
+{
+	static const char *const sql[] = {
+		"DELETE FROM nat WHERE state <> 'active'",
+		"DELETE FROM peer WHERE state <> 'active'",
+		"DELETE FROM segment WHERE state <> 'active'",
+	};
+	int r = ops_begin(o, err);
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(sql); i++) {
+		r = store_exec(o->st, err, sql[i], "");
+		if (!r)
+			*count += (size_t)store_changes(o->st);
+	}
+	if (r) {
+		ops_rollback(o);
+		return r;
+	}
+	return ops_commit(o, err);
+}
+
+static int repair_host(struct ops *o, size_t *count, struct err *err)
+{
+	_host_rules_ struct host_rules h = {0};
+	struct err why;
+	bool empty;
+	int r = ops_firewall(o, err);
+
+	if (!r)
+		r = host_rules_build(o->st, &h, &empty, err);
+	if (r)
+		return r;
+	if (empty)
+		return firewall_remove(o->fw, o->host, &h.rs, err);
+	r = firewall_verify(o->fw, o->host, &h.rs, &why);
+	if (r != -ESTALE) {
+		if (r && err)
+			*err = why;
+		return r;
+	}
+	(*count)++;
+	log_info("the host's rules differ from the state (%s): replaced", why.msg);
+	return firewall_apply(o->fw, o->host, &h.rs, err);
+}
+
+static int repair_policies(struct ops *o, size_t *count, struct err *err)
+{
+	_free_ struct subnet *s = NULL;
+	size_t n = 0;
+	int r = subnet_list(o->st, NULL, &s, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		bool changed = false;
+
+		r = ops_policy_repair(o, &s[i], &changed, err);
+		*count += changed;
+	}
+	return r;
+}
+
+static int republish(struct ops *o, struct err *err)
+{
+	_free_ struct vpc *v = NULL;
+	size_t n = 0;
+	int r = ops_unpublish_all(o, err);
+
+	if (!r)
+		r = vpc_list(o->st, &v, &n, err);
+	for (size_t i = 0; !r && i < n; i++)
+		r = ops_publish(o, v[i].name, err);
+	return r;
+}
+
+static int remove_orphans(struct ops *o, const struct claims *c, struct gc_report *ret,
+			  struct err *err)
+{
+	int r = remove_namespaces(o, c, &ret->namespaces, err);
+
+	return r ? r : remove_links(o, c, &ret->links, err);
+}
+
+int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
+{
+	_cleanup_(claims_done) struct claims c = {0};
+	int r;
+
+	*ret = (struct gc_report){0};
+	r = sweep_vpcs(o, &ret->rows, err);
+	if (!r)
+		r = sweep_subnets(o, &ret->rows, err);
+	if (!r)
+		r = sweep_rows(o, &ret->rows, err);
+	if (!r)
+		r = claim_rows(o, &c, err);
+	if (!r)
+		r = remove_orphans(o, &c, ret, err);
+	if (!r)
+		r = repair_host(o, &ret->rulesets, err);
+	if (!r)
+		r = repair_policies(o, &ret->rulesets, err);
+	if (!r)
+		r = ops_forwarding_restore(o, &ret->sysctls, err);
+	return r ? r : republish(o, err);
+}
+
+/* What the state knows, the ordinary way, so that settings are put back, too. */
+static void reset_known(struct ops *o, struct gc_report *ret)
+{
+	_free_ struct vpc *v = NULL;
+	struct err e = {0};
+	size_t n = 0;
+
+	if (store_open(STORE_DIR, STORE_WRITE, &o->st, &e) || vpc_list(o->st, &v, &n, &e)) {
+		log_warn("%s: going by the marks on what byway made; ip_forward stays as it is", e.msg);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (ops_teardown_vpc(o, &v[i], &e))
+			log_warn("%s", e.msg);
+		ret->rows++;
+	}
+	if (ops_forwarding_restore(o, &ret->sysctls, &e))
+		log_warn("%s", e.msg);
+	ops_unpublish_all(o, NULL);
+}
+
+int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
+{
+	_host_rules_ struct host_rules tables;
+	struct claims nothing = {0};
+	int r = netns_open(NULL, &o->log, &o->host, err);
+
+	*ret = (struct gc_report){0};
+	host_rules_init(&tables);
+	if (r)
+		return r;
+	reset_known(o, ret);
+	r = remove_orphans(o, &nothing, ret, err);
+	if (!r)
+		r = ops_firewall(o, err);
+	if (!r)
+		r = firewall_remove(o->fw, o->host, &tables.rs, err);
+	if (r || o->log.dry_run)
+		return r;
+	store_free(TAKE_PTR(o->st));
+	return store_destroy(STORE_DIR, err);
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <linux/capability.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "kernel/caps.h"
+#include "kernel/netns.h"
+#include "ops/ops.h"
+#include "vpc/host_rules.h"
+
+int ops_open(struct ops *o, enum store_mode mode, struct err *err)
+{
+	static const int caps[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN};
+	int r = mode == STORE_WRITE ? caps_require(caps, ARRAY_SIZE(caps), err) : 0;
+
+	if (!r)
+		r = netns_open(NULL, &o->log, &o->host, err);
+	if (!r)
+		r = store_open(STORE_DIR, mode, &o->st, err);
+	return r;
+}
+
+void ops_close(struct ops *o)
+{
+	if (o->st)
+		store_rollback(o->st);
+	store_free(TAKE_PTR(o->st));
+	firewall_free(TAKE_PTR(o->fw));
+	netns_free(TAKE_PTR(o->host));
+	oplog_done(&o->log);
+}
+
+/* A dry run is one transaction from the first change to the end, which is never committed. */
+int ops_begin(struct ops *o, struct err *err)
+{
+	int r;
+
+	if (o->in_dry_transaction)
+		return 0;
+	r = store_begin(o->st, err);
+	o->in_dry_transaction = !r && o->log.dry_run;
+	return r;
+}
+
+int ops_commit(struct ops *o, struct err *err)
+{
+	int r = o->in_dry_transaction ? 0 : store_commit(o->st, err);
+
+	if (r)
+		store_rollback(o->st);
+	return r;
+}
+
+void ops_rollback(struct ops *o)
+{
+	if (!o->in_dry_transaction)
+		store_rollback(o->st);
+}
+
+int ops_firewall(struct ops *o, struct err *err)
+{
+	int r;
+
+	if (o->fw)
+		return 0;
+	r = firewall_new(o->backend, o->host, &o->fw, err);
+	if (!r)
+		log_debug("firewall: %s", firewall_name(o->fw));
+	return r;
+}
+
+int ops_host_sync(struct ops *o, struct err *err)
+{
+	_host_rules_ struct host_rules h;
+	bool empty;
+	int r = ops_firewall(o, err);
+
+	if (r)
+		return r;
+	r = host_rules_build(o->st, &h, &empty, err);
+	if (r) {
+		h = (struct host_rules){0};
+		return r;
+	}
+	if (empty)
+		return firewall_remove(o->fw, o->host, &h.rs, err);
+	return firewall_apply(o->fw, o->host, &h.rs, err);
+}
+
+int ops_host_update(struct ops *o, const struct host_rules *add, const struct host_rules *del,
+		    struct err *err)
+{
+	_host_rules_ struct host_rules none;
+	int r = ops_firewall(o, err);
+
+	if (r)
+		return r;
+	host_rules_init(&none);
+	r = firewall_update(o->fw, o->host, add ? &add->rs : &none.rs, del ? &del->rs : &none.rs, err);
+	/* Somebody flushed our tables, or they were never there. */
+	return r == -ENOENT ? ops_host_sync(o, err) : r;
+}
+
+int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc, bool *ret,
+			   struct err *err)
+{
+	_free_ struct nat *nats = NULL;
+	size_t n = 0;
+	int r = nat_list(o->st, &nats, &n, err);
+
+	if (r)
+		return r;
+	*ret = false;
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(nats[i].interface, interface) && strcmp(nats[i].vpc, but_vpc) &&
+		    nats[i].state == ROW_ACTIVE)
+			*ret = true;
+	}
+	return 0;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The use cases: what the command line (and every other front) can ask for. The only place where
+ * state, addresses, firewall and kernel come together.
+ *
+ * Every operation is whole or not there: it commits its intent, changes the kernel, commits the
+ * result; when a step fails it undoes what it did and returns the error of that step. After a
+ * crash, deleting the object or ops_gc() removes what is left. Deleting what is not there succeeds.
+ */
+#ifndef BYWAY_OPS_OPS_H
+#define BYWAY_OPS_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "firewall/firewall.h"
+#include "kernel/oplog.h"
+#include "store/store.h"
+#include "vpc/vpc.h"
+
+struct err;
+struct host_rules;
+struct json_t;
+struct netns;
+
+struct ops {
+	struct oplog log;
+	enum fw_backend_id backend; /* wanted */
+	struct store *st;
+	struct netns *host;
+	struct firewall *fw; /* chosen when first needed */
+	bool in_dry_transaction;
+};
+
+/* log and backend are set by the caller before. STORE_WRITE needs CAP_NET_ADMIN and CAP_SYS_ADMIN. */
+int ops_open(struct ops *o, enum store_mode mode, struct err *err);
+void ops_close(struct ops *o);
+#define _ops_ _cleanup_(ops_close)
+
+struct vpc_params {
+	const char *name, *cidr;
+	const char *cidr6;  /* or NULL */
+	uint32_t mtu_bytes; /* 0: 1500 */
+};
+int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, struct err *err);
+int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err);
+
+struct subnet_params {
+	const char *name, *cidr; /* cidr NULL: the next free /prefix */
+	const char *cidr6;       /* NULL: the next free /64 when the VPC has IPv6 */
+	unsigned int prefix;
+	bool is_public;
+};
+/* All of them or none. ret, when not NULL, has room for n. */
+int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p, size_t n,
+		   struct subnet *ret, struct err *err);
+int ops_subnet_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
+		      struct err *err);
+
+/* interface NULL: the one with the default route. ret_changed: false when it was so already. */
+int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct nat *ret,
+		   bool *ret_changed, struct err *err);
+int ops_nat_disable(struct ops *o, const char *vpc, bool *ret_existed, struct err *err);
+
+/* allow: comma-separated CIDRs, or NULL. */
+int ops_peer_add(struct ops *o, const char *a, const char *b, const char *allow, struct peer *ret,
+		 struct err *err);
+int ops_peer_delete(struct ops *o, const char *a, const char *b, bool *ret_existed,
+		    struct err *err);
+
+/* Applies the policy in a file to a subnet, reads it back, and cuts the connections that it forbids. */
+int ops_policy_apply(struct ops *o, const struct subnet *s, const char *file, struct err *err);
+int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, struct err *err);
+/* -ESTALE: the kernel has something else. -ENOENT: the subnet has no policy. */
+int ops_policy_verify(struct ops *o, const struct subnet *s, struct err *err);
+/* Makes the kernel's table what the state says, with a policy or without. */
+int ops_policy_repair(struct ops *o, const struct subnet *s, bool *ret_changed, struct err *err);
+/* The subnet that a policy file says it is for ("namespace", else "subnet"). */
+int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struct err *err);
+
+/* What gc found and put right. */
+struct gc_report {
+	size_t rows, links, namespaces, rulesets, sysctls;
+};
+int ops_gc(struct ops *o, struct gc_report *ret, struct err *err);
+/* Removes everything byway made, known to the state or not, and the state. Opens what it needs itself:
+ * it works when ops_open() refuses the database. */
+int ops_reset(struct ops *o, struct gc_report *ret, struct err *err);
+
+/* Replaces this process by argv inside the subnet's namespace; returns on failure only. */
+int ops_exec(struct ops *o, const struct subnet *s, char *const argv[], struct err *err);
+
+/* One thing that is in the way of a VPC's traffic. */
+struct finding {
+	char what[256], fix[256];
+};
+/* ret is freed by the caller. Read-only. */
+int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err);
+
+/* ---- Shared by the files of this folder. ---- */
+
+int ops_begin(struct ops *o, struct err *err);
+int ops_commit(struct ops *o, struct err *err); /* rolls back when it fails; a dry run keeps nothing */
+void ops_rollback(struct ops *o);
+
+int ops_firewall(struct ops *o, struct err *err);
+/* Single elements into, or out of, the host's tables; the whole tables when they are not there. */
+int ops_host_update(struct ops *o, const struct host_rules *add, const struct host_rules *del,
+		    struct err *err);
+/* Makes the host's tables what the state says, or removes them with the last VPC. */
+int ops_host_sync(struct ops *o, struct err *err);
+/* A further outgoing interface needs rules, not only elements: is it in use apart from this VPC? */
+int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc,
+			   bool *ret, struct err *err);
+
+int ops_publish(struct ops *o, const char *vpc, struct err *err);
+int ops_unpublish(struct ops *o, const char *vpc, struct err *err);
+int ops_unpublish_all(struct ops *o, struct err *err);
+
+/* One VPC with all that is in it, as JSON (schema byway.vpc/1); a new reference. */
+int ops_describe(struct ops *o, const char *vpc, struct json_t **ret, struct err *err);
+
+int ops_forwarding_on(struct ops *o, bool v6, struct err *err);
+int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err);
+
+/* Take away everything of a VPC, or of some of its subnets, whatever state it is in. They go on
+ * after errors and return the first, with the count of the others. */
+int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err);
+int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
+			 struct err *err);
+
+#endif

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "ops/ops.h"
+#include "vpc/host_rules.h"
+
+static int check_allowed(const struct cidr *c, const struct vpc *a, const struct vpc *b,
+			 struct err *err)
+{
+	bool v6 = c->addr.family == AF_INET6;
+	const struct cidr *in_a = v6 ? &a->cidr6 : &a->cidr, *in_b = v6 ? &b->cidr6 : &b->cidr;
+	char text[CIDR_STRLEN];
+
+	if ((in_a->addr.family && cidr_contains(in_a, c)) ||
+	    (in_b->addr.family && cidr_contains(in_b, c)))
+		return 0;
+	return err_set(err, ERR_USAGE, -EINVAL, "--allow %s: it is inside neither '%s' nor '%s'",
+		       cidr_format(c, text), a->name, b->name);
+}
+
+/* Overlapping entries would overlap in the kernel's set. */
+static int check_distinct(const struct peer *p, const struct cidr *c, struct err *err)
+{
+	char one[CIDR_STRLEN], two[CIDR_STRLEN];
+
+	for (size_t i = 0; i < p->n_allow; i++) {
+		if (cidr_overlaps(&p->allow[i], c))
+			return err_set(err, ERR_USAGE, -EINVAL, "--allow: %s and %s overlap",
+				       cidr_format(&p->allow[i], one), cidr_format(c, two));
+	}
+	return 0;
+}
+
+static int parse_allow(const char *list, struct peer *p, const struct vpc *a, const struct vpc *b,
+		       struct err *err)
+{
+	_free_ char *copy = xstrdup(list ? list : "");
+	char *rest = NULL;
+
+	for (char *t = strtok_r(copy, ", ", &rest); t; t = strtok_r(NULL, ", ", &rest)) {
+		struct cidr c;
+		int r = cidr_parse_network(t, &c, err);
+
+		if (!r && p->n_allow == PEER_ALLOW_MAX)
+			r = err_set(err, ERR_USAGE, -E2BIG, "--allow: at most %d networks", PEER_ALLOW_MAX);
+		if (!r)
+			r = check_allowed(&c, a, b, err);
+		if (!r)
+			r = check_distinct(p, &c, err);
+		if (r)
+			return r;
+		p->allow[p->n_allow++] = c;
+	}
+	if (list && !p->n_allow)
+		return err_set(err, ERR_USAGE, -EINVAL, "--allow: the list is empty");
+	return 0;
+}
+
+static int save(struct ops *o, struct peer *p, enum row_state state, struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	p->state = state;
+	if (!r)
+		r = peer_save(o->st, p, err);
+	if (r) {
+		ops_rollback(o);
+		return r;
+	}
+	return ops_commit(o, err);
+}
+
+static int forget(struct ops *o, const struct peer *p, struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = peer_remove(o->st, p, err);
+	if (r) {
+		ops_rollback(o);
+		return r;
+	}
+	return ops_commit(o, err);
+}
+
+static int change_elements(struct ops *o, const struct peer *p, const struct vpc *a,
+			   const struct vpc *b, bool add, struct err *err)
+{
+	_host_rules_ struct host_rules h;
+
+	host_rules_init(&h);
+	host_rules_peer(&h, p, a, b);
+	return ops_host_update(o, add ? &h : NULL, add ? NULL : &h, err);
+}
+
+static int publish_both(struct ops *o, const struct peer *p, struct err *err)
+{
+	int r = ops_publish(o, p->a, err);
+
+	return r ? r : ops_publish(o, p->b, err);
+}
+
+static int load_pair(struct ops *o, const char *one, const char *two, struct vpc *a, struct vpc *b,
+		     struct err *err)
+{
+	bool ordered = strcmp(one, two) < 0;
+	int r;
+
+	if (!strcmp(one, two))
+		return err_set(err, ERR_USAGE, -EINVAL, "a VPC cannot be peered with itself ('%s')", one);
+	r = vpc_load(o->st, ordered ? one : two, a, err);
+	return r ? r : vpc_load(o->st, ordered ? two : one, b, err);
+}
+
+static int check_new(struct ops *o, const struct vpc *a, const struct vpc *b, struct err *err)
+{
+	struct peer old;
+	int r = peer_load(o->st, a->name, b->name, &old, NULL);
+
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	if (old.state == ROW_ACTIVE)
+		return err_set(err, ERR_CONFLICT, -EEXIST, "VPCs '%s' and '%s' are peered already",
+			       a->name, b->name);
+	r = change_elements(o, &old, a, b, false, err); /* what a crash left */
+	return r ? r : forget(o, &old, err);
+}
+
+int ops_peer_add(struct ops *o, const char *one, const char *two, const char *allow,
+		 struct peer *ret, struct err *err)
+{
+	struct peer p = {0};
+	struct vpc a, b;
+	int r = load_pair(o, one, two, &a, &b, err);
+
+	if (!r)
+		r = parse_allow(allow, &p, &a, &b, err);
+	if (!r)
+		r = check_new(o, &a, &b, err);
+	if (r)
+		return r;
+	str_copy(p.a, sizeof(p.a), a.name);
+	str_copy(p.b, sizeof(p.b), b.name);
+	r = save(o, &p, ROW_CREATING, err);
+	if (r)
+		return r;
+	r = change_elements(o, &p, &a, &b, true, err);
+	if (!r)
+		r = save(o, &p, ROW_ACTIVE, err);
+	if (r) {
+		if (!change_elements(o, &p, &a, &b, false, NULL))
+			forget(o, &p, NULL);
+		return r;
+	}
+	*ret = p;
+	return publish_both(o, &p, err);
+}
+
+int ops_peer_delete(struct ops *o, const char *one, const char *two, bool *ret_existed,
+		    struct err *err)
+{
+	struct vpc a, b;
+	struct peer p;
+	int r = peer_load(o->st, one, two, &p, NULL);
+
+	*ret_existed = !r;
+	if (r == -ENOENT)
+		return 0;
+	if (!r)
+		r = load_pair(o, one, two, &a, &b, err);
+	if (!r)
+		r = save(o, &p, ROW_DELETING, err);
+	if (!r)
+		r = change_elements(o, &p, &a, &b, false, err);
+	if (!r)
+		r = forget(o, &p, err);
+	return r ? r : publish_both(o, &p, err);
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A subnet's policy. The table in its namespace follows from the state: the row's text, or the
+ * baseline without one. It is replaced in one transaction, so there is nothing to intend and nothing
+ * half-done; when a crash leaves the two apart, ops_gc() makes the kernel agree with the state.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/doc.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "kernel/conntrack.h"
+#include "kernel/netns.h"
+#include "ops/ops.h"
+#include "vpc/policy.h"
+
+static int read_policy(const char *file, struct buf *text, struct policy **ret, struct err *err)
+{
+	int r = file_read(file, DOC_SIZE_MAX, text, err);
+
+	return r ? r : policy_parse(file, text->data, text->len, ret, err);
+}
+
+/* Does the file say that it is for another subnet? */
+static int check_target(const char *file, const struct policy *p, const struct subnet *s,
+			struct err *err)
+{
+	char theirs[CIDR_STRLEN], ours[CIDR_STRLEN];
+
+	if (p->netns && strcmp(p->netns, s->netns))
+		return err_set(err, ERR_CONFLICT, -EINVAL,
+			       "%s is for namespace '%s', but '%s/%s' is '%s': remove the key \"namespace\" "
+			       "to use the file anywhere",
+			       file, p->netns, s->vpc, s->name, s->netns);
+	if (p->has_subnet && !cidr_equal(&p->subnet, &s->cidr) && !cidr_equal(&p->subnet, &s->cidr6))
+		return err_set(err, ERR_CONFLICT, -EINVAL,
+			       "%s is for subnet %s, but '%s/%s' is %s: remove the key \"subnet\" to use the "
+			       "file anywhere",
+			       file, cidr_format(&p->subnet, theirs), s->vpc, s->name,
+			       cidr_format(&s->cidr, ours));
+	return 0;
+}
+
+struct judge {
+	const struct policy *p;
+	const struct subnet *s;
+};
+
+/* A connection opened from inside is judged by egress, any other by ingress. */
+static bool judge_flow(struct conntrack_flow *f, void *arg)
+{
+	const struct judge *j = arg;
+	bool from_here = ip_equal(&f->src, &j->s->addr) || ip_equal(&f->src, &j->s->addr6);
+	uint32_t before = f->mark & POLICY_CT_MARK_CUT;
+	bool allowed = true;
+
+	if (j->p && f->src.family)
+		policy_eval(j->p, from_here ? POLICY_EGRESS : POLICY_INGRESS, &f->src, &f->dst, f->proto,
+			    f->dport, &allowed);
+	f->mark = allowed ? 0 : POLICY_CT_MARK_CUT;
+	return f->mark != before;
+}
+
+/* In the kernel: the rules, then what was let through under earlier ones. */
+static int enforce(struct ops *o, const struct subnet *s, const struct policy *p, struct err *err)
+{
+	_netns_ struct netns *ns = NULL;
+	_ruleset_ struct ruleset rs;
+	struct judge judge = {.p = p, .s = s};
+	int r;
+
+	ruleset_init(&rs);
+	policy_ruleset(p, s->veth_ns, &rs);
+	r = netns_open(s->netns, &o->log, &ns, err);
+	if (!r)
+		r = ops_firewall(o, err);
+	if (!r)
+		r = firewall_apply(o->fw, ns, &rs, err);
+	if (!r && !o->log.dry_run)
+		r = firewall_verify(o->fw, ns, &rs, err);
+	if (!r)
+		r = conntrack_mark_each(ns, POLICY_CT_MARK_CUT, judge_flow, &judge, err);
+	return r;
+}
+
+/* The policy of the row, or NULL. */
+static int load_policy(struct ops *o, const struct subnet *s, struct policy **ret, struct err *err)
+{
+	_cleanup_(policy_row_done) struct policy_row row = {0};
+	int r = policy_load(o->st, s, &row, NULL);
+
+	*ret = NULL;
+	if (r == -ENOENT)
+		return 0;
+	return r ? err_errno(err, r, "cannot read the policy of '%s/%s'", s->vpc, s->name)
+		 : policy_parse(row.file, row.text, strlen(row.text), ret, err);
+}
+
+/* Back to what the state says, after a failure half-way. */
+static void back(struct ops *o, const struct subnet *s)
+{
+	_policy_ struct policy *old = NULL;
+
+	if (!load_policy(o, s, &old, NULL))
+		enforce(o, s, old, NULL);
+}
+
+static int save(struct ops *o, const struct subnet *s, const char *file, const char *text,
+		struct err *err)
+{
+	_free_ char *full = realpath(file, NULL);
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = policy_save(o->st, s, full ? full : file, text, err);
+	if (r) {
+		ops_rollback(o);
+		return r;
+	}
+	return ops_commit(o, err);
+}
+
+int ops_policy_apply(struct ops *o, const struct subnet *s, const char *file, struct err *err)
+{
+	_policy_ struct policy *p = NULL;
+	_buf_ struct buf text = {0};
+	int r = read_policy(file, &text, &p, err);
+
+	if (!r)
+		r = check_target(file, p, s, err);
+	if (r)
+		return r;
+	r = enforce(o, s, p, err);
+	if (!r)
+		r = save(o, s, file, text.data, err);
+	if (r)
+		back(o, s);
+	return r;
+}
+
+int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, struct err *err)
+{
+	_cleanup_(policy_row_done) struct policy_row row = {0};
+	int r = policy_load(o->st, s, &row, NULL);
+
+	*ret_existed = !r;
+	if (r == -ENOENT)
+		return 0;
+	if (!r)
+		r = enforce(o, s, NULL, err);
+	if (!r)
+		r = ops_begin(o, err);
+	if (r)
+		return r;
+	r = policy_remove(o->st, s, err);
+	if (!r)
+		return ops_commit(o, err);
+	ops_rollback(o);
+	return r;
+}
+
+static int compare(struct ops *o, const struct subnet *s, const struct policy *p, struct err *err)
+{
+	_netns_ struct netns *ns = NULL;
+	_ruleset_ struct ruleset rs;
+	int r;
+
+	ruleset_init(&rs);
+	policy_ruleset(p, s->veth_ns, &rs);
+	r = netns_open(s->netns, &o->log, &ns, err);
+	if (!r)
+		r = ops_firewall(o, err);
+	return r ? r : firewall_verify(o->fw, ns, &rs, err);
+}
+
+int ops_policy_verify(struct ops *o, const struct subnet *s, struct err *err)
+{
+	_policy_ struct policy *p = NULL;
+	int r = load_policy(o, s, &p, err);
+
+	if (!r && !p)
+		r = err_set(err, ERR_NOT_FOUND, -ENOENT, "subnet '%s/%s' has no policy", s->vpc, s->name);
+	if (!r)
+		r = compare(o, s, p, err);
+	if (r == -ESTALE)
+		err_append(err, ": `byway policy apply` again, or `byway gc`");
+	return r;
+}
+
+int ops_policy_repair(struct ops *o, const struct subnet *s, bool *ret_changed, struct err *err)
+{
+	_policy_ struct policy *p = NULL;
+	int r = load_policy(o, s, &p, err);
+
+	*ret_changed = false;
+	if (!r)
+		r = compare(o, s, p, err);
+	if (r != -ESTALE)
+		return r;
+	*ret_changed = true;
+	return enforce(o, s, p, err);
+}
+
+int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struct err *err)
+{
+	_policy_ struct policy *p = NULL;
+	_free_ struct subnet *all = NULL;
+	_buf_ struct buf text = {0};
+	size_t n = 0;
+	int r = read_policy(file, &text, &p, err);
+
+	if (!r)
+		r = subnet_list(o->st, NULL, &all, &n, err);
+	for (size_t i = 0; !r && i < n; i++) {
+		bool named = p->netns ? !strcmp(p->netns, all[i].netns)
+				      : p->has_subnet && cidr_equal(&p->subnet, &all[i].cidr);
+
+		if (!named)
+			continue;
+		*ret = all[i];
+		return 0;
+	}
+	return r ? r
+		 : err_set(err, ERR_NOT_FOUND, -ENOENT,
+			   "%s names no existing subnet: its \"namespace\" or \"subnet\" says which", file);
+}

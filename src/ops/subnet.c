@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "ipam/ipam.h"
+#include "kernel/netns.h"
+#include "ops/ops.h"
+#include "vpc/host_rules.h"
+#include "vpc/names.h"
+#include "vpc/net.h"
+#include "vpc/plan.h"
+#include "vpc/policy.h"
+
+#define PREFIX4_DEFAULT 24
+#define PREFIX6_DEFAULT 64
+
+/* One command's subnets on their way up. */
+struct job {
+	struct ops *o;
+	struct vpc vpc;
+	struct subnet *subnets;
+	size_t n;
+	struct subnet *existing; /* of the VPC, before */
+	size_t n_existing;
+	struct slicer slices, slices6;
+	struct segment *segments;
+	size_t n_segments;
+};
+
+static void job_done(struct job *j)
+{
+	free(j->subnets);
+	free(j->existing);
+	free(j->segments);
+	slicer_done(&j->slices);
+	slicer_done(&j->slices6);
+}
+
+static int check_overlap(const struct subnet *s, const struct subnet *other, struct err *err)
+{
+	char mine[CIDR_STRLEN], theirs[CIDR_STRLEN];
+	const struct cidr *a = &s->cidr, *b = &other->cidr;
+
+	if (!cidr_overlaps(a, b)) {
+		a = &s->cidr6;
+		b = &other->cidr6;
+		if (!a->addr.family || !b->addr.family || !cidr_overlaps(a, b))
+			return 0;
+	}
+	return err_set(err, ERR_CONFLICT, -EEXIST, "%s overlaps subnet '%s/%s' (%s)",
+		       cidr_format(a, mine), other->vpc, other->name, cidr_format(b, theirs));
+}
+
+static int check_against(const struct subnet *s, const struct subnet *others, size_t n,
+			 struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = 0;
+
+		if (!strcmp(s->name, others[i].name))
+			r = err_set(err, ERR_CONFLICT, -EEXIST, "subnet '%s/%s' exists already", s->vpc,
+				    s->name);
+		if (!r)
+			r = check_overlap(s, &others[i], err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int plan_cidrs(struct job *j, const struct subnet_params *p, struct subnet *s,
+		      struct err *err)
+{
+	bool v6 = j->vpc.cidr6.addr.family;
+	int r = p->cidr ? plan_subnet_cidr(&j->vpc, p->cidr, AF_INET, &s->cidr, err)
+			: slicer_next(&j->slices, &s->cidr, err);
+
+	if (r)
+		return r;
+	if (p->cidr6)
+		return plan_subnet_cidr(&j->vpc, p->cidr6, AF_INET6, &s->cidr6, err);
+	return v6 ? slicer_next(&j->slices6, &s->cidr6, err) : 0;
+}
+
+static void make_mac(struct subnet *s)
+{
+	char seed[NAME_MAX_LEN * 2 + 16];
+
+	snprintf(seed, sizeof(seed), "byway:subnet/%s/%s", s->vpc, s->name);
+	s->mac = mac_from_name(seed);
+}
+
+static int plan_one(struct job *j, const struct subnet_params *p, struct subnet *s,
+		    struct err *err)
+{
+	int r = name_check("subnet", p->name, err);
+
+	if (r)
+		return r;
+	str_copy(s->vpc, sizeof(s->vpc), j->vpc.name);
+	str_copy(s->name, sizeof(s->name), p->name);
+	s->is_public = p->is_public;
+	s->state = ROW_CREATING;
+	now_utc(s->created);
+	make_mac(s);
+	r = plan_cidrs(j, p, s, err);
+	/* Free slices overlap nothing; a thousand of them need not be compared with each other. */
+	if (!r && (p->cidr || p->cidr6))
+		r = check_against(s, j->subnets, (size_t)(s - j->subnets), err);
+	if (!r)
+		r = check_against(s, j->existing, j->n_existing, err);
+	return r;
+}
+
+/* What a crash left of subnets goes first; then the networks that are taken are known. */
+static int load_existing(struct job *j, struct err *err)
+{
+	size_t n = 0, kept = 0;
+	int r = subnet_list(j->o->st, j->vpc.name, &j->existing, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		if (j->existing[i].state == ROW_ACTIVE)
+			j->existing[kept++] = j->existing[i];
+		else
+			r = ops_teardown_subnets(j->o, &j->vpc, &j->existing[i], 1, err);
+	}
+	j->n_existing = kept;
+	return r;
+}
+
+static int init_slices(struct job *j, const struct subnet_params *p, size_t n)
+{
+	_free_ struct cidr *taken = xcalloc(j->n_existing + n + 1, sizeof(*taken));
+	_free_ struct cidr *taken6 = xcalloc(j->n_existing + n + 1, sizeof(*taken6));
+	unsigned int prefix = n && p[0].prefix ? p[0].prefix : PREFIX4_DEFAULT;
+	size_t k = 0, k6 = 0;
+
+	for (size_t i = 0; i < j->n_existing; i++) {
+		taken[k++] = j->existing[i].cidr;
+		if (j->existing[i].cidr6.addr.family)
+			taken6[k6++] = j->existing[i].cidr6;
+	}
+	for (size_t i = 0; i < n; i++) { /* what this command names itself */
+		if (p[i].cidr && !cidr_parse(p[i].cidr, &taken[k], NULL))
+			k++;
+		if (p[i].cidr6 && !cidr_parse(p[i].cidr6, &taken6[k6], NULL))
+			k6++;
+	}
+	slicer_init(&j->slices, &j->vpc.cidr, prefix, taken, k);
+	if (j->vpc.cidr6.addr.family)
+		slicer_init(&j->slices6, &j->vpc.cidr6, MAX(PREFIX6_DEFAULT, j->vpc.cidr6.prefix), taken6,
+			    k6);
+	return 0;
+}
+
+static int load(struct job *j, const char *vpc, const struct subnet_params *p, size_t n,
+		struct err *err)
+{
+	int r = vpc_load(j->o->st, vpc, &j->vpc, err);
+
+	if (!r && j->vpc.state != ROW_ACTIVE)
+		r = err_set(err, ERR_CONFLICT, -EBUSY,
+			    "VPC '%s' was left half-made by a crash: `byway vpc delete %s`, then create it "
+			    "again",
+			    vpc, vpc);
+	if (!r)
+		r = load_existing(j, err);
+	if (!r)
+		r = segment_list(j->o->st, vpc, &j->segments, &j->n_segments, err);
+	return r ? r : init_slices(j, p, n);
+}
+
+static int plan(struct job *j, const struct subnet_params *p, size_t n, struct err *err)
+{
+	j->subnets = xcalloc(n + 1, sizeof(*j->subnets));
+	j->n = n;
+	for (size_t i = 0; i < n; i++) {
+		int r = plan_one(j, &p[i], &j->subnets[i], err);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int lease(struct job *j, struct subnet *s, const struct cidr *net, const char *suffix,
+		 struct ip *ret, struct err *err)
+{
+	char pool[NAME_MAX_LEN * 2 + 8];
+	struct ip first, last;
+	int r = plan_pool(&j->vpc, net, &first, &last, err);
+
+	snprintf(pool, sizeof(pool), "%s/%s%s", s->vpc, s->name, suffix);
+	if (!r)
+		r = ipam_pool_add(j->o->st, pool, &first, &last, err);
+	return r ? r : ipam_lease_take(j->o->st, pool, s->name, ret, err);
+}
+
+/* Names, addresses and the row: the intent. */
+static int insert(struct job *j, struct subnet *s, struct err *err)
+{
+	int r = name_subnet(j->o->st, j->o->host, s, err);
+
+	if (!r)
+		r = lease(j, s, &s->cidr, "", &s->addr, err);
+	if (!r && s->cidr6.addr.family)
+		r = lease(j, s, &s->cidr6, "#6", &s->addr6, err);
+	return r ? r : subnet_insert(j->o->st, s, err);
+}
+
+static int insert_segment(struct job *j, unsigned int no, struct err *err)
+{
+	struct segment s = {.no = no, .state = ROW_CREATING};
+	int r;
+
+	str_copy(s.vpc, sizeof(s.vpc), j->vpc.name);
+	r = name_segment(j->o->host, s.vpc, no, "br-", s.bridge, err);
+	if (!r)
+		r = name_segment(j->o->host, s.vpc, no, "tu-", s.trunk_up, err);
+	if (!r)
+		r = name_segment(j->o->host, s.vpc, no, "td-", s.trunk_down, err);
+	if (!r)
+		r = segment_insert(j->o->st, &s, err);
+	if (r)
+		return r;
+	j->segments = xrealloc(j->segments, j->n_segments + 1, sizeof(*j->segments));
+	j->segments[j->n_segments++] = s;
+	return 0;
+}
+
+/* Fills the bridges one after the other. */
+static int assign_segments(struct job *j, struct err *err)
+{
+	_free_ unsigned int *used = xcalloc(j->n_existing + j->n + 1, sizeof(*used));
+	unsigned int no = 0;
+
+	for (size_t i = 0; i < j->n_existing; i++)
+		used[MIN(j->existing[i].segment, j->n_existing)]++;
+	for (size_t i = 0; i < j->n; i++) {
+		int r;
+
+		while (used[no] >= SEGMENT_PORTS)
+			no++;
+		r = no > j->n_segments ? insert_segment(j, no, err) : 0;
+		if (r)
+			return r;
+		j->subnets[i].segment = no;
+		used[no]++;
+	}
+	return 0;
+}
+
+static int intend(struct job *j, struct err *err)
+{
+	int r = ops_begin(j->o, err);
+
+	if (!r)
+		r = assign_segments(j, err);
+	for (size_t i = 0; !r && i < j->n; i++)
+		r = insert(j, &j->subnets[i], err);
+	if (r) {
+		ops_rollback(j->o);
+		return r;
+	}
+	return ops_commit(j->o, err);
+}
+
+static int firewall_up(struct job *j, struct err *err)
+{
+	_host_rules_ struct host_rules add;
+	struct nat nat;
+	bool has_nat = !nat_load(j->o->st, j->vpc.name, &nat, NULL) && nat.state == ROW_ACTIVE;
+
+	host_rules_init(&add);
+	for (size_t i = 0; i < j->n; i++) {
+		host_rules_port(&add, &j->subnets[i]);
+		if (has_nat && j->subnets[i].is_public)
+			host_rules_nat(&add, &j->subnets[i], nat.interface);
+	}
+	return ops_host_update(j->o, &add, NULL, err);
+}
+
+static int segments_up(struct job *j, struct err *err)
+{
+	for (size_t i = 0; i < j->n_segments; i++) {
+		int r;
+
+		if (j->segments[i].state != ROW_CREATING)
+			continue;
+		r = segment_up(j->o->host, &j->vpc, &j->segments[i], err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static const char *bridge_of(const struct job *j, const struct subnet *s)
+{
+	return s->segment ? j->segments[s->segment - 1].bridge : j->vpc.bridge;
+}
+
+static int one_up(struct job *j, const struct subnet *s, const struct ruleset *baseline,
+		  struct err *err)
+{
+	_netns_ struct netns *ns = NULL;
+	int r = subnet_up(j->o->host, &j->vpc, s, bridge_of(j, s), &ns, err);
+
+	return r ? r : firewall_apply(j->o->fw, ns, baseline, err);
+}
+
+static int finish(struct job *j, struct err *err)
+{
+	int r = ops_begin(j->o, err);
+
+	for (size_t i = 0; !r && i < j->n_segments; i++)
+		r = segment_set_state(j->o->st, &j->segments[i], ROW_ACTIVE, err);
+	for (size_t i = 0; !r && i < j->n; i++) {
+		j->subnets[i].state = ROW_ACTIVE;
+		r = subnet_set_state(j->o->st, &j->subnets[i], ROW_ACTIVE, err);
+	}
+	if (r) {
+		ops_rollback(j->o);
+		return r;
+	}
+	r = ops_commit(j->o, err);
+	return r ? r : ops_publish(j->o, j->vpc.name, err);
+}
+
+static int bring_up(struct job *j, struct err *err)
+{
+	_ruleset_ struct ruleset baseline;
+	int r;
+
+	ruleset_init(&baseline);
+	policy_ruleset(NULL, "", &baseline);
+	r = firewall_up(j, err);
+	if (!r)
+		r = segments_up(j, err);
+	for (size_t i = 0; !r && i < j->n; i++) {
+		r = one_up(j, &j->subnets[i], &baseline, err);
+		if (r)
+			err_context(err, "subnet '%s/%s'", j->vpc.name, j->subnets[i].name);
+	}
+	return r ? r : finish(j, err);
+}
+
+/* Segments of this command have no other users: they go with its subnets. */
+static void undo(struct job *j)
+{
+	_name_list_ struct name_list links = {0};
+
+	ops_teardown_subnets(j->o, &j->vpc, j->subnets, j->n, NULL);
+	for (size_t i = 0; i < j->n_segments; i++) {
+		if (j->segments[i].state != ROW_CREATING)
+			continue;
+		name_list_add(&links, j->segments[i].bridge);
+		name_list_add(&links, j->segments[i].trunk_up);
+		name_list_add(&links, j->segments[i].trunk_down);
+	}
+	if (!links.n || links_down(j->o->host, &links, NULL) || ops_begin(j->o, NULL))
+		return;
+	for (size_t i = 0; i < j->n_segments; i++) {
+		if (j->segments[i].state == ROW_CREATING)
+			segment_remove(j->o->st, &j->segments[i], NULL);
+	}
+	ops_commit(j->o, NULL);
+}
+
+int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p, size_t n,
+		   struct subnet *ret, struct err *err)
+{
+	_cleanup_(job_done) struct job j = {.o = o};
+	int r = load(&j, vpc, p, n, err);
+
+	if (!r)
+		r = plan(&j, p, n, err);
+	if (!r)
+		r = ops_firewall(o, err);
+	if (!r)
+		r = intend(&j, err);
+	if (r)
+		return r;
+	r = bring_up(&j, err);
+	if (r) {
+		undo(&j);
+		return r;
+	}
+	if (ret)
+		memcpy(ret, j.subnets, n * sizeof(*ret));
+	return 0;
+}
+
+int ops_subnet_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
+		      struct err *err)
+{
+	struct subnet s;
+	struct vpc v;
+	int r = vpc_load(o->st, vpc, &v, NULL);
+
+	if (!r)
+		r = subnet_load(o->st, vpc, name, &s, NULL);
+	*ret_existed = !r;
+	if (r == -ENOENT)
+		return 0;
+	return r ? err_errno(err, r, "cannot look up subnet '%s/%s'", vpc, name)
+		 : ops_teardown_subnets(o, &v, &s, 1, err);
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "kernel/netns.h"
+#include "kernel/route.h"
+#include "ops/ops.h"
+#include "vpc/host_rules.h"
+#include "vpc/names.h"
+#include "vpc/net.h"
+#include "vpc/plan.h"
+
+#define MTU_DEFAULT 1500u
+#define MTU_MIN 576u /* RFC 791 */
+#define MTU6_MIN 1280u /* RFC 8200 */
+#define MTU_MAX 65535u
+
+static int check_params(const struct vpc_params *p, struct vpc *v, struct err *err)
+{
+	unsigned int mtu_min = p->cidr6 ? MTU6_MIN : MTU_MIN;
+	int r = name_check("VPC", p->name, err);
+
+	if (!r)
+		r = plan_vpc_cidr(p->cidr, AF_INET, &v->cidr, err);
+	if (!r && p->cidr6)
+		r = plan_vpc_cidr(p->cidr6, AF_INET6, &v->cidr6, err);
+	if (r)
+		return r;
+	v->mtu_bytes = p->mtu_bytes ? p->mtu_bytes : MTU_DEFAULT;
+	if (v->mtu_bytes < mtu_min || v->mtu_bytes > MTU_MAX)
+		return err_set(err, ERR_USAGE, -EINVAL, "the MTU must be from %u to %u", mtu_min, MTU_MAX);
+	return str_copy(v->name, sizeof(v->name), p->name);
+}
+
+static int check_overlap(struct ops *o, const struct vpc *v, const struct cidr *c, struct err *err)
+{
+	_free_ struct vpc *vpcs = NULL;
+	char mine[CIDR_STRLEN], theirs[CIDR_STRLEN];
+	size_t n = 0;
+	int r = c->addr.family ? vpc_list(o->st, &vpcs, &n, err) : 0;
+
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct cidr *other = c->addr.family == AF_INET6 ? &vpcs[i].cidr6 : &vpcs[i].cidr;
+
+		if (strcmp(vpcs[i].name, v->name) && other->addr.family && cidr_overlaps(c, other))
+			r = err_set(err, ERR_CONFLICT, -EEXIST, "%s overlaps VPC '%s' (%s)",
+				    cidr_format(c, mine), vpcs[i].name, cidr_format(other, theirs));
+	}
+	return r;
+}
+
+struct route_check {
+	const struct cidr *cidr;
+	struct err *err;
+};
+
+static int check_route(const struct route *r, void *arg)
+{
+	const struct route_check *check = arg;
+	char mine[CIDR_STRLEN], theirs[CIDR_STRLEN];
+
+	if (!r->dst.prefix || r->table == RT_TABLE_LOCAL || r->type == RTN_MULTICAST ||
+	    !cidr_overlaps(&r->dst, check->cidr))
+		return 0;
+	return err_set(check->err, ERR_CONFLICT, -EEXIST,
+		       "%s overlaps a route that this host has already (%s; see `ip%s route`)",
+		       cidr_format(check->cidr, mine), cidr_format(&r->dst, theirs),
+		       r->dst.addr.family == AF_INET6 ? " -6" : "");
+}
+
+static int check_routes(struct ops *o, const struct cidr *c, struct err *err)
+{
+	struct route_check check = {.cidr = c, .err = err};
+
+	return c->addr.family ? route_each(o->host, c->addr.family, check_route, &check, err) : 0;
+}
+
+/* A row of this name: active is a conflict, anything else is what a crash left and goes first. */
+static int clear_name(struct ops *o, const char *name, struct err *err)
+{
+	struct vpc old;
+	char cidr[CIDR_STRLEN];
+	int r = vpc_load(o->st, name, &old, NULL);
+
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	if (old.state == ROW_ACTIVE)
+		return err_set(err, ERR_CONFLICT, -EEXIST, "VPC '%s' exists already (%s)", name,
+			       cidr_format(&old.cidr, cidr));
+	return ops_teardown_vpc(o, &old, err);
+}
+
+static int plan(struct ops *o, const struct vpc_params *p, struct vpc *v, struct err *err)
+{
+	int r = check_params(p, v, err);
+
+	if (!r)
+		r = clear_name(o, v->name, err);
+	if (!r)
+		r = check_overlap(o, v, &v->cidr, err);
+	if (!r)
+		r = check_overlap(o, v, &v->cidr6, err);
+	if (!r)
+		r = check_routes(o, &v->cidr, err);
+	if (!r)
+		r = check_routes(o, &v->cidr6, err);
+	if (!r)
+		r = name_bridge(o->st, o->host, v->name, v->bridge, err);
+	now_utc(v->created);
+	v->state = ROW_CREATING;
+	return r;
+}
+
+static int commit_state(struct ops *o, struct vpc *v, enum row_state state, struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	if (!r && state == ROW_CREATING)
+		r = vpc_insert(o->st, v, err);
+	else if (!r)
+		r = vpc_set_state(o->st, v->name, state, err);
+	if (r) {
+		ops_rollback(o);
+		return r;
+	}
+	v->state = state;
+	return ops_commit(o, err);
+}
+
+/* The firewall first: the bridge meets it from its first packet. */
+static int bring_up(struct ops *o, struct vpc *v, struct err *err)
+{
+	_host_rules_ struct host_rules add;
+	int r;
+
+	host_rules_init(&add);
+	host_rules_vpc(&add, v);
+	r = ops_host_update(o, &add, NULL, err);
+	if (!r)
+		r = vpc_up(o->host, v, err);
+	if (!r)
+		r = ops_forwarding_on(o, v->cidr6.addr.family, err);
+	if (!r)
+		r = commit_state(o, v, ROW_ACTIVE, err);
+	return r ? r : ops_publish(o, v->name, err);
+}
+
+int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, struct err *err)
+{
+	struct vpc v = {0};
+	int r = plan(o, p, &v, err);
+
+	if (!r)
+		r = commit_state(o, &v, ROW_CREATING, err);
+	if (r)
+		return r;
+	r = bring_up(o, &v, err);
+	if (r) {
+		ops_teardown_vpc(o, &v, NULL);
+		return r;
+	}
+	*ret = v;
+	return 0;
+}
+
+int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err)
+{
+	struct vpc v;
+	int r = vpc_load(o->st, name, &v, NULL);
+
+	*ret_existed = !r;
+	if (r == -ENOENT)
+		return 0;
+	return r ? err_errno(err, r, "cannot look up VPC '%s'", name) : ops_teardown_vpc(o, &v, err);
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <sqlite3.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/util.h"
+#include "store/schema.h"
+
+#define STATE "state TEXT NOT NULL CHECK(state IN ('creating','active','deleting'))"
+
+static const char version_1[] =
+	"CREATE TABLE meta("
+	"  key TEXT PRIMARY KEY,"
+	"  value TEXT NOT NULL) WITHOUT ROWID;"
+
+	"CREATE TABLE vpc("
+	"  name TEXT NOT NULL PRIMARY KEY,"
+	"  cidr TEXT NOT NULL,"
+	"  cidr6 TEXT,"
+	"  bridge TEXT NOT NULL UNIQUE,"
+	"  mtu INTEGER NOT NULL,"
+	"  created TEXT NOT NULL,"
+	"  " STATE ") WITHOUT ROWID;"
+
+	/* Further bridges of a VPC beyond the first. */
+	"CREATE TABLE segment("
+	"  vpc TEXT NOT NULL,"
+	"  no INTEGER NOT NULL,"
+	"  bridge TEXT NOT NULL UNIQUE,"
+	"  trunk_up TEXT,"
+	"  trunk_down TEXT,"
+	"  " STATE ","
+	"  PRIMARY KEY(vpc, no)) WITHOUT ROWID;"
+
+	"CREATE TABLE subnet("
+	"  vpc TEXT NOT NULL,"
+	"  name TEXT NOT NULL,"
+	"  cidr TEXT NOT NULL,"
+	"  cidr6 TEXT,"
+	"  type TEXT NOT NULL CHECK(type IN ('public','private')),"
+	"  netns TEXT NOT NULL UNIQUE,"
+	"  veth_host TEXT NOT NULL UNIQUE,"
+	"  veth_ns TEXT NOT NULL,"
+	"  mac TEXT NOT NULL,"
+	"  addr TEXT NOT NULL,"
+	"  addr6 TEXT,"
+	"  segment INTEGER NOT NULL,"
+	"  created TEXT NOT NULL,"
+	"  " STATE ","
+	"  PRIMARY KEY(vpc, name)) WITHOUT ROWID;"
+
+	"CREATE TABLE nat("
+	"  vpc TEXT NOT NULL PRIMARY KEY,"
+	"  interface TEXT NOT NULL,"
+	"  " STATE ") WITHOUT ROWID;"
+
+	/* allow: CIDRs with commas between them, or NULL for everything. */
+	"CREATE TABLE peer("
+	"  a TEXT NOT NULL,"
+	"  b TEXT NOT NULL,"
+	"  allow TEXT,"
+	"  " STATE ","
+	"  PRIMARY KEY(a, b),"
+	"  CHECK(a < b)) WITHOUT ROWID;"
+	"CREATE INDEX peer_b ON peer(b);"
+
+	"CREATE TABLE policy("
+	"  vpc TEXT NOT NULL,"
+	"  subnet TEXT NOT NULL,"
+	"  file TEXT,"
+	"  text TEXT NOT NULL,"
+	"  applied TEXT NOT NULL,"
+	"  " STATE ","
+	"  PRIMARY KEY(vpc, subnet));"
+
+	/* Kernel settings as they were before we changed them. */
+	"CREATE TABLE sysctl("
+	"  key TEXT NOT NULL PRIMARY KEY,"
+	"  old TEXT NOT NULL,"
+	"  new TEXT NOT NULL) WITHOUT ROWID;"
+
+	/* ipam/ipam.c explains these three. */
+	"CREATE TABLE ipam_pool("
+	"  id INTEGER PRIMARY KEY,"
+	"  name TEXT NOT NULL UNIQUE,"
+	"  first BLOB NOT NULL,"
+	"  last BLOB NOT NULL,"
+	"  leased INTEGER NOT NULL DEFAULT 0,"
+	"  freed INTEGER NOT NULL DEFAULT 0,"
+	"  clock INTEGER NOT NULL DEFAULT 0);"
+	"CREATE TABLE ipam_lease("
+	"  pool INTEGER NOT NULL,"
+	"  owner TEXT NOT NULL,"
+	"  addr BLOB NOT NULL,"
+	"  PRIMARY KEY(pool, owner),"
+	"  UNIQUE(pool, addr)) WITHOUT ROWID;"
+	"CREATE TABLE ipam_free("
+	"  pool INTEGER NOT NULL,"
+	"  last BLOB NOT NULL,"
+	"  first BLOB NOT NULL,"
+	"  freed INTEGER NOT NULL,"
+	"  owner TEXT,"
+	"  PRIMARY KEY(pool, last)) WITHOUT ROWID;"
+	"CREATE INDEX ipam_free_order ON ipam_free(pool, freed, last);"
+	"CREATE INDEX ipam_free_owner ON ipam_free(pool, owner, freed) WHERE owner IS NOT NULL;";
+
+const char *const schema_steps[] = {version_1};
+const int schema_version = ARRAY_SIZE(schema_steps);
+
+/* A column that no index has, or an order that only the table has: the table has to be readable,
+ * not an index that SQLite would take in its stead. */
+#define PROBE(column, table) ", (SELECT " column " FROM " table " LIMIT 1)"
+
+const char schema_probe[] =
+	"SELECT value"
+	PROBE("state", "vpc")
+	PROBE("state", "segment")
+	PROBE("state", "subnet")
+	PROBE("state", "nat")
+	PROBE("state", "peer")
+	PROBE("text", "policy")
+	PROBE("old", "sysctl")
+	PROBE("first", "ipam_pool")
+	PROBE("addr", "ipam_lease ORDER BY pool, owner")
+	PROBE("first", "ipam_free")
+	" FROM meta WHERE key = 'boot'";
+
+int schema_migrate(sqlite3 *db, const char *const *steps, int from, int to)
+{
+	char pragma[96];
+	int rc = SQLITE_OK;
+
+	for (int i = from; i < to && rc == SQLITE_OK; i++)
+		rc = sqlite3_exec(db, steps[i], NULL, NULL, NULL);
+	snprintf(pragma, sizeof(pragma), "PRAGMA user_version=%d; PRAGMA application_id=%d", to,
+		 SCHEMA_APPLICATION_ID);
+	return rc == SQLITE_OK ? sqlite3_exec(db, pragma, NULL, NULL, NULL) : rc;
+}
+
+int schema_clear(sqlite3 *db)
+{
+	_buf_ struct buf sql = {0};
+	sqlite3_stmt *tables;
+	int rc;
+
+	rc = sqlite3_prepare_v2(db,
+				"SELECT name FROM sqlite_schema WHERE type = 'table'"
+				" AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+				-1, &tables, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	while ((rc = sqlite3_step(tables)) == SQLITE_ROW)
+		buf_addf(&sql, "DELETE FROM %s;", (const char *)sqlite3_column_text(tables, 0));
+	sqlite3_finalize(tables);
+	return rc == SQLITE_DONE && sql.data ? sqlite3_exec(db, sql.data, NULL, NULL, NULL) : rc;
+}

@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ * Routed traffic. Every VPC's bridge is in the link group GROUP_VPC; that is how a rule knows a VPC
+ * without naming it. The sets reach4 and reach6 hold pairs (network, interface): "addresses of this
+ * network may be at the other end of what crosses this interface". A packet from a VPC to a VPC passes when
+ * both its ends are listed with the interface on the opposite side:
+ *
+ *	(source, outgoing interface) in reach  and  (destination, incoming interface) in reach
+ *
+ * A VPC puts in (own network, own bridge): its subnets reach each other through the gateway. A
+ * peering of A and B puts in (A's network, B's bridge) and (B's network, A's bridge), or the allowed
+ * parts of them. That is symmetric by construction and not transitive: with A-B and B-C, nothing has A at
+ * the other end of C's bridge. Source addresses can be trusted because of the port guard below.
+ *
+ * Invariants:
+ *  1. What goes from a VPC to a VPC without being in reach is dropped, replies included: removing a
+ *     peering cuts at once what runs over it.
+ *  2. What goes from a VPC to anywhere else passes only from a network in the NAT set of the
+ *     interface it leaves by, so that a private subnet's packet is never forwarded outside, and
+ *     disabling NAT cuts at once what runs over it.
+ *  3. From outside into a VPC pass replies only.
+ *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery.
+ *
+ * Port guard. A frame that enters a bridge from a subnet's port must carry the port's own MAC and
+ * addresses, in the Ethernet, ARP, IP and neighbour discovery headers; DHCP servers, router
+ * advertisements, redirects and any other protocol are dropped. A port is in the sets before
+ * it exists, so that it is guarded from its first frame.
+ */
+#include <net/ethernet.h>
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "vpc/host_rules.h"
+#include "vpc/names.h"
+#include "vpc/vpc.h"
+
+/* From linux/icmp.h, linux/netfilter_ipv4.h and linux/netfilter_bridge.h, which clash with netinet/in.h. */
+#define ICMP_REDIRECT 5
+#define ICMP_ECHO 8
+#define NF_IP_PRI_FILTER 0
+#define NF_IP_PRI_NAT_SRC 100
+#define NF_BR_PRI_NAT_DST_BRIDGED (-300)
+
+#define DHCP_SERVER_PORT 67
+#define DHCP6_SERVER_PORT 547
+
+static const enum fw_field reach4_fields[] = {FW_IP4_SADDR, FW_OIFNAME};
+static const enum fw_field reach6_fields[] = {FW_IP6_SADDR, FW_OIFNAME};
+static const enum fw_field back4_fields[] = {FW_IP4_DADDR, FW_IIFNAME};
+static const enum fw_field back6_fields[] = {FW_IP6_DADDR, FW_IIFNAME};
+static const enum fw_field port_fields[] = {FW_IIFNAME};
+static const enum fw_field port_mac_fields[] = {FW_IIFNAME, FW_ETHER_SADDR};
+static const enum fw_field port_ip4_fields[] = {FW_IIFNAME, FW_IP4_SADDR};
+static const enum fw_field port_ip6_fields[] = {FW_IIFNAME, FW_IP6_SADDR};
+
+void host_rules_init(struct host_rules *h)
+{
+	*h = (struct host_rules){0};
+	ruleset_init(&h->rs);
+	h->inet = ruleset_table(&h->rs, FW_INET, "byway");
+	h->reach4 = fw_interval_set(h->inet, "reach4", 2, reach4_fields);
+	h->reach6 = fw_interval_set(h->inet, "reach6", 2, reach6_fields);
+	h->bridge = ruleset_table(&h->rs, FW_BRIDGE, "byway");
+	h->ports = fw_set(h->bridge, "ports", 1, port_fields);
+	h->port_mac = fw_set(h->bridge, "port_mac", 2, port_mac_fields);
+	h->port_ip4 = fw_set(h->bridge, "port_ip4", 2, port_ip4_fields);
+	h->port_ip6 = fw_set(h->bridge, "port_ip6", 2, port_ip6_fields);
+}
+
+void host_rules_done(struct host_rules *h)
+{
+	ruleset_done(&h->rs);
+}
+
+static void add_reach(struct host_rules *h, const struct cidr *c, const char *interface)
+{
+	struct fw_elem e = {0};
+
+	if (!c->addr.family)
+		return;
+	fw_elem_cidr(&e, 0, c);
+	fw_elem_name(&e, 1, interface);
+	fw_set_add(c->addr.family == AF_INET6 ? h->reach6 : h->reach4, &e);
+}
+
+void host_rules_vpc(struct host_rules *h, const struct vpc *v)
+{
+	add_reach(h, &v->cidr, v->bridge);
+	add_reach(h, &v->cidr6, v->bridge);
+}
+
+/* What of VPC v may be at the other end of across's bridge. A family that the list does not
+ * mention for either VPC stays closed; a VPC that it does not mention takes part whole. */
+static void add_side(struct host_rules *h, const struct peer *p, const struct vpc *v,
+		     const struct vpc *across, int family)
+{
+	const struct cidr *whole = family == AF_INET6 ? &v->cidr6 : &v->cidr;
+	bool of_family = false, of_vpc = false;
+
+	for (size_t i = 0; i < p->n_allow; i++) {
+		if (p->allow[i].addr.family != family)
+			continue;
+		of_family = true;
+		if (cidr_contains(whole, &p->allow[i])) {
+			of_vpc = true;
+			add_reach(h, &p->allow[i], across->bridge);
+		}
+	}
+	if (!of_vpc && (of_family || !p->n_allow))
+		add_reach(h, whole, across->bridge);
+}
+
+void host_rules_peer(struct host_rules *h, const struct peer *p, const struct vpc *a,
+		     const struct vpc *b)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		if (families[i] == AF_INET6 && (!a->cidr6.addr.family || !b->cidr6.addr.family))
+			continue;
+		add_side(h, p, a, b, families[i]);
+		add_side(h, p, b, a, families[i]);
+	}
+}
+
+static void add_port_ip(struct host_rules *h, const struct subnet *s, const struct ip *ip)
+{
+	struct fw_elem e = {0};
+
+	if (!ip->family)
+		return;
+	fw_elem_name(&e, 0, s->veth_host);
+	fw_elem_ip(&e, 1, ip);
+	fw_set_add(ip->family == AF_INET6 ? h->port_ip6 : h->port_ip4, &e);
+}
+
+void host_rules_port(struct host_rules *h, const struct subnet *s)
+{
+	struct ip link_local = mac_link_local(&s->mac);
+	struct fw_elem port = {0}, mac = {0};
+
+	fw_elem_name(&port, 0, s->veth_host);
+	fw_set_add(h->ports, &port);
+	fw_elem_name(&mac, 0, s->veth_host);
+	fw_elem_mac(&mac, 1, &s->mac);
+	fw_set_add(h->port_mac, &mac);
+	add_port_ip(h, s, &s->addr);
+	if (!s->addr6.family)
+		return;
+	add_port_ip(h, s, &s->addr6);
+	add_port_ip(h, s, &link_local);
+}
+
+/* One set for each outgoing interface and family. */
+static struct fw_set *nat_set(struct host_rules *h, const char *interface, int family)
+{
+	enum fw_field field = family == AF_INET6 ? FW_IP6_SADDR : FW_IP4_SADDR;
+	char name[FW_NAME_MAX];
+
+	snprintf(name, sizeof(name), "nat%c_%08llx", family == AF_INET6 ? '6' : '4',
+		 hash_str(interface) & 0xffffffff);
+	for (struct fw_set *s = h->inet->sets; s; s = s->next) {
+		if (!strcmp(s->name, name))
+			return s;
+	}
+	return fw_interval_set(h->inet, name, 1, &field);
+}
+
+static void add_nat(struct host_rules *h, const struct cidr *c, const char *interface)
+{
+	struct fw_elem e = {0};
+
+	if (!c->addr.family)
+		return;
+	fw_elem_cidr(&e, 0, c);
+	fw_set_add(nat_set(h, interface, c->addr.family), &e);
+}
+
+void host_rules_nat(struct host_rules *h, const struct subnet *s, const char *interface)
+{
+	add_nat(h, &s->cidr, interface);
+	add_nat(h, &s->cidr6, interface);
+}
+
+/* Rules. */
+
+static void match_from(struct fw_rule *r)
+{
+	fw_match_u32(r, FW_IIFGROUP, FW_OP_EQ, GROUP_VPC);
+}
+
+static void match_to(struct fw_rule *r)
+{
+	fw_match_u32(r, FW_OIFGROUP, FW_OP_EQ, GROUP_VPC);
+}
+
+static void match_replies(struct fw_rule *r)
+{
+	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED | FW_CT_RELATED);
+}
+
+static void rule_between(struct host_rules *h, struct fw_chain *c, int family)
+{
+	bool v6 = family == AF_INET6;
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+	match_from(r);
+	match_to(r);
+	fw_match_set(r, FW_OP_IN, v6 ? h->reach6 : h->reach4, 2, v6 ? reach6_fields : reach4_fields);
+	fw_match_set(r, FW_OP_IN, v6 ? h->reach6 : h->reach4, 2, v6 ? back6_fields : back4_fields);
+}
+
+static void rule_out(struct fw_chain *c, enum fw_verdict verdict, struct fw_set *set,
+		     const char *interface, bool from_vpc)
+{
+	struct fw_rule *r = fw_rule(c, verdict);
+
+	if (from_vpc)
+		match_from(r);
+	fw_match_name(r, FW_OIFNAME, FW_OP_EQ, interface);
+	fw_match_set(r, FW_OP_IN, set, 1, set->fields);
+}
+
+static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n)
+{
+	struct fw_chain *c = fw_base_chain(h->inet, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
+					   NF_IP_PRI_FILTER, FW_ACCEPT);
+	struct fw_rule *r;
+
+	rule_between(h, c, AF_INET);
+	rule_between(h, c, AF_INET6);
+	r = fw_rule(c, FW_DROP);
+	match_from(r);
+	match_to(r);
+	for (size_t i = 0; i < n; i++) {
+		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET), nats[i].interface, true);
+		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET6), nats[i].interface, true);
+	}
+	match_from(fw_rule(c, FW_DROP));
+	r = fw_rule(c, FW_ACCEPT);
+	match_to(r);
+	match_replies(r);
+	match_to(fw_rule(c, FW_DROP));
+}
+
+static void masquerade_chain(struct host_rules *h, const struct nat *nats, size_t n)
+{
+	struct fw_chain *c = fw_base_chain(h->inet, "postrouting", FW_CHAIN_NAT, FW_HOOK_POSTROUTING,
+					   NF_IP_PRI_NAT_SRC, FW_ACCEPT);
+
+	for (size_t i = 0; i < n; i++) {
+		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET), nats[i].interface,
+			 false);
+		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET6), nats[i].interface,
+			 false);
+	}
+}
+
+static void rule_input_icmp(struct fw_chain *c, enum fw_field type, uint8_t v, struct fw_set *reach,
+			    const enum fw_field *fields)
+{
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+	match_from(r);
+	fw_match_u8(r, type, FW_OP_EQ, v);
+	if (reach)
+		fw_match_set(r, FW_OP_IN, reach, 2, fields);
+}
+
+static void input_chain(struct host_rules *h)
+{
+	struct fw_chain *c = fw_base_chain(h->inet, "input", FW_CHAIN_FILTER, FW_HOOK_INPUT,
+					   NF_IP_PRI_FILTER, FW_ACCEPT);
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+	match_from(r);
+	match_replies(r);
+	rule_input_icmp(c, FW_ICMP4_TYPE, ICMP_ECHO, h->reach4, back4_fields);
+	rule_input_icmp(c, FW_ICMP6_TYPE, ICMP6_ECHO_REQUEST, h->reach6, back6_fields);
+	rule_input_icmp(c, FW_ICMP6_TYPE, ND_NEIGHBOR_SOLICIT, NULL, NULL);
+	rule_input_icmp(c, FW_ICMP6_TYPE, ND_NEIGHBOR_ADVERT, NULL, NULL);
+	match_from(fw_rule(c, FW_DROP));
+}
+
+/* Subnets reach each other through the gateway on purpose: nobody is told of a shorter way. */
+static void output_chain(struct host_rules *h)
+{
+	struct fw_chain *c = fw_base_chain(h->inet, "output", FW_CHAIN_FILTER, FW_HOOK_OUTPUT,
+					   NF_IP_PRI_FILTER, FW_ACCEPT);
+	struct fw_rule *r = fw_rule(c, FW_DROP);
+
+	match_to(r);
+	fw_match_u8(r, FW_ICMP4_TYPE, FW_OP_EQ, ICMP_REDIRECT);
+	r = fw_rule(c, FW_DROP);
+	match_to(r);
+	fw_match_u8(r, FW_ICMP6_TYPE, FW_OP_EQ, ND_REDIRECT);
+}
+
+static void guard_arp(struct host_rules *h, struct fw_chain *guard)
+{
+	static const enum fw_field mac[] = {FW_IIFNAME, FW_ARP_SADDR_ETHER};
+	static const enum fw_field ip[] = {FW_IIFNAME, FW_ARP_SADDR_IP};
+	static const struct ip nobody = {.family = AF_INET};
+	struct fw_rule *r = fw_rule(guard, FW_DROP);
+
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_ARP);
+	fw_match_set(r, FW_OP_NOT_IN, h->port_mac, 2, mac);
+	r = fw_rule(guard, FW_ACCEPT); /* a probe for a duplicate (RFC 5227) */
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_ARP);
+	fw_match_ip(r, FW_ARP_SADDR_IP, FW_OP_EQ, &nobody);
+	r = fw_rule(guard, FW_ACCEPT);
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_ARP);
+	fw_match_set(r, FW_OP_IN, h->port_ip4, 2, ip);
+}
+
+static void guard_ip4(struct host_rules *h, struct fw_chain *guard)
+{
+	struct fw_rule *r = fw_rule(guard, FW_DROP);
+
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IP);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
+	fw_match_u16(r, FW_SPORT, FW_OP_EQ, DHCP_SERVER_PORT);
+	r = fw_rule(guard, FW_ACCEPT);
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IP);
+	fw_match_set(r, FW_OP_IN, h->port_ip4, 2, port_ip4_fields);
+}
+
+static void drop_icmp6(struct fw_chain *guard, uint8_t type)
+{
+	struct fw_rule *r = fw_rule(guard, FW_DROP);
+
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
+	fw_match_u8(r, FW_ICMP6_TYPE, FW_OP_EQ, type);
+}
+
+static void guard_ip6(struct host_rules *h, struct fw_chain *guard)
+{
+	static const enum fw_field target[] = {FW_IIFNAME, FW_ND_TARGET};
+	static const struct ip unspecified = {.family = AF_INET6};
+	struct fw_rule *r;
+
+	drop_icmp6(guard, ND_ROUTER_ADVERT);
+	drop_icmp6(guard, ND_REDIRECT);
+	r = fw_rule(guard, FW_DROP);
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
+	fw_match_u16(r, FW_SPORT, FW_OP_EQ, DHCP6_SERVER_PORT);
+	r = fw_rule(guard, FW_DROP);
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
+	fw_match_u8(r, FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_ADVERT);
+	fw_match_set(r, FW_OP_NOT_IN, h->port_ip6, 2, target);
+	r = fw_rule(guard, FW_ACCEPT); /* duplicate address detection, multicast reports */
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
+	fw_match_ip(r, FW_IP6_SADDR, FW_OP_EQ, &unspecified);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_ICMPV6);
+	r = fw_rule(guard, FW_ACCEPT);
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
+	fw_match_set(r, FW_OP_IN, h->port_ip6, 2, port_ip6_fields);
+}
+
+static void guard_chains(struct host_rules *h)
+{
+	struct fw_chain *guard = fw_chain(h->bridge, "guard");
+	struct fw_chain *base = fw_base_chain(h->bridge, "prerouting", FW_CHAIN_FILTER,
+					      FW_HOOK_PREROUTING, NF_BR_PRI_NAT_DST_BRIDGED, FW_ACCEPT);
+
+	fw_match_set(fw_rule_jump(base, guard), FW_OP_IN, h->ports, 1, port_fields);
+	fw_match_set(fw_rule(guard, FW_DROP), FW_OP_NOT_IN, h->port_mac, 2, port_mac_fields);
+	guard_ip4(h, guard);
+	guard_arp(h, guard);
+	guard_ip6(h, guard);
+	fw_rule(guard, FW_DROP);
+}
+
+/* From the state. */
+
+static const struct vpc *find_vpc(const struct vpc *vpcs, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(vpcs[i].name, name))
+			return &vpcs[i];
+	}
+	return NULL;
+}
+
+static int by_interface(const void *a, const void *b)
+{
+	return strcmp(((const struct nat *)a)->interface, ((const struct nat *)b)->interface);
+}
+
+/* The rules need each interface once, in an order that does not depend on the VPCs' names. */
+static size_t distinct_interfaces(struct nat *nats, size_t n)
+{
+	size_t kept = 0;
+
+	if (n)
+		qsort(nats, n, sizeof(*nats), by_interface);
+	for (size_t i = 0; i < n; i++) {
+		if (!kept || strcmp(nats[kept - 1].interface, nats[i].interface))
+			nats[kept++] = nats[i];
+	}
+	return kept;
+}
+
+static const char *interface_of(const struct nat *nats, size_t n, const char *vpc)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(nats[i].vpc, vpc))
+			return nats[i].interface;
+	}
+	return NULL;
+}
+
+static int add_subnets(struct store *st, struct host_rules *h, const struct nat *nats, size_t n_nats,
+		       struct err *err)
+{
+	_free_ struct subnet *subnets = NULL;
+	size_t n = 0;
+	int r = subnet_list(st, NULL, &subnets, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		const char *out = interface_of(nats, n_nats, subnets[i].vpc);
+
+		if (subnets[i].state == ROW_DELETING)
+			continue;
+		host_rules_port(h, &subnets[i]);
+		if (out && subnets[i].is_public)
+			host_rules_nat(h, &subnets[i], out);
+	}
+	return r;
+}
+
+static int add_peers(struct store *st, struct host_rules *h, const struct vpc *vpcs, size_t n_vpcs,
+		     struct err *err)
+{
+	_free_ struct peer *peers = NULL;
+	size_t n = 0;
+	int r = peer_list(st, NULL, &peers, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct vpc *a = find_vpc(vpcs, n_vpcs, peers[i].a);
+		const struct vpc *b = find_vpc(vpcs, n_vpcs, peers[i].b);
+
+		if (a && b && peers[i].state != ROW_DELETING)
+			host_rules_peer(h, &peers[i], a, b);
+	}
+	return r;
+}
+
+static int live_nats(struct store *st, struct nat **ret, size_t *n, struct err *err)
+{
+	size_t all = 0;
+	int r = nat_list(st, ret, &all, err);
+
+	*n = 0;
+	for (size_t i = 0; !r && i < all; i++) {
+		if ((*ret)[i].state != ROW_DELETING)
+			(*ret)[(*n)++] = (*ret)[i];
+	}
+	return r;
+}
+
+int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, struct err *err)
+{
+	_free_ struct vpc *vpcs = NULL;
+	_free_ struct nat *nats = NULL;
+	size_t n_vpcs = 0, n_nats = 0, live = 0;
+	int r;
+
+	host_rules_init(ret);
+	r = vpc_list(st, &vpcs, &n_vpcs, err);
+	if (!r)
+		r = live_nats(st, &nats, &n_nats, err);
+	if (!r)
+		r = add_subnets(st, ret, nats, n_nats, err);
+	if (!r)
+		r = add_peers(st, ret, vpcs, n_vpcs, err);
+	if (r) {
+		host_rules_done(ret);
+		return r;
+	}
+	for (size_t i = 0; i < n_vpcs; i++) {
+		if (vpcs[i].state == ROW_DELETING)
+			continue;
+		live++;
+		host_rules_vpc(ret, &vpcs[i]);
+	}
+	n_nats = distinct_interfaces(nats, n_nats);
+	forward_chain(ret, nats, n_nats);
+	masquerade_chain(ret, nats, n_nats);
+	input_chain(ret);
+	output_chain(ret);
+	guard_chains(ret);
+	*empty = live == 0;
+	return 0;
+}

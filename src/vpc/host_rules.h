@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host's firewall for all VPCs: tables inet byway (who may be forwarded where) and bridge byway
+ * (which addresses may come out of a port). The rules are the same for one VPC and for a thousand; VPCs,
+ * subnets and peerings are set elements. Only a further outgoing interface brings rules of its own.
+ */
+#ifndef BYWAY_VPC_HOST_RULES_H
+#define BYWAY_VPC_HOST_RULES_H
+
+#include <net/if.h>
+#include <stdbool.h>
+
+#include "firewall/ruleset.h"
+
+struct err;
+struct nat;
+struct peer;
+struct store;
+struct subnet;
+struct vpc;
+
+struct host_rules {
+	struct ruleset rs;
+	struct fw_table *inet, *bridge;
+	struct fw_set *reach4, *reach6;                      /* address . interface across */
+	struct fw_set *ports, *port_mac, *port_ip4, *port_ip6; /* of bridge ports */
+};
+
+/* The tables with their sets, empty and without rules: to be filled with the elements of single
+ * objects for firewall_update(). */
+void host_rules_init(struct host_rules *h);
+void host_rules_done(struct host_rules *h);
+#define _host_rules_ _cleanup_(host_rules_done)
+
+void host_rules_vpc(struct host_rules *h, const struct vpc *v);
+void host_rules_peer(struct host_rules *h, const struct peer *p, const struct vpc *a,
+		     const struct vpc *b);
+void host_rules_port(struct host_rules *h, const struct subnet *s);
+/* The subnet's way out through an interface: for public subnets of a VPC with NAT. */
+void host_rules_nat(struct host_rules *h, const struct subnet *s, const char *interface);
+
+/* Everything, from the state: tables, chains, rules and all elements. ret is initialised here. Rows
+ * that are being deleted are left out. *empty: there is no VPC, the tables should not exist. */
+int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, struct err *err);
+
+#endif

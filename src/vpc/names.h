@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The names of what byway makes, and the marks by which it is known as ours.
+ *
+ * Interface names hold 15 characters. A name that is longer, or taken, keeps its beginning and ends
+ * in a hash of the full name: the same name gives the same hash everywhere.
+ */
+#ifndef BYWAY_VPC_NAMES_H
+#define BYWAY_VPC_NAMES_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct err;
+struct link;
+struct netns;
+struct store;
+struct subnet;
+struct vpc;
+
+/* ip-link(8) groups: the mark that a link has from birth, and what firewall rules match. */
+#define GROUP_VPC 25209u    /* a VPC's bridge: routed traffic of a VPC goes through one of these */
+#define GROUP_PORT 25210u   /* bridge ports, trunks and further segments */
+#define GROUP_DOOMED 25211u /* about to be deleted, all at once */
+
+#define ALIAS_PREFIX "byway:"
+
+/* A letter or digit, then letters, digits, '.', '_' and '-', at most 63. what: "VPC", "subnet". */
+int name_check(const char *what, const char *name, struct err *err);
+
+/* The full name's hash form: the `salt`th try, 0 for prefix and base as they are. */
+int ifname_form(const char *prefix, const char *base, const char *full, unsigned int salt,
+		char ret[IFNAMSIZ]);
+
+/* Names that neither the state nor the kernel has yet. */
+int name_bridge(struct store *st, struct netns *host, const char *vpc, char ret[IFNAMSIZ],
+		struct err *err);
+/* Further bridges of a VPC, and the two ends of the trunk to them. */
+int name_segment(struct netns *host, const char *vpc, unsigned int no, const char *prefix,
+		 char ret[IFNAMSIZ], struct err *err);
+/* Fills netns, veth_host and veth_ns of s from its vpc and name. */
+int name_subnet(struct store *st, struct netns *host, struct subnet *s, struct err *err);
+
+/* "byway:KIND/NAME": the alias of a link, or of a namespace's loopback. */
+void alias_vpc(const char *vpc, char *ret, size_t size);
+void alias_segment(const char *vpc, unsigned int no, char *ret, size_t size);
+void alias_subnet(const struct subnet *s, char *ret, size_t size);
+/* Marked from birth by its group, or by the alias that it gets next. */
+bool link_is_ours(const struct link *l);
+
+#endif

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ *	namespace                      host
+ *	veth-web-ns 10.0.1.1/24 ────── veth-web ── br-prod 10.0.0.1/16 ── routing, NAT ── eth0
+ *	  default, 10.0.0.0/16                       │ trunk, when 900 ports are used
+ *	  via 10.0.0.1 onlink                      br-prod.1 ── further subnets
+ *
+ * The bridge's MAC is fixed and the subnets' are derived from their names, so both ends know each
+ * other from the start: permanent neighbours on both sides, no ARP and no neighbour discovery on the
+ * way to the first packet. IPv6 addresses are all given by hand, autoconfiguration is off before a
+ * link comes up and duplicate address detection is skipped, so that nothing is ever waited for.
+ *
+ * What the order must keep: a link carries its group from birth; the marking alias comes in the same
+ * send; the port's place in the firewall sets was made before (host_rules.h).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "kernel/addr.h"
+#include "kernel/link.h"
+#include "kernel/neigh.h"
+#include "kernel/netlink.h"
+#include "kernel/netns.h"
+#include "kernel/oplog.h"
+#include "kernel/route.h"
+#include "vpc/names.h"
+#include "vpc/net.h"
+#include "vpc/vpc.h"
+
+#define LO_INDEX 1
+
+static const struct cidr default4 = {.addr.family = AF_INET}, default6 = {.addr.family = AF_INET6};
+
+/* The index of a link; 0 in a dry run, where it may not exist yet. */
+static int index_of(struct netns *ns, const char *name, int *ret, struct err *err)
+{
+	struct link link = {0};
+	int r = oplog_dry(ns->log) ? 0 : link_get(ns, name, &link, err);
+
+	if (!r)
+		*ret = link.index;
+	return r;
+}
+
+static void add_bridge(struct nlbatch *b, const char *name, const char *alias, struct mac mac,
+		       uint32_t mtu_bytes, uint32_t group)
+{
+	struct bridge_spec spec = {.name = name, .mac = mac, .mtu_bytes = mtu_bytes, .group = group};
+	struct link_change change = {.name = name, .alias = alias, .no_ipv6_autoconf = true, .up = true};
+
+	link_add_bridge(b, &spec);
+	link_set(b, &change);
+}
+
+static void add_gateway(struct nlbatch *b, int index, const struct vpc *v, const struct cidr *net)
+{
+	struct cidr gateway = {.addr = vpc_gateway(net), .prefix = net->prefix};
+
+	if (net->addr.family)
+		addr_add(b, index, v->bridge, &gateway);
+}
+
+static void add_link_local(struct nlbatch *b, int index, const char *name, struct mac mac)
+{
+	struct cidr local = {.addr = mac_link_local(&mac), .prefix = 64};
+
+	addr_add(b, index, name, &local);
+}
+
+int vpc_up(struct netns *host, const struct vpc *v, struct err *err)
+{
+	_nlbatch_ struct nlbatch b;
+	char alias[LINK_ALIAS_MAX];
+	int index, r;
+
+	nlbatch_init(&b, host);
+	alias_vpc(v->name, alias, sizeof(alias));
+	add_bridge(&b, v->bridge, alias, vpc_bridge_mac(v), v->mtu_bytes, GROUP_VPC);
+	r = nlbatch_commit(&b, err);
+	if (!r)
+		r = index_of(host, v->bridge, &index, err);
+	if (r)
+		return r;
+	add_gateway(&b, index, v, &v->cidr);
+	add_gateway(&b, index, v, &v->cidr6);
+	if (v->cidr6.addr.family)
+		add_link_local(&b, index, v->bridge, vpc_bridge_mac(v));
+	return nlbatch_commit(&b, err);
+}
+
+int segment_up(struct netns *host, const struct vpc *v, const struct segment *s, struct err *err)
+{
+	struct veth_spec trunk = {.name = s->trunk_up,
+				  .peer_name = s->trunk_down,
+				  .mtu_bytes = v->mtu_bytes,
+				  .group = GROUP_PORT,
+				  .peer_netns_fd = -1};
+	struct link_change up = {.name = s->trunk_up, .no_ipv6_autoconf = true, .up = true};
+	struct link_change down = {.name = s->trunk_down, .no_ipv6_autoconf = true, .up = true};
+	_nlbatch_ struct nlbatch b;
+	char alias[LINK_ALIAS_MAX];
+	int r;
+
+	nlbatch_init(&b, host);
+	alias_segment(v->name, s->no, alias, sizeof(alias));
+	add_bridge(&b, s->bridge, alias, mac_from_name(alias), v->mtu_bytes, GROUP_PORT);
+	link_add_veth(&b, &trunk);
+	r = nlbatch_commit(&b, err);
+	if (!r)
+		r = index_of(host, v->bridge, &up.master, err);
+	if (!r)
+		r = index_of(host, s->bridge, &down.master, err);
+	if (r)
+		return r;
+	up.alias = down.alias = alias;
+	up.master_name = v->bridge;
+	down.master_name = s->bridge;
+	link_set(&b, &up);
+	link_set(&b, &down);
+	return nlbatch_commit(&b, err);
+}
+
+static void add_port(struct nlbatch *b, const struct vpc *v, const struct subnet *s,
+		     const struct netns *ns, const char *bridge, int bridge_index, const char *alias)
+{
+	struct veth_spec pair = {.name = s->veth_host,
+				 .mtu_bytes = v->mtu_bytes,
+				 .group = GROUP_PORT,
+				 .peer_name = s->veth_ns,
+				 .peer_netns_name = s->netns,
+				 .peer_netns_fd = ns->fd,
+				 .peer_mac = s->mac};
+	struct link_change port = {.name = s->veth_host,
+				   .alias = alias,
+				   .master = bridge_index,
+				   .master_name = bridge,
+				   .no_ipv6_autoconf = true,
+				   .up = true};
+
+	link_add_veth(b, &pair);
+	link_set(b, &port);
+}
+
+/* One family of what is inside: the address, and the two routes by the gateway. */
+static void add_inner(struct nlbatch *b, int index, const struct vpc *v, const struct subnet *s,
+		      int family)
+{
+	bool v6 = family == AF_INET6;
+	const struct cidr *vpc_net = v6 ? &v->cidr6 : &v->cidr;
+	struct cidr addr = {.addr = v6 ? s->addr6 : s->addr,
+			    .prefix = v6 ? s->cidr6.prefix : s->cidr.prefix};
+	struct ip gateway = vpc_gateway(vpc_net);
+	struct mac gateway_mac = vpc_bridge_mac(v);
+
+	addr_add(b, index, s->veth_ns, &addr);
+	neigh_add(b, index, s->veth_ns, &gateway, &gateway_mac);
+	if (addr.prefix != vpc_net->prefix) /* else it is the connected route */
+		route_add_via(b, index, s->veth_ns, vpc_net, &gateway);
+	route_add_via(b, index, s->veth_ns, v6 ? &default6 : &default4, &gateway);
+}
+
+static int inner_up(struct netns *ns, const struct vpc *v, const struct subnet *s,
+		    const char *alias, struct err *err)
+{
+	struct link_change lo = {.name = "lo", .index = LO_INDEX, .up = true};
+	struct link_change veth = {
+		.name = s->veth_ns, .alias = alias, .no_ipv6_autoconf = true, .up = true};
+	_nlbatch_ struct nlbatch b;
+	int index, r = index_of(ns, s->veth_ns, &index, err);
+
+	nlbatch_init(&b, ns);
+	if (r)
+		return r;
+	link_set(&b, &lo);
+	link_set(&b, &veth);
+	add_inner(&b, index, v, s, AF_INET);
+	if (s->addr6.family) {
+		add_link_local(&b, index, s->veth_ns, s->mac);
+		add_inner(&b, index, v, s, AF_INET6);
+	}
+	return nlbatch_commit(&b, err);
+}
+
+int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, const char *bridge,
+	      struct netns **ret_ns, struct err *err)
+{
+	_netns_ struct netns *ns = NULL;
+	_nlbatch_ struct nlbatch b;
+	char alias[LINK_ALIAS_MAX];
+	int gateway_index, port_index, r;
+
+	nlbatch_init(&b, host);
+	alias_subnet(s, alias, sizeof(alias));
+	r = index_of(host, v->bridge, &gateway_index, err);
+	if (!r)
+		r = index_of(host, bridge, &port_index, err);
+	if (!r)
+		r = netns_create(s->netns, alias, host->log, &ns, err);
+	if (r)
+		return r;
+	add_port(&b, v, s, ns, bridge, port_index, alias);
+	neigh_add(&b, gateway_index, v->bridge, &s->addr, &s->mac);
+	if (s->addr6.family)
+		neigh_add(&b, gateway_index, v->bridge, &s->addr6, &s->mac);
+	r = nlbatch_commit(&b, err);
+	if (!r)
+		r = inner_up(ns, v, s, alias, err);
+	if (r)
+		return r;
+	*ret_ns = TAKE_PTR(ns);
+	return 0;
+}
+
+void name_list_add(struct name_list *l, const char *name)
+{
+	if (l->n == l->cap) {
+		l->cap = l->cap * 2 + 16;
+		l->names = xrealloc(l->names, l->cap, sizeof(*l->names));
+	}
+	l->names[l->n++] = name;
+}
+
+void name_list_done(struct name_list *l)
+{
+	free(l->names);
+	*l = (struct name_list){0};
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+struct doom {
+	struct nlbatch *b;
+	const struct name_list *names; /* sorted */
+	size_t n;
+};
+
+static int doom_link(const struct link *link, void *arg)
+{
+	struct link_change change = {.name = link->name, .index = link->index, .group = GROUP_DOOMED};
+	const char *name = link->name;
+	struct doom *d = arg;
+
+	if (!bsearch(&name, d->names->names, d->names->n, sizeof(name), by_name) || !link_is_ours(link))
+		return 0;
+	link_set(d->b, &change);
+	d->n++;
+	return 0;
+}
+
+int links_down(struct netns *host, const struct name_list *l, struct err *err)
+{
+	_nlbatch_ struct nlbatch b;
+	struct doom d = {.b = &b, .names = l};
+	int r;
+
+	nlbatch_init(&b, host);
+	if (!l->n)
+		return 0;
+	qsort(l->names, l->n, sizeof(*l->names), by_name);
+	r = link_each(host, doom_link, &d, err);
+	if (r || !d.n)
+		return r;
+	link_del_group(&b, GROUP_DOOMED);
+	return nlbatch_commit(&b, err);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kernel's side of a VPC: bridges, segments, namespaces and veth pairs, from the rows that
+ * describe them. Functions named _up fail where something of the name exists already.
+ */
+#ifndef BYWAY_VPC_NET_H
+#define BYWAY_VPC_NET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct netns;
+struct segment;
+struct subnet;
+struct vpc;
+
+/* A bridge takes 1,024 ports (BR_MAX_PORTS), and number 0 is none. The first bridge keeps room for trunks to
+ * further segments; with 900 ports each and 100 trunks a VPC has room for 90,000 subnets. */
+#define SEGMENT_PORTS 900u
+
+int vpc_up(struct netns *host, const struct vpc *v, struct err *err);
+int segment_up(struct netns *host, const struct vpc *v, const struct segment *s, struct err *err);
+/* bridge: the name of the bridge that the subnet's port goes to. *ret_ns: a handle on the new namespace. */
+int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, const char *bridge,
+	      struct netns **ret_ns, struct err *err);
+
+/* Deletes every link of the host that is named here and is ours, all at once. Absent ones: done. */
+struct name_list {
+	const char **names;
+	size_t n, cap;
+};
+void name_list_add(struct name_list *l, const char *name); /* borrows name */
+void name_list_done(struct name_list *l);
+#define _name_list_ _cleanup_(name_list_done)
+int links_down(struct netns *host, const struct name_list *l, struct err *err);
+
+#endif

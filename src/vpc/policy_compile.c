@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ * Rules become elements of verdict maps, so that a thousand rules that differ in port or address
+ * cost one lookup. In each direction and family a rule is a box: a range of addresses, of protocols
+ * and of ports. The elements of one map must not overlap (the kernel refuses them), and the maps are
+ * read in order, so the boxes are dealt out to groups, one map each:
+ *
+ *  1. Of two overlapping boxes with different verdicts, the earlier is in a lower group: what is
+ *     looked up first is what was written first.
+ *  2. Boxes of one group do not overlap.
+ *  3. A box goes to the lowest group that 1 and 2 leave.
+ *  4. A box within an earlier one decides nothing, and is left out.
+ *
+ * Overlapping boxes of one verdict may be looked up in any order: 1 is enough for the first match's
+ * verdict to be the one found. Ordinary policies need one group or two.
+ *
+ * Limits: each box is compared with the earlier ones, a few nanoseconds each; at POLICY_RULES_MAX
+ * this is some tenths of a second. Packets too short for a port (fewer than 4 bytes behind the IP
+ * header) match no map: where there are rules, they are dropped.
+ */
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
+#include <linux/netfilter_ipv4.h> /* wants netinet/in.h before it */
+#include <stdlib.h>
+
+#include "base/util.h"
+#include "firewall/ruleset.h"
+#include "vpc/policy.h"
+#include "vpc/policy_rule.h"
+
+typedef unsigned __int128 addr_num;
+
+struct box {
+	addr_num lo, hi;
+	uint16_t port_lo, port_hi;
+	uint8_t proto_lo, proto_hi;
+	bool allow;
+	size_t group;
+	struct cidr peer;
+};
+
+/* The boxes of one direction and family, redundant ones left out. */
+struct boxes {
+	struct box *box;
+	size_t n, n_groups;
+	/* The last box that group i could not take because one of its own overlaps it: n of that
+	 * time, plus 1. */
+	size_t *taken;
+};
+
+static void boxes_done(struct boxes *b)
+{
+	free(b->box);
+	free(b->taken);
+}
+
+#define _boxes_ _cleanup_(boxes_done)
+
+static addr_num num(const struct ip *ip)
+{
+	addr_num n = 0;
+
+	for (size_t i = 0; i < ip_len(ip->family); i++)
+		n = n << 8 | ip->bytes[i];
+	return n;
+}
+
+static struct box box_of(const struct policy_rule *r, int family)
+{
+	struct box b = {
+		.port_lo = r->port_lo,
+		.port_hi = r->port_hi,
+		.allow = r->allow,
+		.peer = r->any_peer ? (struct cidr){.addr.family = family} : r->peer,
+	};
+	struct ip first = cidr_first(&b.peer), last = cidr_last(&b.peer);
+
+	b.lo = num(&first);
+	b.hi = num(&last);
+	policy_rule_protos(r, family, &b.proto_lo, &b.proto_hi);
+	return b;
+}
+
+static bool overlap(const struct box *a, const struct box *b)
+{
+	return a->lo <= b->hi && b->lo <= a->hi && a->port_lo <= b->port_hi &&
+	       b->port_lo <= a->port_hi && a->proto_lo <= b->proto_hi && b->proto_lo <= a->proto_hi;
+}
+
+static bool contains(const struct box *outer, const struct box *inner)
+{
+	return outer->lo <= inner->lo && inner->hi <= outer->hi &&
+	       outer->port_lo <= inner->port_lo && inner->port_hi <= outer->port_hi &&
+	       outer->proto_lo <= inner->proto_lo && inner->proto_hi <= outer->proto_hi;
+}
+
+/* Adds a box behind the others, in its group, unless it is redundant. */
+static void add_box(struct boxes *b, struct box new)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		const struct box *old = &b->box[i];
+
+		if (!overlap(old, &new))
+			continue;
+		if (contains(old, &new))
+			return;
+		b->taken[old->group] = b->n + 1;
+		if (old->allow != new.allow)
+			new.group = MAX(new.group, old->group + 1);
+	}
+	while (b->taken[new.group] == b->n + 1)
+		new.group++;
+	b->box[b->n++] = new;
+	b->n_groups = MAX(b->n_groups, new.group + 1);
+}
+
+static void boxes_init(struct boxes *b, const struct policy *p, enum policy_dir dir, int family)
+{
+	size_t n = p->n_rules[dir];
+
+	*b = (struct boxes){
+		.box = xcalloc(n + 1, sizeof(*b->box)),
+		.taken = xcalloc(n + 1, sizeof(*b->taken)), /* a box has at most n groups below */
+	};
+	for (size_t i = 0; i < n; i++)
+		if (policy_rule_in_family(&p->rules[dir][i], family))
+			add_box(b, box_of(&p->rules[dir][i], family));
+}
+
+static const char *const dir_names[POLICY_NUM_DIRS] = {
+	[POLICY_INGRESS] = "ingress",
+	[POLICY_EGRESS] = "egress",
+};
+
+static struct fw_set *add_map(struct fw_table *t, enum policy_dir dir, int family, size_t group)
+{
+	bool is_v6 = family == AF_INET6;
+	enum fw_field saddr = is_v6 ? FW_IP6_SADDR : FW_IP4_SADDR;
+	enum fw_field daddr = is_v6 ? FW_IP6_DADDR : FW_IP4_DADDR;
+	const enum fw_field fields[] = {
+		dir == POLICY_INGRESS ? saddr : daddr,
+		FW_L4PROTO,
+		FW_DPORT,
+	};
+	char name[FW_NAME_MAX];
+
+	snprintf(name, sizeof(name), "%s_ip%d_%zu", dir_names[dir], is_v6 ? 6 : 4, group);
+	return fw_verdict_map(t, name, ARRAY_SIZE(fields), fields);
+}
+
+static void add_element(struct fw_set *map, const struct box *b)
+{
+	struct fw_elem e = {.verdict = b->allow ? FW_ACCEPT : FW_DROP};
+
+	fw_elem_cidr(&e, 0, &b->peer);
+	fw_elem_u8_range(&e, 1, b->proto_lo, b->proto_hi);
+	fw_elem_u16_range(&e, 2, b->port_lo, b->port_hi);
+	fw_set_add(map, &e);
+}
+
+static void add_lookups(struct fw_table *t, struct fw_chain *c, const struct policy *p,
+			enum policy_dir dir, int family)
+{
+	_boxes_ struct boxes b = {0};
+	_free_ struct fw_set **maps = NULL;
+
+	boxes_init(&b, p, dir, family);
+	maps = xcalloc(b.n_groups + 1, sizeof(struct fw_set *));
+	for (size_t i = 0; i < b.n_groups; i++) {
+		maps[i] = add_map(t, dir, family, i);
+		fw_rule_vmap(c, maps[i]);
+	}
+	for (size_t i = 0; i < b.n; i++)
+		add_element(maps[b.box[i].group], &b.box[i]);
+}
+
+static void accept_replies(struct fw_chain *c)
+{
+	fw_match_u32(fw_rule(c, FW_ACCEPT), FW_CT_STATE, FW_OP_ANY_BIT,
+		     FW_CT_ESTABLISHED | FW_CT_RELATED);
+}
+
+static struct fw_chain *add_direction(struct fw_table *t, const struct policy *p,
+				      enum policy_dir dir)
+{
+	struct fw_chain *c = fw_chain(t, dir_names[dir]);
+
+	fw_match_u32(fw_rule(c, FW_DROP), FW_CT_MARK, FW_OP_ANY_BIT, POLICY_CT_MARK_CUT);
+	accept_replies(c);
+	/* Without neighbour discovery there is no IPv6 on the link at all (RFC 4890, 4.4.1). */
+	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_SOLICIT);
+	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_ADVERT);
+	add_lookups(t, c, p, dir, AF_INET);
+	add_lookups(t, c, p, dir, AF_INET6);
+	if (p->n_rules[dir] > 0)
+		fw_rule(c, FW_DROP);
+	return c;
+}
+
+static struct fw_chain *add_hook(struct fw_table *t, const char *name, enum fw_hook hook)
+{
+	return fw_base_chain(t, name, FW_CHAIN_FILTER, hook, NF_IP_PRI_FILTER, FW_ACCEPT);
+}
+
+static void judge(struct fw_chain *hook, enum fw_field field, const char *ifname,
+		  const struct fw_chain *by)
+{
+	fw_match_name(fw_rule_jump(hook, by), field, FW_OP_EQ, ifname);
+}
+
+void policy_ruleset(const struct policy *p, const char *ifname, struct ruleset *rs)
+{
+	struct fw_table *t = ruleset_table(rs, FW_INET, "byway");
+	const struct fw_chain *ingress, *egress;
+	struct fw_chain *input, *output, *forward;
+
+	input = add_hook(t, "input", FW_HOOK_INPUT);
+	if (!p) {
+		/* The kernel tracks a namespace's connections once a rule asks for their state. */
+		accept_replies(input);
+		return;
+	}
+	output = add_hook(t, "output", FW_HOOK_OUTPUT);
+	forward = add_hook(t, "forward", FW_HOOK_FORWARD);
+	ingress = add_direction(t, p, POLICY_INGRESS);
+	egress = add_direction(t, p, POLICY_EGRESS);
+	fw_match_name(fw_rule(input, FW_ACCEPT), FW_IIFNAME, FW_OP_EQ, "lo");
+	judge(input, FW_IIFNAME, ifname, ingress);
+	fw_match_name(fw_rule(output, FW_ACCEPT), FW_OIFNAME, FW_OP_EQ, "lo");
+	judge(output, FW_OIFNAME, ifname, egress);
+	judge(forward, FW_IIFNAME, ifname, ingress);
+	judge(forward, FW_OIFNAME, ifname, egress);
+}

@@ -1,0 +1,214 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# walk.sh OPERATION: fails the first call of an operation, then the second, and so on until a run
+# meets no fault; in three ways (src/base/fault.h): the call fails once, it and all after it fail, or the
+# program is killed before it. Each time:
+#
+#   - a failure is reported: exit status, one message, no complaint of a sanitizer
+#   - after a single failure the machine is as before the operation, or as after it: nothing between
+#   - the odd times, `byway gc` leads to one of the two, and the operation can be done again
+#   - the even times, `byway vpc delete` cleans up right away
+#   - then everything is deleted, and the machine is as it was before byway came
+#
+# Somebody else's bridge, nftables table and namespace stand by and must not change. The ground for each turn is
+# laid, and cleaned up, by $BYWAY_PREPARE: a release build is a good deal faster.
+set -u
+# shellcheck source=/dev/null
+. "$(dirname "$0")/../lib/suite.sh"
+world_enter "$@"
+PREPARE=$(realpath "${BYWAY_PREPARE:-$BYWAY}")
+OPERATION=${1:?which operation}
+MAX_FAILED=12 # enough to see a pattern
+
+prepare() { "$PREPARE" -q "$@"; }
+
+# ---- the operations: what they stand on, and what they are ----
+
+with_vpc() { prepare vpc create v 10.0.0.0/16 --cidr6 fd00::/56; }
+with_subnet() {
+	with_vpc && prepare subnet add v a 10.0.1.0/24 --cidr6 fd00:0:0:1::/64 --type public
+}
+with_nat() { with_subnet && prepare nat enable v --interface eth0; }
+with_two() { with_subnet && prepare vpc create w 10.1.0.0/16; }
+with_peer() { with_two && prepare peer add v w; }
+with_policy() { with_subnet && prepare policy apply v/a one.json; }
+with_all() {
+	with_peer && prepare nat enable v --interface eth0 &&
+		prepare subnet add v b 10.0.2.0/24 && prepare policy apply v/a one.json
+}
+
+declare -A GROUND=(
+	[vpc-create]=true
+	[subnet-add]=with_vpc
+	[nat-enable]=with_subnet
+	[peer-add]=with_two
+	[policy-apply]=with_subnet
+	[policy-again]=with_policy
+	[nat-disable]=with_nat
+	[peer-delete]=with_peer
+	[subnet-delete]=with_all
+	[vpc-delete]=with_all
+)
+declare -A COMMAND=(
+	[vpc-create]='vpc create v 10.0.0.0/16 --cidr6 fd00::/56'
+	[subnet-add]='subnet add v a 10.0.1.0/24 --cidr6 fd00:0:0:1::/64 --type public'
+	[nat-enable]='nat enable v --interface eth0'
+	[peer-add]='peer add v w'
+	[policy-apply]='policy apply v/a one.json'
+	[policy-again]='policy apply v/a two.json'
+	[nat-disable]='nat disable v'
+	[peer-delete]='peer delete v w'
+	[subnet-delete]='subnet delete v/a'
+	[vpc-delete]='vpc delete v'
+)
+
+foreign() {
+	ip link add br-user type bridge
+	ip addr add 10.99.0.1/24 dev br-user
+	ip link set br-user up
+	ip netns add user
+	nft add table inet user
+	nft 'add chain inet user input { type filter hook input priority 0; }'
+}
+
+# ---- looking ----
+
+look() {
+	snapshot_host
+	[[ ! -e /run/netns/v-a ]] || snapshot_inside v-a
+}
+
+looks_like() {
+	look >now
+	cmp -s "$1" now
+}
+
+# What the kernel takes away, it takes away a moment later.
+soon_like() { looks_like "$1" || WAIT_S=3 wait_for looks_like "$1"; }
+one_of() { looks_like "$1" || looks_like "$2"; }
+soon_one_of() { one_of "$1" "$2" || WAIT_S=3 wait_for one_of "$1" "$2"; }
+
+difference() { diff -U0 "$1" now | grep -E '^[-+][^-+]' | head -n 12; }
+
+# ---- one turn ----
+
+WHY='' # what was wrong in this turn; empty as long as all is well
+wrong() { WHY+="$*"$'\n'; }
+
+lay_ground() {
+	"${GROUND[$OPERATION]}" >ground.out 2>&1 || wrong "the ground cannot be laid: $(cat ground.out)"
+}
+
+# operate [FAULT]: status in STATUS, messages in op.err, the points met in trace.
+operate() {
+	rm -f trace
+	: >trace
+	# shellcheck disable=SC2086 # the command is words
+	BYWAY_FAULT=${1:-} BYWAY_FAULT_TRACE=$WORLD/trace "$BYWAY" ${COMMAND[$OPERATION]} \
+		>op.out 2>op.err </dev/null
+	STATUS=$?
+}
+
+judge_status() {
+	if grep -qE 'Sanitizer|runtime error' op.err; then
+		wrong "a sanitizer complains: $(grep -m 3 -E 'ERROR|SUMMARY|runtime error' op.err)"
+	fi
+	if [[ $1 == kill ]]; then
+		((STATUS == 137)) || wrong "exit status $STATUS instead of a kill"
+		return
+	fi
+	((STATUS != 0)) || wrong "exit status 0 in spite of the failure"
+	((STATUS < 128)) || wrong "ended by a signal: $STATUS"
+	[[ -s op.err ]] || wrong "no message"
+}
+
+judge_undone() {
+	[[ $1 == fail ]] || return 0
+	soon_one_of ground after || wrong "between before and after the operation:
+$(difference ground)"
+}
+
+# The second attempt may find that the first had been all but done.
+by_gc() {
+	prepare gc >gc.out 2>&1 || wrong "gc fails: $(cat gc.out)"
+	soon_one_of ground after || wrong "gc leaves something between:
+$(difference ground)"
+	operate
+	((STATUS == 0 || STATUS == 7)) || wrong "cannot be done again: $(cat op.err)"
+	soon_like after || wrong "done again, it is not as it should be:
+$(difference after)"
+}
+
+by_delete() {
+	local vpc
+	for vpc in v w; do
+		prepare vpc delete $vpc >delete.out 2>&1 || wrong "delete fails: $(cat delete.out)"
+	done
+	soon_like before || wrong "something is left:
+$(difference before)"
+}
+
+# After a turn that went wrong the next one starts on a clean machine.
+start_over() {
+	prepare reset >/dev/null 2>&1
+	ip netns del v-a 2>/dev/null
+	nft delete table inet byway 2>/dev/null
+	nft delete table bridge byway 2>/dev/null
+	soon_like before || bail "the world is spoilt: $(difference before)"
+}
+
+point_name() { sed -n "${1}s/^[0-9]* //p" trace; }
+
+# turn MODE N: 1 when the run met no fault.
+turn() {
+	local mode=$1 n=$2 name said
+	WHY=''
+	lay_ground
+	operate "$mode:$n"
+	(($(wc -l <trace) >= n)) || return 1
+	name="$OPERATION $mode:$n ($(point_name "$n"))"
+	said=$(head -n 5 op.err)
+	judge_status "$mode"
+	judge_undone "$mode"
+	((n % 2 == 0)) || by_gc
+	by_delete
+	if [[ -z $WHY ]]; then pass "$name"; else
+		fail "$name" "${WHY%$'\n'}" "stderr: $said"
+		start_over
+	fi
+}
+
+walk() {
+	local mode=$1 n=1
+	while turn "$mode" "$n"; do
+		n=$((n + 1))
+		((TAP_FAILED < MAX_FAILED)) || bail "too many failures"
+	done
+	if ((STATUS == 0 && n > 1)); then pass "$OPERATION $mode: $((n - 1)) points"; else
+		fail "$OPERATION $mode: without a fault it succeeds" "$(cat op.err)"
+	fi
+	by_delete
+}
+
+# What the machine looks like before byway, before the operation and after it.
+learn() {
+	look >before
+	lay_ground
+	look >ground
+	operate
+	((STATUS == 0)) || bail "${COMMAND[$OPERATION]} fails without any fault: $(cat op.err)"
+	look >after
+	[[ -s trace ]] || bail "this build has no fault points: configure with -Dfaults=true"
+	by_delete
+	[[ -z $WHY ]] || bail "$WHY"
+}
+
+policy 'allow tcp 80 10.0.0.0/8' >one.json
+policy 'allow tcp 443 -' 'allow tcp 443 10.0.0.0/8' >two.json
+foreign
+learn
+for mode in fail stay kill; do
+	walk $mode
+done
+done_testing

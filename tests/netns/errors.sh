@@ -1,0 +1,179 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Bad input and bad luck: each command says what is wrong, with the exit code of its kind, and leaves
+# the machine alone.
+set -u
+# shellcheck source=/dev/null
+. "$(dirname "$0")/../lib/suite.sh"
+world_enter "$@"
+
+STATE=/run/byway/state.db
+
+# Every command that takes a VPC or a subnet, with one that is not there.
+test_unknown() {
+	policy "allow tcp 80 -" >p.json
+	exits 3 "vpc show" by vpc show no
+	exits 3 "subnet add" by subnet add no a 10.0.1.0/24
+	exits 3 "subnet list" by subnet list no
+	exits 3 "nat enable" by nat enable no
+	exits 3 "peer add" by peer add no v
+	exits 3 "policy apply" by policy apply no/a p.json
+	exits 3 "policy show" by policy show v/no
+	exits 3 "policy verify" by policy verify v/no
+	exits 3 "exec" by exec v/no -- true
+	says "names it" 'no'
+	exits 0 "vpc delete" by vpc delete no
+	exits 0 "subnet delete" by subnet delete v/no no/a
+	exits 0 "nat disable" by nat disable no
+	exits 0 "peer delete" by peer delete v no
+	exits 0 "policy remove" by policy remove v/no
+	exits 3 "a name that is nearly right" by vpc show vv
+}
+
+test_usage() {
+	exits 2 "no command" by
+	exits 2 "an unknown noun" by vcp create x 10.1.0.0/16
+	says "suggests" 'vpc'
+	exits 2 "an unknown verb" by vpc craete x 10.1.0.0/16
+	says "suggests" 'create'
+	exits 2 "an unknown option" by vpc create x 10.1.0.0/16 --mut 1400
+	says "suggests" 'mtu'
+	exits 2 "too many arguments" by vpc create x 10.1.0.0/16 y
+	exits 2 "an option without its value" by vpc create x 10.1.0.0/16 --mtu
+	exits 2 "an unknown backend" by --firewall pf vpc list
+	exits 2 "an unknown backend in the environment" env BYWAY_FIREWALL=pf "$BYWAY" vpc create x 10.1.0.0/16
+	run by vpc create x 10.1.0.0/99
+	is "a mistake is one line" "$(err | wc -l)" 1
+	is "and nothing on stdout" "$(out)" ""
+	exits 0 "help" by --help
+	prints "lists the commands" 'subnet'
+	exits 0 "help of a noun" by vpc --help
+	exits 0 "help of a command" by vpc create --help
+	prints "with its options" '\-\-cidr6'
+	exits 0 "version" by --version
+}
+
+# without CAPABILITY COMMAND...
+without() {
+	local cap=$1
+	shift
+	setpriv --bounding-set="-$cap" --inh-caps="-$cap" "$@"
+}
+
+test_capabilities() {
+	exits 8 "no CAP_NET_ADMIN" without net_admin "$BYWAY" vpc create x 10.1.0.0/16
+	says "is named" 'CAP_NET_ADMIN'
+	exits 8 "no CAP_SYS_ADMIN, for a namespace" without sys_admin "$BYWAY" subnet add v x 10.0.9.0/24
+	says "is named" 'CAP_SYS_ADMIN'
+	exits 8 "nobody in particular" setpriv --reuid=65534 --regid=65534 --clear-groups \
+		"$BYWAY" vpc create x 10.1.0.0/16
+	says "is told what is missing" 'CAP_|root'
+	check "reading needs no capability" without net_admin "$BYWAY" vpc list
+	fails "no bridge came of it" has_link br-x
+	fails "no namespace" has_netns v-x
+}
+
+test_missing_program() {
+	mkdir -p empty
+	exits 9 "no nft program" env PATH="$WORLD/empty" "$BYWAY" --firewall nft vpc create x 10.1.0.0/16
+	says "is named" 'nft'
+	exits 9 "no iptables program" env PATH="$WORLD/empty" "$BYWAY" --firewall iptables vpc create x 10.1.0.0/16
+	says "is named" 'iptables'
+	fails "no bridge came of it" has_link br-x
+}
+
+state_sum() { cat $STATE* | cksum; }
+
+# damaged NAME REGEX: the database is bad now; the commands must say so, and not touch it.
+damaged() {
+	local before
+	before=$(state_sum)
+	fails "$1: list refuses" by vpc list
+	says "$1: says why" "$2"
+	says "$1: says what to do" 'byway reset|upgrade|newer'
+	fails "$1: create refuses" by vpc create x 10.1.0.0/16
+	fails "$1: delete refuses" by vpc delete v
+	is "$1: the database is as it was" "$(state_sum)" "$before"
+	check "$1: the VPC lives on" has_link br-v
+	check "$1: and its subnet" has_netns v-a
+	fails "$1: nothing new was made" has_link br-x
+}
+
+test_damaged_state() {
+	cp -a $STATE saved.db
+	head -c 4096 /dev/urandom | dd of=$STATE conv=notrunc status=none
+	damaged "corrupt database" '[Cc]orrupt|damaged|not a database|malformed'
+	cp -a saved.db $STATE
+	check "the good one back: all is well" by vpc show v
+	printf '\0\0\377\377' | dd of=$STATE bs=1 seek=60 conv=notrunc status=none
+	damaged "newer database" 'newer'
+	cp -a saved.db $STATE
+	: >$STATE
+	run by vpc list
+	cp -a saved.db $STATE
+	check "the good one back again" by vpc show v
+}
+
+fill_disk() { dd if=/dev/zero of=/run/byway/fill bs=1k status=none 2>/dev/null; }
+
+test_full_disk() {
+	mount -t tmpfs -o size=16k,mode=700 tmpfs /run/byway
+	fill_disk
+	fails "no room for a database" by vpc create full 10.2.0.0/16
+	says "says so" '[Ff]ull|[Nn]o space'
+	fails "no bridge came of it" has_link br-full
+	umount /run/byway
+	mount -t tmpfs -o size=512k,mode=700 tmpfs /run/byway
+	must by vpc create full 10.2.0.0/16
+	fill_disk
+	fails "no room for one more subnet" by subnet add full --count 200
+	says "says so" '[Ff]ull|[Nn]o space'
+	fails "no namespace came of it" has_netns full-subnet-1
+	check "what was there is still known" by vpc show full
+	rm /run/byway/fill
+	check "with room again it works" by subnet add full a 10.2.1.0/24
+	fill_disk
+	run by vpc delete full
+	rm -f /run/byway/fill
+	check "deleted at the latest with room again" by vpc delete full
+	fails "the bridge is gone" has_link br-full
+	umount /run/byway
+}
+
+test_read_only() {
+	mount --bind /run/byway /run/byway
+	mount -o remount,ro,bind /run/byway
+	fails "a read-only state folder" by vpc create x 10.1.0.0/16
+	says "says so" '[Rr]ead-only'
+	fails "no bridge came of it" has_link br-x
+	umount /run/byway
+}
+
+# Somebody else took away what byway made.
+test_vanished() {
+	must ip netns del v-a
+	check "status still works" by status
+	check "delete succeeds" by subnet delete v/a
+	must by subnet add v a 10.0.1.0/24
+	must ip link del br-v
+	check "delete without its bridge succeeds" by vpc delete v
+	must by vpc create v 10.0.0.0/16
+	must by subnet add v a 10.0.1.0/24
+	nft flush ruleset
+	check "delete without its firewall succeeds" by vpc delete v
+}
+
+snapshot_host >"$WORLD/before"
+must by vpc create v 10.0.0.0/16
+must by subnet add v a 10.0.1.0/24
+test_unknown
+test_usage
+test_capabilities
+test_missing_program
+test_damaged_state
+test_read_only
+test_vanished
+test_full_disk
+check "nothing is left" same_as "$WORLD/before"
+done_testing

@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A thousand subnets come up by one command and go without a trace; more than one bridge can hold
+# spread over several, and nobody inside notices.
+set -u
+# shellcheck source=/dev/null
+. "$(dirname "$0")/../lib/suite.sh"
+world_enter "$@"
+
+test_thousand() {
+	must by vpc create many 10.0.0.0/8
+	check "a thousand subnets" by subnet add many --count 1000
+	is "in the list" "$(json '.subnets | length' subnet list many)" 1000
+	is "in the kernel" "$(find /run/netns -name 'many-*' | wc -l)" 1000
+	is "no address twice" "$(json '[.subnets[].address] | unique | length' subnet list many)" 1000
+	can many-subnet-1 "ping:$(addr4 many-subnet-1000)"
+	can many-subnet-1000 "ping:$(addr4 many-subnet-500)"
+	check "delete" by vpc delete many
+	check "nothing is left" same_as "$WORLD/before"
+}
+
+bridges() { ip -o link show type bridge | wc -l; }
+
+test_beyond_a_bridge() {
+	must by vpc create wide 10.0.0.0/8 --cidr6 fd00::/48
+	check "more than a bridge has ports" by subnet add wide --count 1100
+	is "in the kernel" "$(find /run/netns -name 'wide-*' | wc -l)" 1100
+	is "on two bridges" "$(bridges)" 2
+	can wide-subnet-1 "ping:$(addr4 wide-subnet-1100)"
+	can wide-subnet-1100 "ping:$(addr4 wide-subnet-1)"
+	can wide-subnet-1100 ping:10.0.0.1 0 "its gateway"
+	can host "ping:$(addr4 wide-subnet-1099)"
+	check "one alone beyond it" by subnet add wide late 10.200.0.0/24 --type public
+	must by nat enable wide
+	web_server internet 80
+	can wide-late "$INTERNET4" 80 "through the second bridge"
+	cannot wide-subnet-1100 "$INTERNET4" 80 "private"
+	stop web-internet
+	guarded
+	check "delete" by vpc delete wide
+	check "nothing is left" same_as "$WORLD/before"
+}
+
+# The guard works on the second bridge as on the first.
+guarded() {
+	local dev mac addr gate
+	dev=$(dev_of wide-late) mac=$(mac_in wide-late) addr=$(addr4 wide-late)
+	gate=$(link_mac host br-wide)
+	watch bridge host br-wide
+	inside wide-late "$PROBE" send-udp "$dev" "$mac" "$gate" 10.1.2.3 10.0.0.1 lie
+	inside wide-late "$PROBE" send-udp "$dev" "$mac" "$gate" "$addr" 10.0.0.1 truth
+	check "a false address on the second bridge is dropped" dropped bridge lie truth
+	stop watch-bridge
+}
+
+snapshot_host >"$WORLD/before"
+test_thousand
+test_beyond_a_bridge
+done_testing

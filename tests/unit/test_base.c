@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/util.h"
+
+static void an_error_gains_context(void **state)
+{
+	struct err err = {0};
+
+	(void)state;
+	assert_int_equal(err_errno(&err, -EPERM, "cannot open %s", "x"), -EPERM);
+	assert_int_equal(err.kind, ERR_PERMISSION);
+	assert_int_equal(err_context(&err, "VPC '%s'", "p"), -EPERM);
+	err_append(&err, " (%d)", 7);
+	assert_string_equal(err.msg, "VPC 'p': cannot open x: Operation not permitted (7)");
+	assert_int_equal(err_set(NULL, ERR_FAILED, -EIO, "nobody reads this"), -EIO);
+}
+
+static void a_long_error_is_cut(void **state)
+{
+	struct err err = {0};
+
+	(void)state;
+	err_set(&err, ERR_FAILED, -EIO, "%2000s", "x");
+	for (int i = 0; i < 4; i++)
+		err_context(&err, "%300s", "y");
+	err_append(&err, "%2000s", "z");
+	assert_int_equal(strlen(err.msg), sizeof(err.msg) - 1);
+}
+
+static void a_buffer_grows(void **state)
+{
+	_buf_ struct buf b = {0};
+
+	(void)state;
+	for (int i = 0; i < 5000; i++)
+		buf_addf(&b, "%d,", i % 10);
+	assert_int_equal(b.len, 10000);
+	assert_int_equal(strlen(b.data), 10000);
+	assert_memory_equal(b.data + 9990, "5,6,7,8,9,", 10);
+	buf_reset(&b);
+	assert_string_equal(b.data, "");
+}
+
+static void the_nearest_word(void **state)
+{
+	static const char *const words[] = {"create", "delete", "list"};
+
+	(void)state;
+	assert_string_equal(str_nearest("crate", words, 3), "create");
+	assert_string_equal(str_nearest("lst", words, 3), "list");
+	assert_null(str_nearest("xyzzy", words, 3));
+	assert_int_equal(str_distance("kitten", "sitting"), 3);
+}
+
+static void copying_never_cuts(void **state)
+{
+	char small[4] = "old";
+
+	(void)state;
+	assert_int_equal(str_copy(small, sizeof(small), "1234"), -ENAMETOOLONG);
+	assert_string_equal(small, "old");
+	assert_int_equal(str_copy(small, sizeof(small), "123"), 0);
+	assert_string_equal(small, "123");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_error_gains_context), cmocka_unit_test(a_long_error_is_cut),
+		cmocka_unit_test(a_buffer_grows),	  cmocka_unit_test(the_nearest_word),
+		cmocka_unit_test(copying_never_cuts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# build.sh FOLDER [MESON OPTION...]: configures the folder, anew or again, and compiles. Quiet as
+# long as all is well.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+quietly() {
+	local log=$1
+	shift
+	if ! "$@" >"$log" 2>&1; then
+		cat "$log" >&2
+		return 1
+	fi
+	grep -E 'warning:' "$log" >&2
+	return 0
+}
+
+configure() {
+	local folder=$1
+	shift
+	if [[ -e $folder/build.ninja ]]; then
+		quietly "$folder/configure.log" meson configure "$folder" "$@"
+	else
+		mkdir -p "$folder"
+		quietly "$folder/configure.log" meson setup "$folder" "$@"
+	fi
+}
+
+main() {
+	local folder=$1
+	configure "$@" || return 1
+	quietly "$folder/compile.log" ninja -C "$folder" || return 1
+	[[ ! -e $folder/byway ]] || echo "built $folder/byway"
+}
+
+main "$@"

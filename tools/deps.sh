@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# deps.sh GROUP...: installs the Debian packages that building, testing or measuring needs, and
+# asks apt only for those that are missing.
+set -eu
+
+declare -A PACKAGES=(
+	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libnftnl-dev libsqlite3-dev
+		libjansson-dev libfyaml-dev libcap-ng-dev'
+	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps'
+	[test]='libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin'
+	[bench]='iptables containernetworking-plugins'
+)
+
+is_installed() {
+	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+missing() {
+	local group package
+	for group in "$@"; do
+		for package in ${PACKAGES[$group]:?no such group}; do
+			is_installed "$package" || echo "$package"
+		done
+	done | sort -u
+}
+
+as_root() {
+	if [[ $(id -u) == 0 ]]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+# The package lists may be absent or too old to know where the packages are.
+apt_install() {
+	local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
+	as_root "${apt[@]}" install --no-install-recommends "$@" && return
+	as_root "${apt[@]}" update
+	as_root "${apt[@]}" install --no-install-recommends "$@"
+}
+
+# Nobody who types `make demo` wants a web server on port 80: invoke-rc.d(8) asks this script.
+POLICY=/usr/sbin/policy-rc.d
+
+without_services() {
+	if [[ -e $POLICY ]]; then
+		"$@"
+		return
+	fi
+	printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$POLICY"
+	trap 'as_root rm -f "$POLICY"' EXIT
+	"$@"
+}
+
+install_packages() {
+	without_services apt_install "$@"
+	if [[ " $* " == *' nginx-light '* && -d /run/systemd/system ]]; then
+		as_root systemctl disable nginx
+	fi
+}
+
+main() {
+	local wanted
+	mapfile -t wanted < <(missing "$@")
+	((${#wanted[@]})) || return 0
+	if ! command -v apt-get >/dev/null; then
+		echo "deps.sh: not a Debian system; byway needs what Debian calls: ${wanted[*]}" >&2
+		return 1
+	fi
+	echo "installing ${wanted[*]}" >&2
+	install_packages "${wanted[@]}" >&2
+}
+
+main "$@"
