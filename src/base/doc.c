@@ -28,7 +28,8 @@ struct doc {
 	struct fy_parser *parser;
 	struct fy_document *document;
 	void *last_report;
-	struct fy_node *before; /* stands before the value being read: the place of one that is empty */
+	struct fy_node
+		*before; /* stands before the value being read: the place of one that is empty */
 };
 
 struct place {
@@ -195,22 +196,22 @@ unsigned int doc_line(struct doc *d, struct fy_node *node)
 
 int doc_error(struct doc *d, struct fy_node *node, struct err *err, const char *fmt, ...)
 {
-	char text[sizeof(err->msg)];
+	struct err sentence;
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(sentence.msg, sizeof(sentence.msg), fmt, ap);
 	va_end(ap);
-	return set_error(d, place_of(d, node), err, text);
+	return set_error(d, place_of(d, node), err, sentence.msg);
 }
 
 int doc_error_at(struct doc *d, struct fy_node *node, struct err *err)
 {
-	char text[sizeof(err->msg)] = "";
+	struct err sentence = {0};
 
 	if (err)
-		memcpy(text, err->msg, sizeof(text));
-	return set_error(d, place_of(d, node), err, text);
+		sentence = *err;
+	return set_error(d, place_of(d, node), err, sentence.msg);
 }
 
 static int unknown_key(struct doc *d, struct fy_node *node, const char *what, const char *name,
@@ -231,8 +232,8 @@ static int unknown_key(struct doc *d, struct fy_node *node, const char *what, co
 	if (nearest)
 		return doc_error(d, node, err, "%s has no key \"%.*s\": did you mean \"%s\"?", what,
 				 EXCERPT, name, nearest);
-	return doc_error(d, node, err, "%s has no key \"%.*s\": its keys are %s", what, EXCERPT, name,
-			 list.data ? list.data : "none");
+	return doc_error(d, node, err, "%s has no key \"%.*s\": its keys are %s", what, EXCERPT,
+			 name, list.data ? list.data : "none");
 }
 
 static int read_pair(struct doc *d, struct fy_node_pair *pair, const char *what,
@@ -402,8 +403,7 @@ int doc_read_int(struct doc *d, struct fy_node *node, const char *what, int64_t 
 	char text[24] = "", *end;
 	long long n;
 
-	if (!doc_is_number(d, node) ||
-	    doc_read_text(d, node, what, text, sizeof(text), NULL) < 0)
+	if (!doc_is_number(d, node) || doc_read_text(d, node, what, text, sizeof(text), NULL) < 0)
 		return doc_error(d, node, err, "%s is a number from %lld to %lld", what,
 				 (long long)min, (long long)max);
 	errno = 0;
@@ -415,8 +415,7 @@ int doc_read_int(struct doc *d, struct fy_node *node, const char *what, int64_t 
 	return 0;
 }
 
-int doc_read_bool(struct doc *d, struct fy_node *node, const char *what, bool *ret,
-		  struct err *err)
+int doc_read_bool(struct doc *d, struct fy_node *node, const char *what, bool *ret, struct err *err)
 {
 	if (!node || !fy_node_is_scalar(node) || !is_plain(node) ||
 	    (!is_word(node, "true") && !is_word(node, "false")))
@@ -442,6 +441,6 @@ int doc_read_word(struct doc *d, struct fy_node *node, const char *what, const c
 		}
 		buf_addf(&list, "%s%s", i == 0 ? "" : i + 1 == n_words ? " or " : ", ", words[i]);
 	}
-	return doc_error(d, node, err, "%s is %s, not \"%s\"", what, list.data ? list.data : "empty",
-			 text);
+	return doc_error(d, node, err, "%s is %s, not \"%s\"", what,
+			 list.data ? list.data : "empty", text);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,15 +128,11 @@ const char *cidr_format(const struct cidr *c, char buf[CIDR_STRLEN])
 static struct ip fill_host_bits(const struct cidr *c, bool ones)
 {
 	struct ip ip = c->addr;
+	size_t i = c->prefix / 8, len = ip_len(ip.family);
+	uint8_t mask = (uint8_t)(0xffu >> (c->prefix % 8));
 
-	for (unsigned int bit = c->prefix; bit < ip_bits(ip.family); bit++) {
-		uint8_t mask = (uint8_t)(0x80u >> (bit % 8));
-
-		if (ones)
-			ip.bytes[bit / 8] |= mask;
-		else
-			ip.bytes[bit / 8] &= (uint8_t)~mask;
-	}
+	for (; i < len; i++, mask = 0xff)
+		ip.bytes[i] = (uint8_t)(ones ? ip.bytes[i] | mask : ip.bytes[i] & ~mask);
 	return ip;
 }
 
@@ -211,11 +208,20 @@ const char *cidr_reserved(const struct cidr *c)
 
 int mac_parse(const char *text, struct mac *ret, struct err *err)
 {
+	static const char digits[] = "0123456789abcdef";
 	struct mac m;
-	char end;
+	bool ok = strlen(text) == MAC_STRLEN - 1;
 
-	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &m.bytes[0], &m.bytes[1],
-		   &m.bytes[2], &m.bytes[3], &m.bytes[4], &m.bytes[5], &end) != 6)
+	for (size_t i = 0; ok && i < sizeof(m.bytes); i++) {
+		const char *hi = strchr(digits, tolower((unsigned char)text[i * 3]));
+		const char *lo = strchr(digits, tolower((unsigned char)text[i * 3 + 1]));
+		char end = text[i * 3 + 2];
+
+		ok = hi && lo && end == (i + 1 < sizeof(m.bytes) ? ':' : '\0');
+		if (ok)
+			m.bytes[i] = (uint8_t)((hi - digits) << 4 | (lo - digits));
+	}
+	if (!ok)
 		return err_set(err, ERR_USAGE, -EINVAL, "'%s' is not a MAC address", text);
 	*ret = m;
 	return 0;

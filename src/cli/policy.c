@@ -36,12 +36,11 @@ int cmd_policy_apply(struct cli *c)
 
 	if (!r)
 		r = targets(c, c->args[0], &s, &n);
-	for (size_t i = 0; !r && i < n; i++) {
-		r = ops_policy_apply(&c->ops, &s[i], c->args[1], &c->err);
-		if (!r)
-			json_array_append_new(done, json_pack("{s:s, s:s}", "vpc", s[i].vpc, "subnet",
-							      s[i].name));
-	}
+	if (!r)
+		r = ops_policy_apply(&c->ops, s, n, c->args[1], &c->err);
+	for (size_t i = 0; !r && i < n; i++)
+		json_array_append_new(done,
+				      json_pack("{s:s, s:s}", "vpc", s[i].vpc, "subnet", s[i].name));
 	if (r) {
 		json_decref(done);
 		return r;

@@ -473,6 +473,32 @@ static int write_update(const struct ruleset *rs, const struct state *state, con
 	return r;
 }
 
+static bool has_elems(const struct ruleset *rs, const struct fw_table *t)
+{
+	for (const struct fw_table *o = rs->tables; o; o = o->next)
+		for (const struct fw_set *s = o->sets; s && o == t; s = s->next)
+			if (s->n_elems)
+				return true;
+	return false;
+}
+
+/* Each table whose elements are to change must have ipsets. */
+static int check_tables(const struct ruleset *rs, const struct state *state, struct err *err)
+{
+	for (const struct fw_table *t = rs->tables; t; t = t->next) {
+		const char *at = state->sets.data, *name;
+		unsigned int generation;
+		bool found = !is_inet(t) || !has_elems(rs, t);
+		size_t len;
+
+		while (!found && next_line(&at, &name, &len))
+			found = ipset_name_of(t, name, len, &generation);
+		if (!found)
+			return err_set(err, ERR_NOT_FOUND, -ENOENT, "table %s has no ipsets", t->name);
+	}
+	return 0;
+}
+
 static int update_inet(struct netns *ns, const struct ruleset *add, const struct ruleset *del,
 		       struct err *err)
 {
@@ -480,9 +506,16 @@ static int update_inet(struct netns *ns, const struct ruleset *add, const struct
 	_buf_ struct buf text = {0};
 	int r;
 
-	if (oplog_dry(ns->log))
+	if (oplog_dry(ns->log)) {
 		buf_adds(&state.sets, "byway-.1\n"); /* so that there is a generation to name */
-	r = oplog_dry(ns->log) ? 0 : list_sets(ns, &state.sets, err);
+		r = 0;
+	} else {
+		r = list_sets(ns, &state.sets, err);
+		if (!r)
+			r = check_tables(del, &state, err);
+		if (!r)
+			r = check_tables(add, &state, err);
+	}
 	if (!r)
 		r = write_update(del, &state, "del", &text, err);
 	if (!r)

@@ -2,9 +2,9 @@
 /*
  * Theory of operation
  *
- * Three tables. ipam_pool: the range, and counters. ipam_lease: who has what. ipam_free: what nobody
- * has, as ranges, each with the pool's clock at the time it was freed; 0 means never used. A range
- * that was used is one address, and remembers its last owner.
+ * Three tables. ipam_pool: the range, and counters. ipam_lease: who has what. ipam_free: what
+ * nobody has, as ranges, each with the pool's clock at the time it was freed; 0 means never used. A
+ * range that was used is one address, and remembers its last owner.
  *
  * Addresses are BLOBs of 4 or 16 bytes in network order: SQLite's memcmp() order is theirs.
  *
@@ -12,14 +12,15 @@
  *  1. Every address of a pool is in exactly one range of ipam_free or one row of ipam_lease.
  *  2. The clock grows with every release, so that (freed, last) orders the free ranges: the first
  *     is the one to give next.
- *  3. pool.leased counts the leases, pool.freed the free ranges that were used, at most IPAM_MEMORY.
+ *  3. pool.leased counts the leases, pool.freed the free ranges that were used, at most
+ *     IPAM_MEMORY.
  *
  * Ranges are keyed by their last address: taking from the front leaves key and indexes alone, and
  * the range that holds an address is the first whose last is not below it.
  *
- * When more than IPAM_MEMORY addresses were used and freed, the one freed longest ago becomes part of
- * the never-used ranges around it. Without that, a /8 with a steady coming and going of short-lived
- * owners would end with 16 million rows.
+ * When more than IPAM_MEMORY addresses were used and freed, the one freed longest ago becomes
+ * part of the never-used ranges around it. Without that, a /8 with a steady coming and going of
+ * short-lived owners would end with 16 million rows.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -60,7 +61,8 @@ static int ip_from_column(sqlite3_stmt *stmt, int column, struct ip *ret)
 static int bad_address(const char *pool, struct err *err)
 {
 	return err_set(err, ERR_FAILED, -EUCLEAN,
-		       "pool %s holds something that is no address: `byway reset` starts anew", pool);
+		       "pool %s holds something that is no address: `byway reset` starts anew",
+		       pool);
 }
 
 /* 1: found, 0: not there. */
@@ -70,9 +72,10 @@ static int pool_find(struct store *st, const char *name, struct pool *ret, struc
 	struct pool p = {.name = name};
 	int r;
 
-	r = store_query(st, &stmt, err,
-			"SELECT id, first, last, leased, freed, clock FROM ipam_pool WHERE name = ?",
-			"s", name);
+	r = store_query(
+		st, &stmt, err,
+		"SELECT id, first, last, leased, freed, clock FROM ipam_pool WHERE name = ?", "s",
+		name);
 	if (r == 0)
 		r = store_step(st, stmt, err);
 	if (r <= 0)
@@ -117,8 +120,8 @@ static uint64_t pool_size(const struct pool *p)
 }
 
 /* The first row of a query for (first, last, freed). 1: found, 0: no such range. */
-static int range_read(struct store *st, sqlite3_stmt *stmt, const struct pool *p,
-		      struct range *ret, struct err *err)
+static int range_read(struct store *st, sqlite3_stmt *stmt, const struct pool *p, struct range *ret,
+		      struct err *err)
 {
 	struct range range;
 	int r = store_step(st, stmt, err);
@@ -268,8 +271,8 @@ static int forget_oldest(struct store *st, struct pool *p, struct err *err)
 	return range_add(st, p, &old, NULL, err);
 }
 
-int ipam_pool_add(struct store *st, const char *pool, const struct ip *first,
-		  const struct ip *last, struct err *err)
+int ipam_pool_add(struct store *st, const char *pool, const struct ip *first, const struct ip *last,
+		  struct err *err)
 {
 	struct range all = {.first = *first, .last = *last};
 	size_t len = ip_len(first->family);
@@ -284,9 +287,10 @@ int ipam_pool_add(struct store *st, const char *pool, const struct ip *first,
 	if (r == 1 && ip_equal(&p.first, first) && ip_equal(&p.last, last))
 		return 0;
 	if (r == 1 && p.leased > 0)
-		return err_set(err, ERR_CONFLICT, -EEXIST,
-			       "address pool %s has another range, and %lld addresses of it are leased",
-			       pool, (long long)p.leased);
+		return err_set(
+			err, ERR_CONFLICT, -EEXIST,
+			"address pool %s has another range, and %lld addresses of it are leased",
+			pool, (long long)p.leased);
 	r = ipam_pool_del(st, pool, err);
 	if (r == 0)
 		r = store_exec(st, err, "INSERT INTO ipam_pool(name, first, last) VALUES(?, ?, ?)",
@@ -315,13 +319,18 @@ int ipam_pool_del(struct store *st, const char *pool, struct err *err)
 
 int ipam_pools_del(struct store *st, const char *group, struct err *err)
 {
-	static const char *const sql[] = {
-		"DELETE FROM ipam_lease WHERE pool IN "
-		"(SELECT id FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 || '0')",
-		"DELETE FROM ipam_free WHERE pool IN "
-		"(SELECT id FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 || '0')",
-		"DELETE FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 || '0'", /* '0' is '/' + 1 */
-	};
+	static const char
+		*const sql[] =
+			{
+				"DELETE FROM ipam_lease WHERE pool IN "
+				"(SELECT id FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 "
+				"|| '0')",
+				"DELETE FROM ipam_free WHERE pool IN "
+				"(SELECT id FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 "
+				"|| '0')",
+				"DELETE FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 || "
+				"'0'", /* '0' is '/' + 1 */
+			};
 
 	assert(store_in_transaction(st));
 	for (size_t i = 0; i < ARRAY_SIZE(sql); i++) {
@@ -349,8 +358,8 @@ static int lease_find(struct store *st, const struct pool *p, const char *owner,
 	return r;
 }
 
-static int lease_add(struct store *st, struct pool *p, const char *owner,
-		     const struct range *range, const struct ip *addr, struct err *err)
+static int lease_add(struct store *st, struct pool *p, const char *owner, const struct range *range,
+		     const struct ip *addr, struct err *err)
 {
 	int r;
 
@@ -367,8 +376,8 @@ static int used_up(const struct pool *p, struct err *err)
 	char first[IP_STRLEN], last[IP_STRLEN];
 
 	return err_set(err, ERR_CONFLICT, -ENOSPC,
-		       "address pool %s is used up: all %llu addresses of %s-%s are leased", p->name,
-		       (unsigned long long)p->leased, ip_format(&p->first, first),
+		       "address pool %s is used up: all %llu addresses of %s-%s are leased",
+		       p->name, (unsigned long long)p->leased, ip_format(&p->first, first),
 		       ip_format(&p->last, last));
 }
 
@@ -492,7 +501,8 @@ int ipam_lease_get(struct store *st, const char *pool, const char *owner, struct
 	if (r < 0)
 		return r;
 	return r ? 0
-		 : err_set(err, ERR_NOT_FOUND, -ENOENT, "%s has no address of pool %s", owner, pool);
+		 : err_set(err, ERR_NOT_FOUND, -ENOENT, "%s has no address of pool %s", owner,
+			   pool);
 }
 
 int ipam_pool_usage(struct store *st, const char *pool, struct ipam_usage *ret, struct err *err)

@@ -13,7 +13,6 @@
 #include "kernel/conntrack.h"
 #include "kernel/netns.h"
 #include "kernel/oplog.h"
-#include "kernel/sysctl.h"
 
 static int parse_ips(const struct nlattr *attr, void *arg)
 {
@@ -133,23 +132,37 @@ static int each_flow(const struct nlmsghdr *in, void *arg)
 	return MNL_CB_OK;
 }
 
-static int dump(struct walk *w)
+#define ANSWER_MAX 65536
+
+static int ask(struct netns *ns, uint16_t type, uint16_t flags, mnl_cb_t fn, void *arg)
 {
-	_free_ char *buf = xcalloc(1, 65536);
-	struct nlmsghdr *nlh = put_header(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP, ++w->ns->seq, AF_UNSPEC);
+	_free_ char *buf = xcalloc(1, ANSWER_MAX);
+	struct nlmsghdr *nlh = put_header(buf, type, flags, ++ns->seq, AF_UNSPEC);
 	uint32_t seq = nlh->nlmsg_seq;
 	int r;
 
-	if (mnl_socket_sendto(w->ns->nf, nlh, nlh->nlmsg_len) < 0)
+	if (mnl_socket_sendto(ns->nf, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
 	do {
-		ssize_t n = mnl_socket_recvfrom(w->ns->nf, buf, 65536);
+		ssize_t n = mnl_socket_recvfrom(ns->nf, buf, ANSWER_MAX);
 
 		if (n < 0)
 			return -errno;
-		r = mnl_cb_run(buf, (size_t)n, seq, mnl_socket_get_portid(w->ns->nf), each_flow, w);
+		r = mnl_cb_run(buf, (size_t)n, seq, mnl_socket_get_portid(ns->nf), fn, arg);
 	} while (r > 0);
 	return r < 0 ? -errno : 0;
+}
+
+static int find_count(const struct nlattr *attr, void *arg)
+{
+	if (mnl_attr_get_type(attr) == CTA_STATS_GLOBAL_ENTRIES)
+		*(uint32_t *)arg = ntohl(mnl_attr_get_u32(attr));
+	return MNL_CB_OK;
+}
+
+static int read_count(const struct nlmsghdr *nlh, void *arg)
+{
+	return mnl_attr_parse(nlh, sizeof(struct nfgenmsg), find_count, arg);
 }
 
 /* One by one: connections are few, and each may have ended since (ENOENT). */
@@ -180,17 +193,19 @@ int conntrack_mark_each(struct netns *ns, uint32_t mask, conntrack_fn fn, void *
 			struct err *err)
 {
 	struct walk w = {.ns = ns, .fn = fn, .arg = arg, .mask = mask};
-	char count[SYSCTL_VALUE_MAX] = "0";
+	uint32_t count = 0;
 	int r;
 
 	if (oplog_dry(ns->log))
 		return 0;
 	/* A dump walks the table of the whole machine; the count is the namespace's own. */
-	if (!sysctl_get(ns, "net/netfilter/nf_conntrack_count", count, NULL) && !strcmp(count, "0"))
+	r = ask(ns, IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, read_count, &count);
+	if (!r && !count)
 		return 0;
-	r = fault_point("conntrack marks");
 	if (!r)
-		r = dump(&w);
+		r = fault_point("conntrack marks");
+	if (!r)
+		r = ask(ns, IPCTNL_MSG_CT_GET, NLM_F_DUMP, each_flow, &w);
 	if (!r)
 		r = send_changes(&w);
 	buf_done(&w.changes);

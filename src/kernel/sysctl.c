@@ -12,15 +12,15 @@
 #include "kernel/oplog.h"
 #include "kernel/sysctl.h"
 
-struct access {
+struct transfer {
 	char path[256];
 	char *value;
 	const char *new_value; /* NULL: read */
 };
 
-static int do_access(void *p)
+static int do_transfer(void *p)
 {
-	struct access *a = p;
+	struct transfer *a = p;
 	_close_ int fd = open(a->path, (a->new_value ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
 	ssize_t n;
 
@@ -37,18 +37,21 @@ static int do_access(void *p)
 }
 
 /* /proc/sys/net shows the namespace of whoever opens it. */
-static int run_access(struct netns *ns, struct access *a, const char *key)
+static int run_transfer(struct netns *ns, struct transfer *a, const char *key)
 {
 	snprintf(a->path, sizeof(a->path), "/proc/sys/%s", key);
-	return *ns->name ? netns_call(ns, do_access, a) : do_access(a);
+	return *ns->name ? netns_call(ns, do_transfer, a) : do_transfer(a);
 }
 
 int sysctl_get(struct netns *ns, const char *key, char ret[SYSCTL_VALUE_MAX], struct err *err)
 {
 	char value[SYSCTL_VALUE_MAX] = "";
-	struct access a = {.value = value};
-	int r = run_access(ns, &a, key);
+	struct transfer a = {.value = value};
+	int r = run_transfer(ns, &a, key);
 
+	if (r == -ENOENT && !strncmp(key, "net/ipv6/", 9) && access("/proc/net/if_inet6", F_OK))
+		return err_set(err, ERR_UNSUPPORTED, r,
+			       "the kernel has no IPv6 (CONFIG_IPV6, or ipv6.disable=1 at boot)");
 	if (r)
 		return err_errno(err, r, "cannot read sysctl %s", key);
 	memcpy(ret, value, SYSCTL_VALUE_MAX);
@@ -57,7 +60,7 @@ int sysctl_get(struct netns *ns, const char *key, char ret[SYSCTL_VALUE_MAX], st
 
 int sysctl_set(struct netns *ns, const char *key, const char *value, struct err *err)
 {
-	struct access a = {.new_value = value};
+	struct transfer a = {.new_value = value};
 	int r;
 
 	oplog_add(ns->log, ns->name, "sysctl -w %s=%s", key, value);
@@ -65,6 +68,6 @@ int sysctl_set(struct netns *ns, const char *key, const char *value, struct err 
 		return 0;
 	r = fault_point("sysctl write");
 	if (!r)
-		r = run_access(ns, &a, key);
+		r = run_transfer(ns, &a, key);
 	return r ? err_errno(err, r, "cannot set sysctl %s to %s", key, value) : 0;
 }

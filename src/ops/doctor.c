@@ -63,22 +63,29 @@ static bool accepts_group(const char *rules)
 	return strstr(rules, match) != NULL;
 }
 
+/* What a program says, or nothing when it is not installed or fails: a kernel without such a table. */
+static int output_of(struct ops *o, const char *const argv[], struct buf *out, struct err *err)
+{
+	int status = 0, r;
+
+	if (!run_has(argv[0]))
+		return 0;
+	r = run(o->host, argv, NULL, out, NULL, &status, err);
+	if (status)
+		buf_reset(out);
+	return r;
+}
+
 /* Reads `iptables -S FORWARD` and the names of all chains. */
 static int check_forward(struct ops *o, const char *program, struct findings *f, struct err *err)
 {
 	const char *const argv[] = {program, "-w", "5", "-S", NULL};
 	_buf_ struct buf out = {0};
 	char fix[256];
-	int status = 0, r;
+	int r = output_of(o, argv, &out, err);
 
-	if (!run_has(program))
-		return 0;
-	r = run(o->host, argv, NULL, &out, NULL, &status, err);
-	if (r)
+	if (r || !out.data || !strstr(out.data, "-P FORWARD DROP") || accepts_group(out.data))
 		return r;
-	/* A failure means that this kernel has no such table: nothing of it can be in the way. */
-	if (status || !out.data || !strstr(out.data, "-P FORWARD DROP") || accepts_group(out.data))
-		return 0;
 	snprintf(fix, sizeof(fix),
 		 "%s -I FORWARD -m devgroup --src-group 0x%x -j ACCEPT && "
 		 "%s -I FORWARD -m devgroup --dst-group 0x%x -j ACCEPT",
@@ -87,6 +94,84 @@ static int check_forward(struct ops *o, const char *program, struct findings *f,
 		      "drops what VPCs forward",
 	      program, who_filters(out.data));
 	return 0;
+}
+
+/* Does the chain let our group through? firewalld is asked to, by zone. */
+static int check_chain(struct ops *o, const char *family, const char *table, const char *chain,
+		       struct findings *f, struct err *err)
+{
+	const char *const argv[] = {"nft", "list", "chain", family, table, chain, NULL};
+	_buf_ struct buf out = {0};
+	char fix[256], match[32];
+	int r = output_of(o, argv, &out, err);
+
+	snprintf(match, sizeof(match), "iifgroup %u", GROUP_VPC);
+	if (r || !out.data || strstr(out.data, match))
+		return r;
+	snprintf(fix, sizeof(fix),
+		 "nft 'insert rule %s %s %s meta iifgroup %u accept; insert rule %s %s %s meta oifgroup %u "
+		 "accept'",
+		 family, table, chain, GROUP_VPC, family, table, chain, GROUP_VPC);
+	found(f, fix, "the policy of chain %s in table %s %s is drop, on the hook forward: it drops what "
+		      "VPCs forward",
+	      chain, family, table);
+	return 0;
+}
+
+/* iptables' own tables, when nftables carries them, are looked at through iptables. */
+static bool is_iptables(const char *family, const char *table)
+{
+	return (!strcmp(family, "ip") || !strcmp(family, "ip6")) && !strcmp(table, "filter");
+}
+
+/* Reads `nft list chains`: every base chain on the hook forward whose policy is drop. */
+static int check_nft(struct ops *o, struct findings *f, struct err *err)
+{
+	static const char *const argv[] = {"nft", "list", "chains", NULL};
+	char family[16] = "", table[128] = "", chain[128] = "";
+	_buf_ struct buf out = {0};
+	char *rest = NULL;
+	int r = output_of(o, argv, &out, err);
+
+	for (char *line = out.data ? strtok_r(out.data, "\n", &rest) : NULL; line && !r;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		if (sscanf(line, "table %15s %127s", family, table) == 2 ||
+		    sscanf(line, " chain %127s", chain) == 1)
+			continue;
+		if (strstr(line, "hook forward") && strstr(line, "policy drop") &&
+		    !is_iptables(family, table))
+			r = check_chain(o, family, table, chain, f, err);
+	}
+	return r;
+}
+
+/* firewalld's last word in its forward chain is a reject, whatever the policy: our bridges belong
+ * into a zone that forwards. */
+static int check_firewalld(struct ops *o, struct findings *f, struct err *err)
+{
+	static const char *const argv[] = {"nft", "list", "chain", "inet", "firewalld",
+					   "filter_FORWARD", NULL};
+	_free_ struct vpc *v = NULL;
+	_buf_ struct buf out = {0};
+	size_t n = 0;
+	int r = output_of(o, argv, &out, err);
+
+	if (!r && out.data && *out.data)
+		r = vpc_list(o->st, &v, &n, err);
+	for (size_t i = 0; !r && i < n; i++) {
+		const char *const query[] = {"firewall-cmd", "--get-zone-of-interface", v[i].bridge, NULL};
+		_buf_ struct buf zone = {0};
+		char fix[128];
+
+		r = output_of(o, query, &zone, err);
+		if (r || (zone.data && strstr(zone.data, "trusted")))
+			continue;
+		snprintf(fix, sizeof(fix), "firewall-cmd --zone=trusted --add-interface=%s", v[i].bridge);
+		found(f, fix, "firewalld's chain filter_FORWARD rejects what %s forwards: it is in no "
+			      "trusted zone",
+		      v[i].bridge);
+	}
+	return r;
 }
 
 static int check_forwarding(struct ops *o, struct findings *f, struct err *err)
@@ -110,6 +195,10 @@ int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err)
 
 	if (!r)
 		r = check_forward(o, "ip6tables", &f, err);
+	if (!r)
+		r = check_nft(o, &f, err);
+	if (!r)
+		r = check_firewalld(o, &f, err);
 	if (!r)
 		r = check_forwarding(o, &f, err);
 	if (r) {

@@ -20,7 +20,24 @@
 #include "ops/ops.h"
 
 #define FORWARD4 "net/ipv4/ip_forward"
+#define REDIRECTS4 "net/ipv4/conf/all/accept_redirects"
 #define FORWARD6 "net/ipv6/conf/all/forwarding"
+
+static int record(struct ops *o, const char *key, const char *old, const char *value,
+		  struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = store_exec(o->st, err,
+			       "INSERT OR IGNORE INTO sysctl (key, old, new) VALUES (?1, ?2, ?3)", "sss",
+			       key, old, value);
+	if (r) {
+		ops_rollback(o);
+		return r;
+	}
+	return ops_commit(o, err);
+}
 
 /* Records and sets. Done already, by us or by others: nothing. */
 static int change(struct ops *o, const char *key, const char *value, struct err *err)
@@ -30,17 +47,22 @@ static int change(struct ops *o, const char *key, const char *value, struct err 
 
 	if (r || !strcmp(old, value))
 		return r;
-	r = ops_begin(o, err);
-	if (!r)
-		r = store_exec(o->st, err,
-			       "INSERT OR IGNORE INTO sysctl (key, old, new) VALUES (?1, ?2, ?3)", "sss",
-			       key, old, value);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	r = ops_commit(o, err);
+	r = record(o, key, old, value, err);
 	return r ? r : sysctl_set(o->host, key, value, err);
+}
+
+/* Every switch of ip_forward sets this to the opposite (net/ipv4/devinet.c, inet_forward_change()):
+ * a host that took no redirects before takes none after. */
+static int keep_redirects(struct ops *o, struct err *err)
+{
+	char forward[SYSCTL_VALUE_MAX] = "", old[SYSCTL_VALUE_MAX] = "";
+	int r = sysctl_get(o->host, FORWARD4, forward, err);
+
+	if (!r)
+		r = sysctl_get(o->host, REDIRECTS4, old, err);
+	if (r || !strcmp(forward, "1") || strcmp(old, "0"))
+		return r;
+	return record(o, REDIRECTS4, old, "1", err);
 }
 
 struct learners {
@@ -78,8 +100,10 @@ int ops_forwarding_on(struct ops *o, bool v6, struct err *err)
 {
 	_free_ bool *learns = NULL;
 	struct learners l = {.o = o, .size = INDEX_MAX, .err = err};
-	int r = change(o, FORWARD4, "1", err);
+	int r = keep_redirects(o, err);
 
+	if (!r)
+		r = change(o, FORWARD4, "1", err);
 	if (r || !v6)
 		return r;
 	learns = l.learns = xcalloc(INDEX_MAX, sizeof(*learns));
@@ -103,7 +127,8 @@ static int first_saved(struct ops *o, struct saved *ret, struct err *err)
 {
 	_stmt_ sqlite3_stmt *q = NULL;
 	int r = store_query(o->st, &q, err,
-			    "SELECT key, old, new FROM sysctl ORDER BY key LIKE '%accept_ra', key LIMIT 1",
+			    "SELECT key, old, new FROM sysctl "
+			    "ORDER BY key LIKE '%accept%', key LIMIT 1",
 			    "");
 
 	if (!r)

@@ -341,7 +341,7 @@ static void reset_known(struct ops *o, struct gc_report *ret)
 
 int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 {
-	_host_rules_ struct host_rules tables;
+	_host_rules_ struct host_rules tables = {0};
 	struct claims nothing = {0};
 	int r = netns_open(NULL, &o->log, &o->host, err);
 

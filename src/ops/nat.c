@@ -53,7 +53,7 @@ static int public_subnets(struct ops *o, const struct nat *nat, struct host_rule
 /* add: the row is there already. Not add: it is gone already. */
 static int change_elements(struct ops *o, const struct nat *nat, bool add, struct err *err)
 {
-	_host_rules_ struct host_rules h;
+	_host_rules_ struct host_rules h = {0};
 	bool used = false;
 	int r = ops_nat_interface_used(o, nat->interface, nat->vpc, &used, err);
 

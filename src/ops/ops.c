@@ -27,6 +27,8 @@ void ops_close(struct ops *o)
 	if (o->st)
 		store_rollback(o->st);
 	store_free(TAKE_PTR(o->st));
+	for (size_t i = 0; i < OPS_RESTING; i++)
+		netns_free(TAKE_PTR(o->resting[i]));
 	firewall_free(TAKE_PTR(o->fw));
 	netns_free(TAKE_PTR(o->host));
 	oplog_done(&o->log);
@@ -59,6 +61,13 @@ void ops_rollback(struct ops *o)
 		store_rollback(o->st);
 }
 
+void ops_rest(struct ops *o, struct netns *ns)
+{
+	netns_free(o->resting[o->next_resting]);
+	o->resting[o->next_resting] = ns;
+	o->next_resting = (o->next_resting + 1) % OPS_RESTING;
+}
+
 int ops_firewall(struct ops *o, struct err *err)
 {
 	int r;
@@ -73,17 +82,15 @@ int ops_firewall(struct ops *o, struct err *err)
 
 int ops_host_sync(struct ops *o, struct err *err)
 {
-	_host_rules_ struct host_rules h;
+	_host_rules_ struct host_rules h = {0};
 	bool empty;
 	int r = ops_firewall(o, err);
 
 	if (r)
 		return r;
 	r = host_rules_build(o->st, &h, &empty, err);
-	if (r) {
-		h = (struct host_rules){0};
+	if (r)
 		return r;
-	}
 	if (empty)
 		return firewall_remove(o->fw, o->host, &h.rs, err);
 	return firewall_apply(o->fw, o->host, &h.rs, err);
@@ -92,7 +99,7 @@ int ops_host_sync(struct ops *o, struct err *err)
 int ops_host_update(struct ops *o, const struct host_rules *add, const struct host_rules *del,
 		    struct err *err)
 {
-	_host_rules_ struct host_rules none;
+	_host_rules_ struct host_rules none = {0};
 	int r = ops_firewall(o, err);
 
 	if (r)

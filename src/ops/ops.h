@@ -24,6 +24,8 @@ struct host_rules;
 struct json_t;
 struct netns;
 
+#define OPS_RESTING 64
+
 struct ops {
 	struct oplog log;
 	enum fw_backend_id backend; /* wanted */
@@ -31,6 +33,8 @@ struct ops {
 	struct netns *host;
 	struct firewall *fw; /* chosen when first needed */
 	bool in_dry_transaction;
+	struct netns *resting[OPS_RESTING]; /* see ops_rest() */
+	size_t next_resting;
 };
 
 /* log and backend are set by the caller before. STORE_WRITE needs CAP_NET_ADMIN and CAP_SYS_ADMIN. */
@@ -69,8 +73,10 @@ int ops_peer_add(struct ops *o, const char *a, const char *b, const char *allow,
 int ops_peer_delete(struct ops *o, const char *a, const char *b, bool *ret_existed,
 		    struct err *err);
 
-/* Applies the policy in a file to a subnet, reads it back, and cuts the connections that it forbids. */
-int ops_policy_apply(struct ops *o, const struct subnet *s, const char *file, struct err *err);
+/* Applies the policy in a file to subnets, one after the other: reads the kernel's rules back and cuts
+ * the connections that are now forbidden. */
+int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char *file,
+		     struct err *err);
 int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, struct err *err);
 /* -ESTALE: the kernel has something else. -ENOENT: the subnet has no policy. */
 int ops_policy_verify(struct ops *o, const struct subnet *s, struct err *err);
@@ -103,6 +109,11 @@ int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err);
 int ops_begin(struct ops *o, struct err *err);
 int ops_commit(struct ops *o, struct err *err); /* rolls back when it fails; a dry run keeps nothing */
 void ops_rollback(struct ops *o);
+
+/* Takes over a handle to be freed later. Whoever closes a netfilter socket waits until the rules that
+ * were replaced through it are freed, an RCU grace period of some 10 ms: with many namespaces one after
+ * the other, each rests until that is long over. */
+void ops_rest(struct ops *o, struct netns *ns);
 
 int ops_firewall(struct ops *o, struct err *err);
 /* Single elements into, or out of, the host's tables; the whole tables when they are not there. */

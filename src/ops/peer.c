@@ -89,7 +89,7 @@ static int forget(struct ops *o, const struct peer *p, struct err *err)
 static int change_elements(struct ops *o, const struct peer *p, const struct vpc *a,
 			   const struct vpc *b, bool add, struct err *err)
 {
-	_host_rules_ struct host_rules h;
+	_host_rules_ struct host_rules h = {0};
 
 	host_rules_init(&h);
 	host_rules_peer(&h, p, a, b);

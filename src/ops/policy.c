@@ -54,7 +54,9 @@ struct judge {
 static bool judge_flow(struct conntrack_flow *f, void *arg)
 {
 	const struct judge *j = arg;
-	bool from_here = ip_equal(&f->src, &j->s->addr) || ip_equal(&f->src, &j->s->addr6);
+	struct ip link_local = mac_link_local(&j->s->mac);
+	bool from_here = ip_equal(&f->src, &j->s->addr) || ip_equal(&f->src, &j->s->addr6) ||
+			 ip_equal(&f->src, &link_local);
 	uint32_t before = f->mark & POLICY_CT_MARK_CUT;
 	bool allowed = true;
 
@@ -84,6 +86,7 @@ static int enforce(struct ops *o, const struct subnet *s, const struct policy *p
 		r = firewall_verify(o->fw, ns, &rs, err);
 	if (!r)
 		r = conntrack_mark_each(ns, POLICY_CT_MARK_CUT, judge_flow, &judge, err);
+	ops_rest(o, TAKE_PTR(ns));
 	return r;
 }
 
@@ -124,21 +127,32 @@ static int save(struct ops *o, const struct subnet *s, const char *file, const c
 	return ops_commit(o, err);
 }
 
-int ops_policy_apply(struct ops *o, const struct subnet *s, const char *file, struct err *err)
+static int apply_one(struct ops *o, const struct subnet *s, const struct policy *p,
+		     const char *file, const char *text, struct err *err)
+{
+	int r = enforce(o, s, p, err);
+
+	if (!r)
+		r = save(o, s, file, text, err);
+	if (r)
+		back(o, s);
+	return r;
+}
+
+int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char *file,
+		     struct err *err)
 {
 	_policy_ struct policy *p = NULL;
 	_buf_ struct buf text = {0};
 	int r = read_policy(file, &text, &p, err);
 
-	if (!r)
-		r = check_target(file, p, s, err);
-	if (r)
-		return r;
-	r = enforce(o, s, p, err);
-	if (!r)
-		r = save(o, s, file, text.data, err);
-	if (r)
-		back(o, s);
+	for (size_t i = 0; !r && i < n; i++)
+		r = check_target(file, p, &s[i], err);
+	for (size_t i = 0; !r && i < n; i++) {
+		r = apply_one(o, &s[i], p, file, text.data, err);
+		if (r)
+			err_context(err, "subnet '%s/%s'", s[i].vpc, s[i].name);
+	}
 	return r;
 }
 

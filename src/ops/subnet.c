@@ -270,7 +270,7 @@ static int intend(struct job *j, struct err *err)
 
 static int firewall_up(struct job *j, struct err *err)
 {
-	_host_rules_ struct host_rules add;
+	_host_rules_ struct host_rules add = {0};
 	struct nat nat;
 	bool has_nat = !nat_load(j->o->st, j->vpc.name, &nat, NULL) && nat.state == ROW_ACTIVE;
 

@@ -139,7 +139,7 @@ static void subnets_kernel_down(struct ops *o, const struct subnet *s, size_t n,
 int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
 			 struct err *err)
 {
-	_host_rules_ struct host_rules del;
+	_host_rules_ struct host_rules del = {0};
 	_name_list_ struct name_list links = {0};
 	struct outcome out = {0};
 	struct err e = {0};
@@ -222,7 +222,7 @@ static void del_peer_elems(struct ops *o, struct host_rules *del, const struct w
 /* With the last VPC, or the last on its outgoing interface, rules go; else only elements. */
 static int firewall_down(struct ops *o, const struct whole *w, struct err *err)
 {
-	_host_rules_ struct host_rules del;
+	_host_rules_ struct host_rules del = {0};
 	bool interface_used = true;
 	int64_t live = 0;
 	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc WHERE state <> 'deleting'", NULL, &live,

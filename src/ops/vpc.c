@@ -134,7 +134,7 @@ static int commit_state(struct ops *o, struct vpc *v, enum row_state state, stru
 /* The firewall first: the bridge meets it from its first packet. */
 static int bring_up(struct ops *o, struct vpc *v, struct err *err)
 {
-	_host_rules_ struct host_rules add;
+	_host_rules_ struct host_rules add = {0};
 	int r;
 
 	host_rules_init(&add);

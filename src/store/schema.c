@@ -111,6 +111,7 @@ const int schema_version = ARRAY_SIZE(schema_steps);
  * not an index that SQLite would take in its stead. */
 #define PROBE(column, table) ", (SELECT " column " FROM " table " LIMIT 1)"
 
+/* clang-format off */
 const char schema_probe[] =
 	"SELECT value"
 	PROBE("state", "vpc")
@@ -124,6 +125,7 @@ const char schema_probe[] =
 	PROBE("addr", "ipam_lease ORDER BY pool, owner")
 	PROBE("first", "ipam_free")
 	" FROM meta WHERE key = 'boot'";
+/* clang-format on */
 
 int schema_migrate(sqlite3 *db, const char *const *steps, int from, int to)
 {

@@ -19,9 +19,10 @@ extern const int schema_version;
 /* One row, one column; reads the root of each table, so that a damaged one shows at once. */
 extern const char schema_probe[];
 
-/* Runs the steps that a database of version from lacks, as part of the caller's transaction. SQLite's code. */
+/* Runs the steps from version from to version to, as part of the caller's transaction. Returns
+ * SQLite's code. */
 int schema_migrate(struct sqlite3 *db, const char *const *steps, int from, int to);
-/* Deletes every row of every table, as part of the caller's transaction. SQLite's code. */
+/* Deletes every row of every table; the same. */
 int schema_clear(struct sqlite3 *db);
 
 #endif

@@ -11,8 +11,8 @@
  *     damaged one stay byte for byte what they were.
  *  3. A database of today's version has all tables of today: tables, version and application
  *     identifier are committed together.
- *  4. A transaction that lost one statement is lost: SQLite may have rolled it back on its own (full
- *     disk), so what follows in it is refused instead of being committed piecemeal.
+ *  4. A transaction that lost one statement is lost: SQLite may have rolled it back on its own
+ *     (full disk), so what follows in it is refused instead of being committed piecemeal.
  *
  * Conditions of the file, and what becomes of each
  *   absent, or empty     write: created                     read: an empty one in memory
@@ -111,8 +111,8 @@ static int fail(const struct store *st, struct err *err, int rc)
 			       st->path, sqlite3_errmsg(st->db));
 	case -ENOSPC:
 		return err_set(err, ERR_FAILED, code,
-			       "no space left for %s, nothing was changed: make room in %s", st->path,
-			       st->dir);
+			       "no space left for %s, nothing was changed: make room in %s",
+			       st->path, st->dir);
 	case -EBUSY:
 		return err_set(err, ERR_CONFLICT, code, "%s is kept busy by another process",
 			       st->path);
@@ -265,7 +265,8 @@ static int bring_up_to_date(struct store *st, const struct condition *c, struct 
 	if (r == 0 && c->stale)
 		r = check(st, err, schema_clear(st->db));
 	if (r == 0)
-		r = check(st, err, schema_migrate(st->db, schema_steps, c->version, schema_version));
+		r = check(st, err,
+			  schema_migrate(st->db, schema_steps, c->version, schema_version));
 	if (r == 0 && (c->fresh || c->stale))
 		r = set_boot(st, err);
 	if (r == 0)
@@ -311,7 +312,9 @@ static int open_for_reading(struct store *st, struct err *err)
 			return open_memory(st, err);
 		return err_errno(err, -errno, "cannot read %s", st->path);
 	}
-	r = connect_db(st, st->path, SQLITE_OPEN_READONLY, err);
+	/* Not SQLITE_OPEN_READONLY: what a kill has left half done in the file has to be undone,
+	 * and SQLite does that when the next one opens it, whoever it is. */
+	r = connect_db(st, st->path, SQLITE_OPEN_READWRITE, err);
 	if (r == 0)
 		r = examine(st, &c, err);
 	if (r < 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state database: one SQLite file, DIR/state.db, that dies with the kernel objects it describes.
+ * The state database: one SQLite file, DIR/state.db, that dies with the kernel objects it
+ * describes.
  *
  * Rows are intents: an object's row is committed with state 'creating' before the kernel is
- * touched, becomes 'active' after, is 'deleting' before its kernel objects go, and is removed after. A row
- * that is not 'active' while nobody holds the lock is what a crash left behind.
+ * touched, becomes 'active' after, is 'deleting' before its kernel objects go, and is removed
+ * after. A row that is not 'active' while nobody holds the lock is what a crash left behind.
  *
  * Commands that change anything hold DIR/lock for as long as they run.
  */
@@ -38,7 +39,8 @@ void store_free_p(struct store **st);
 #define _store_ _cleanup_(store_free_p)
 const char *store_dir(const struct store *st);
 
-/* Under STORE_READ a transaction is a snapshot: its queries agree with each other. One at a time. */
+/* Under STORE_READ a transaction is a snapshot: its queries agree with each other. One at
+ * a time. */
 int store_begin(struct store *st, struct err *err);
 /* On failure nothing of the transaction is left, and none is open. */
 int store_commit(struct store *st, struct err *err);

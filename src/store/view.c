@@ -70,8 +70,8 @@ static int open_subdir(const struct store *st, const char *subdir)
 
 static int replace(int dir_fd, const char *tmp, const char *name, const char *text, size_t len)
 {
-	_close_ int fd = openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-				0600);
+	_close_ int fd =
+		openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : write_all(fd, text, len);
 
 	if (r == 0 && renameat(dir_fd, tmp, dir_fd, name) < 0)
@@ -198,7 +198,8 @@ int store_unpublish_all(const struct store *st, const char *subdir, struct err *
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot open %s", store_dir(st));
 	remove_entry(&rm, fd, subdir);
-	return rm.code ? err_errno(err, rm.code, "cannot remove %s in %s", rm.failed, store_dir(st)) : 0;
+	return rm.code ? err_errno(err, rm.code, "cannot remove %s in %s", rm.failed, store_dir(st))
+		       : 0;
 }
 
 int store_destroy(const char *dir, struct err *err)

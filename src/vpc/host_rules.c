@@ -482,10 +482,8 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 		r = add_subnets(st, ret, nats, n_nats, err);
 	if (!r)
 		r = add_peers(st, ret, vpcs, n_vpcs, err);
-	if (r) {
-		host_rules_done(ret);
+	if (r)
 		return r;
-	}
 	for (size_t i = 0; i < n_vpcs; i++) {
 		if (vpcs[i].state == ROW_DELETING)
 			continue;

@@ -39,8 +39,8 @@ void host_rules_port(struct host_rules *h, const struct subnet *s);
 /* The subnet's way out through an interface: for public subnets of a VPC with NAT. */
 void host_rules_nat(struct host_rules *h, const struct subnet *s, const char *interface);
 
-/* Everything, from the state: tables, chains, rules and all elements. ret is initialised here. Rows
- * that are being deleted are left out. *empty: there is no VPC, the tables should not exist. */
+/* Everything, from the state: tables, chains, rules and all elements. ret is initialised here, and
+ * done by the caller whatever comes back. Rows that are being deleted are left out. *empty: there is no VPC, the tables should not exist. */
 int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, struct err *err);
 
 #endif

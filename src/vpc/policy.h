@@ -3,8 +3,9 @@
  * Security groups: the JSON policy, and what it means.
  *
  * A policy lists ingress and egress rules, each of them allow or deny, read in order: the first
- * that matches decides. When there is any ingress rule, what none matches is dropped, and the same for
- * egress; a direction without rules is open. Replies to what was let through are let through.
+ * that matches decides. When there is any ingress rule, what none matches is dropped, and the
+ * same for egress; a direction without rules is open. Replies to what was let through are let
+ * through.
  */
 #ifndef BYWAY_VPC_POLICY_H
 #define BYWAY_VPC_POLICY_H
@@ -24,7 +25,7 @@ struct policy_rule {
 	bool allow;
 	bool any_peer;    /* no source (destination) given: both families, everywhere */
 	struct cidr peer; /* the source of ingress, the destination of egress */
-	uint8_t proto_lo, proto_hi; /* IPPROTO_*; 0..255 for any; icmp is IPPROTO_ICMP for both families */
+	uint8_t proto_lo, proto_hi; /* IPPROTO_*, 0..255 for any; ICMP stands for ICMPv6 too */
 	uint16_t port_lo, port_hi;  /* destination ports; 0..65535 for any */
 	unsigned int line;          /* in the file, from 1 */
 	char *description;          /* owned; NULL without one */

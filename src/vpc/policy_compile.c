@@ -4,8 +4,8 @@
  *
  * Rules become elements of verdict maps, so that a thousand rules that differ in port or address
  * cost one lookup. In each direction and family a rule is a box: a range of addresses, of protocols
- * and of ports. The elements of one map must not overlap (the kernel refuses them), and the maps are
- * read in order, so the boxes are dealt out to groups, one map each:
+ * and of ports. The elements of one map must not overlap (the kernel refuses them), and the maps
+ * are read in order, so the boxes are dealt out to groups, one map each:
  *
  *  1. Of two overlapping boxes with different verdicts, the earlier is in a lower group: what is
  *     looked up first is what was written first.
@@ -69,14 +69,14 @@ static addr_num num(const struct ip *ip)
 
 static struct box box_of(const struct policy_rule *r, int family)
 {
-	struct box b = {
-		.port_lo = r->port_lo,
-		.port_hi = r->port_hi,
-		.allow = r->allow,
-		.peer = r->any_peer ? (struct cidr){.addr.family = family} : r->peer,
-	};
-	struct ip first = cidr_first(&b.peer), last = cidr_last(&b.peer);
+	static const struct cidr everywhere;
+	struct box b = {.port_lo = r->port_lo, .port_hi = r->port_hi, .allow = r->allow};
+	struct ip first, last;
 
+	b.peer = r->any_peer ? everywhere : r->peer;
+	b.peer.addr.family = family;
+	first = cidr_first(&b.peer);
+	last = cidr_last(&b.peer);
 	b.lo = num(&first);
 	b.hi = num(&last);
 	policy_rule_protos(r, family, &b.proto_lo, &b.proto_hi);

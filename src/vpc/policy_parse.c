@@ -134,15 +134,19 @@ static int read_description(struct doc *d, struct fy_node *node, void *into, str
 			       err);
 }
 
+/* clang-format off */
 #define SHARED_KEYS                                                                                \
-	{"port", read_port}, {"protocol", read_protocol}, {"action", read_action, DOC_REQUIRED},   \
-		{"description", read_description}
+	{"port", read_port},                                                                       \
+	{"protocol", read_protocol},                                                               \
+	{"action", read_action, DOC_REQUIRED},                                                     \
+	{"description", read_description}
+/* clang-format on */
 
 static const struct doc_key ingress_keys[] = {
 	SHARED_KEYS,
 	{"source", read_peer},
-	{"destination",
-	 .refusal = "an ingress rule is about where packets come from: \"source\", not \"destination\""},
+	{"destination", .refusal = "an ingress rule is about where packets come from: \"source\", "
+				   "not \"destination\""},
 };
 
 static const struct doc_key egress_keys[] = {
@@ -167,8 +171,9 @@ static int check_port(struct doc *d, const struct reading *rd, struct err *err)
 		return 0;
 	if (rd->proto == PROTO_ICMP)
 		return doc_error(d, rd->port, err, "icmp has no ports: remove \"port\"");
-	return doc_error(d, rd->port, err,
-			 "a port needs a protocol that has ports: \"protocol\": \"tcp\" or \"udp\"");
+	return doc_error(
+		d, rd->port, err,
+		"a port needs a protocol that has ports: \"protocol\": \"tcp\" or \"udp\"");
 }
 
 /* Room for one rule more: the array doubles whenever the number of rules is a power of two. */
@@ -266,7 +271,7 @@ static int read_netns(struct doc *d, struct fy_node *node, void *into, struct er
 }
 
 static const struct doc_key policy_keys[] = {
-	{"version", read_version}, {"subnet", read_subnet},   {"namespace", read_netns},
+	{"version", read_version}, {"subnet", read_subnet}, {"namespace", read_netns},
 	{"ingress", read_ingress}, {"egress", read_egress},
 };
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <sqlite3.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "store/store.h"
 #include "vpc/vpc.h"
 #include "vpc/view.h"
 
@@ -23,34 +26,85 @@ static bool has_nat(const struct subnet *s, const struct nat *nat)
 	return nat && s->is_public && nat->state == ROW_ACTIVE;
 }
 
-static json_t *state_subnet(const struct vpc *v, const struct subnet *s, const struct nat *nat)
+/* Names and networks hold no character that JSON would have escaped: name_check(), cidr_format(). */
+static const char *col(sqlite3_stmt *q, int i)
 {
-	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:o, s:b}", "name", s->name, "cidr",
-			 text_cidr(&s->cidr), "type", s->is_public ? "public" : "private", "namespace",
-			 s->netns, "veth_host", s->veth_host, "veth_ns", s->veth_ns, "gateway",
-			 text_ip(vpc_gateway(&v->cidr)), "nat_enabled", has_nat(s, nat));
+	return (const char *)sqlite3_column_text(q, i);
 }
 
-static const char *other_name(const struct peer *p, const struct vpc *v)
+static int add_subnets(struct store *st, const struct vpc *v, bool nat, struct buf *b,
+		       struct err *err)
 {
-	return strcmp(p->a, v->name) ? p->a : p->b;
+	struct ip gateway_ip = vpc_gateway(&v->cidr);
+	_stmt_ sqlite3_stmt *q = NULL;
+	const char *separator = "";
+	char gateway[IP_STRLEN];
+	int r = store_query(st, &q, err,
+			    "SELECT name, cidr, type, netns, veth_host, veth_ns FROM subnet "
+			    "WHERE vpc = ?1 ORDER BY name",
+			    "s", v->name);
+
+	ip_format(&gateway_ip, gateway);
+	while (!r && (r = store_step(st, q, err)) == 1) {
+		bool is_public = !strcmp(col(q, 2), "public");
+
+		buf_addf(b,
+			 "%s\n    {\n      \"name\": \"%s\",\n      \"cidr\": \"%s\",\n      \"type\": "
+			 "\"%s\",\n      \"namespace\": \"%s\",\n      \"veth_host\": \"%s\",\n      "
+			 "\"veth_ns\": \"%s\",\n      \"gateway\": \"%s\",\n      \"nat_enabled\": "
+			 "%s\n    }",
+			 separator, col(q, 0), col(q, 1), col(q, 2), col(q, 3), col(q, 4), col(q, 5), gateway,
+			 nat && is_public ? "true" : "false");
+		separator = ",";
+		r = 0;
+	}
+	buf_adds(b, *separator ? "\n  " : "");
+	return r;
 }
 
-json_t *view_state_file(const struct vpc_parts *p)
+static int add_peering(struct store *st, const struct vpc *v, struct buf *b, struct err *err)
 {
-	json_t *subnets = json_array(), *peering = json_array();
+	_stmt_ sqlite3_stmt *q = NULL;
+	const char *separator = "";
+	int r = store_query(st, &q, err,
+			    "SELECT vpc.name, vpc.cidr, peer.state FROM peer JOIN vpc "
+			    "ON vpc.name = CASE WHEN peer.a = ?1 THEN peer.b ELSE peer.a END "
+			    "WHERE peer.a = ?1 OR peer.b = ?1 ORDER BY vpc.name",
+			    "s", v->name);
 
-	for (size_t i = 0; i < p->n_subnets; i++)
-		json_array_append_new(subnets, state_subnet(p->vpc, &p->subnets[i], p->nat));
-	for (size_t i = 0; i < p->n_peers; i++)
-		json_array_append_new(
-			peering,
-			json_pack("{s:s, s:o, s:s}", "peer_vpc", other_name(&p->peers[i], p->vpc),
-				  "peer_cidr", p->others[i] ? text_cidr(&p->others[i]->cidr) : json_null(),
-				  "status", row_state_name(p->peers[i].state)));
-	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o}", "name", p->vpc->name, "cidr",
-			 text_cidr(&p->vpc->cidr), "bridge", p->vpc->bridge, "created", p->vpc->created,
-			 "subnets", subnets, "peering", peering);
+	while (!r && (r = store_step(st, q, err)) == 1) {
+		buf_addf(b,
+			 "%s\n    {\n      \"peer_vpc\": \"%s\",\n      \"peer_cidr\": \"%s\",\n      "
+			 "\"status\": \"%s\"\n    }",
+			 separator, col(q, 0), col(q, 1), col(q, 2));
+		separator = ",";
+		r = 0;
+	}
+	buf_adds(b, *separator ? "\n  " : "");
+	return r;
+}
+
+int view_state_file(struct store *st, const char *vpc, struct buf *ret, struct err *err)
+{
+	char cidr[CIDR_STRLEN];
+	struct nat nat;
+	struct vpc v;
+	bool has_nat;
+	int r = vpc_load(st, vpc, &v, err);
+
+	if (r)
+		return r;
+	has_nat = !nat_load(st, vpc, &nat, NULL) && nat.state == ROW_ACTIVE;
+	buf_addf(ret,
+		 "{\n  \"name\": \"%s\",\n  \"cidr\": \"%s\",\n  \"bridge\": \"%s\",\n  "
+		 "\"created\": \"%s\",\n  \"subnets\": [",
+		 v.name, cidr_format(&v.cidr, cidr), v.bridge, v.created);
+	r = add_subnets(st, &v, has_nat, ret, err);
+	buf_adds(ret, "],\n  \"peering\": [");
+	if (!r)
+		r = add_peering(st, &v, ret, err);
+	buf_adds(ret, "]\n}\n");
+	return r;
 }
 
 json_t *view_subnet(const struct vpc *v, const struct subnet *s, const struct nat *nat)

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* VPCs as JSON: the state file that other tools read, and the --json output. */
+/*
+ * VPCs as JSON: the state file that other tools read, and the --json output.
+ *
+ * The state file is written anew with every change of a VPC, which may have thousands of subnets: it
+ * goes from the rows into the text without structs and objects between.
+ */
 #ifndef BYWAY_VPC_VIEW_H
 #define BYWAY_VPC_VIEW_H
 
 #include <jansson.h>
 #include <stddef.h>
 
+struct buf;
+struct err;
 struct nat;
 struct peer;
+struct store;
 struct subnet;
 struct vpc;
 
@@ -19,14 +27,12 @@ struct vpc_parts {
 	const struct nat *nat; /* or NULL */
 	const struct peer *peers;
 	size_t n_peers;
-	/* The networks of the other side of each peering, in the order of peers. */
-	const struct vpc *const *others;
 };
 
-/* /run/byway/vpc/NAME.json: exactly the keys of vpcctl's state file. A new reference, as below. */
-json_t *view_state_file(const struct vpc_parts *p);
+/* /run/byway/vpc/NAME.json: exactly the keys of vpcctl's state file. */
+int view_state_file(struct store *st, const char *vpc, struct buf *ret, struct err *err);
 
-/* schema byway.vpc/1 and byway.subnet/1. */
+/* schema byway.vpc/1 and byway.subnet/1. New references. */
 json_t *view_vpc(const struct vpc_parts *p);
 json_t *view_subnet(const struct vpc *v, const struct subnet *s, const struct nat *nat);
 json_t *view_peer(const struct peer *p);

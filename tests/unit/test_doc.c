@@ -214,7 +214,8 @@ static void test_values(void **state)
 	assert_bad(DOC_JSON, "{\"numbers\": 1}", "f:1:13: numbers is a list");
 	assert_bad(DOC_JSON, "{\"numbers\": [1,\n2,3,4,5]}",
 		   "f:2:7: numbers has more than 4 entries");
-	assert_bad(DOC_JSON, "{\"numbers\": [1,\n 10]}", "f:2:2: a number is a number from 0 to 9, not 10");
+	assert_bad(DOC_JSON, "{\"numbers\": [1,\n 10]}",
+		   "f:2:2: a number is a number from 0 to 9, not 10");
 }
 
 static void test_yaml_values(void **state)
@@ -246,9 +247,9 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_json),	    cmocka_unit_test(test_yaml),
+		cmocka_unit_test(test_json),        cmocka_unit_test(test_yaml),
 		cmocka_unit_test(test_json_syntax), cmocka_unit_test(test_yaml_syntax),
-		cmocka_unit_test(test_keys),	    cmocka_unit_test(test_values),
+		cmocka_unit_test(test_keys),        cmocka_unit_test(test_values),
 		cmocka_unit_test(test_yaml_values), cmocka_unit_test(test_limits),
 	};
 

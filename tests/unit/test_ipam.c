@@ -271,10 +271,10 @@ static void assert_flat_cost(struct store *st, const char *first, const char *la
 		step_fn *step;
 		int slice;
 	} rounds[] = {
-		{"take, empty pool", "o", take, 0},   {"take", "o", take, SLICES / 2},
-		{"release", "o", release, 0},	      {"release", "o", release, SLICES / 2},
-		{"take, strangers", "n", take, 0},    {"take, strangers", "n", take, SLICES / 2},
-		{"take, who return", "o", take, 0},   {"release, strangers", "n", release, 0},
+		{"take, empty pool", "o", take, 0}, {"take", "o", take, SLICES / 2},
+		{"release", "o", release, 0},       {"release", "o", release, SLICES / 2},
+		{"take, strangers", "n", take, 0},  {"take, strangers", "n", take, SLICES / 2},
+		{"take, who return", "o", take, 0}, {"release, strangers", "n", release, 0},
 	};
 	double us[ARRAY_SIZE(rounds)];
 
@@ -514,11 +514,16 @@ static void test_model_v6(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_order),		       T(test_exhaustion),
-		T(test_take_addr),	       T(test_pools),
-		T(test_sizes),		       T(test_flat_cost_in_a_slash_8),
-		T(test_flat_cost_in_a_slash_64), T(test_memory_is_bounded),
-		T(test_forgotten_ranges_merge), T(test_model_v4),
+		T(test_order),
+		T(test_exhaustion),
+		T(test_take_addr),
+		T(test_pools),
+		T(test_sizes),
+		T(test_flat_cost_in_a_slash_8),
+		T(test_flat_cost_in_a_slash_64),
+		T(test_memory_is_bounded),
+		T(test_forgotten_ranges_merge),
+		T(test_model_v4),
 		T(test_model_v6),
 	};
 

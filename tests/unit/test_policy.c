@@ -192,13 +192,13 @@ static bool allows(const struct policy *p, enum policy_dir dir, const char *src,
 
 static void test_eval(void **state)
 {
-	_policy_ struct policy *p = parse(
-		"{\"ingress\": [\n"
-		"{\"action\": \"deny\", \"source\": \"10.0.0.5\"},\n"
-		"{\"action\": \"allow\", \"source\": \"10.0.0.0/16\", \"protocol\": \"tcp\","
-		" \"port\": \"20-25\"},\n"
-		"{\"action\": \"allow\", \"protocol\": \"icmp\"}\n"
-		"]}");
+	_policy_ struct policy *p =
+		parse("{\"ingress\": [\n"
+		      "{\"action\": \"deny\", \"source\": \"10.0.0.5\"},\n"
+		      "{\"action\": \"allow\", \"source\": \"10.0.0.0/16\", \"protocol\": \"tcp\","
+		      " \"port\": \"20-25\"},\n"
+		      "{\"action\": \"allow\", \"protocol\": \"icmp\"}\n"
+		      "]}");
 
 	(void)state;
 	assert_false(allows(p, POLICY_INGRESS, "10.0.0.5", "10.0.1.2", IPPROTO_TCP, 22, 2));
@@ -416,8 +416,8 @@ static void test_no_policy(void **state)
 
 /* Small worlds, so that everything overlaps. */
 static const char *const peers[] = {
-	"0.0.0.0/0",   "10.0.0.0/8",  "10.0.0.0/30", "10.0.0.2/31", "10.0.0.3",
-	"10.0.0.4/30", "::/0",	      "fd00::/126",  "fd00::2/127", "fd00::1",
+	"0.0.0.0/0",   "10.0.0.0/8", "10.0.0.0/30", "10.0.0.2/31", "10.0.0.3",
+	"10.0.0.4/30", "::/0",       "fd00::/126",  "fd00::2/127", "fd00::1",
 };
 static const char *const protocols[] = {"tcp", "udp", "icmp", "any"};
 
@@ -525,16 +525,18 @@ static void test_elements_never_overlap(void **state)
 			assert_true(s->n_elems > 0);
 			for (size_t a = 0; a < s->n_elems; a++)
 				for (size_t b = 0; b < a; b++)
-					assert_false(elements_overlap(s, &s->elems[a], &s->elems[b]));
+					assert_false(
+						elements_overlap(s, &s->elems[a], &s->elems[b]));
 		}
 	}
 }
 
 static void test_redundant_rules_are_left_out(void **state)
 {
-	_policy_ struct policy *p = parse(IN("{\"action\": \"allow\", \"source\": \"10.0.0.0/8\"},"
-					     "{\"action\": \"deny\", \"source\": \"10.1.0.0/16\"},"
-					     "{\"action\": \"allow\", \"source\": \"10.2.0.0/16\"}"));
+	_policy_ struct policy *p =
+		parse(IN("{\"action\": \"allow\", \"source\": \"10.0.0.0/8\"},"
+			 "{\"action\": \"deny\", \"source\": \"10.1.0.0/16\"},"
+			 "{\"action\": \"allow\", \"source\": \"10.2.0.0/16\"}"));
 	_ruleset_ struct ruleset rs;
 
 	(void)state;
