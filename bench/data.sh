@@ -12,7 +12,7 @@ CLIENT_CPU=taskset\ -c\ 0
 build_stream() { cc -O2 -std=gnu17 -D_GNU_SOURCE -o "$STREAM" "$WORLD_TREE/bench/stream.c"; }
 
 # shellcheck disable=SC2086 # the prefix is words
-serve_stream() { background "stream-$1" inside "$1" $SERVER_CPU "$STREAM" serve 5001; }
+serve_stream() { background "stream-$1" "$1" $SERVER_CPU "$STREAM" serve 5001; }
 # shellcheck disable=SC2086
 stream() { inside "$2" $CLIENT_CPU "$STREAM" "$1" "$3" 5001 "$4"; }
 

@@ -28,11 +28,18 @@ configure() {
 	fi
 }
 
+# The programs stand at the top of the folder, wherever meson put them.
+expose() {
+	[[ -x $1/src/cli/byway ]] || return 0
+	ln -sf src/cli/byway "$1/byway"
+	echo "built $1/byway"
+}
+
 main() {
 	local folder=$1
 	configure "$@" || return 1
 	quietly "$folder/compile.log" ninja -C "$folder" || return 1
-	[[ ! -e $folder/byway ]] || echo "built $folder/byway"
+	expose "$folder"
 }
 
 main "$@"

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The policy parser on foreign bytes, and the compiler on what it accepts. The parser is included, so
- * that a fuzzer sees its branches even where the library is built without instrumentation.
+ * The policy parser on foreign bytes, and the compiler on what it accepts. The parser is included,
+ * with what reads documents for it, so that a fuzzer sees their branches even where the library is
+ * built without instrumentation.
  */
 #include <stdlib.h>
 
 #include "firewall/ruleset.h"
 #include "fuzz.h"
 
+#include "base/doc.c"
 #include "vpc/policy_parse.c"
 
 static void compile(const struct policy *p)

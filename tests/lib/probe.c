@@ -24,7 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -137,15 +137,21 @@ static void echo_stream(int fd)
 	exit(0);
 }
 
+/* The answer comes from the address that was asked: the control message goes back as it came. */
 static void echo_datagram(int fd)
 {
 	struct sockaddr_storage from;
-	socklen_t len = sizeof(from);
-	char data[2048];
-	ssize_t n = recvfrom(fd, data, sizeof(data), 0, (struct sockaddr *)&from, &len);
+	char data[2048], control[128];
+	struct iovec iov = {.iov_base = data, .iov_len = sizeof(data)};
+	struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
+			   .msg_iovlen = 1, .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(fd, &m, 0);
 
-	if (n > 0)
-		sendto(fd, data, (size_t)n, 0, (struct sockaddr *)&from, len);
+	if (n < 0)
+		return;
+	iov.iov_len = (size_t)n;
+	sendmsg(fd, &m, 0);
 }
 
 /* Answers on TCP and UDP, IPv4 and IPv6, with what it was sent. */
@@ -153,7 +159,10 @@ static int cmd_echo(char **argv)
 {
 	struct pollfd p[2] = {{.fd = listener(argv[0], SOCK_STREAM), .events = POLLIN},
 			      {.fd = listener(argv[0], SOCK_DGRAM), .events = POLLIN}};
+	int one = 1;
 
+	if (setsockopt(p[1].fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)))
+		die("IPV6_RECVPKTINFO");
 	signal(SIGCHLD, SIG_IGN);
 	puts("ready");
 	fflush(stdout);
@@ -163,8 +172,10 @@ static int cmd_echo(char **argv)
 		if (!p[0].revents)
 			continue;
 		int fd = accept(p[0].fd, NULL, NULL);
-		if (fd >= 0 && !fork())
+		if (fd >= 0 && !fork()) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			echo_stream(fd);
+		}
 		close(fd);
 	}
 	return 0;
@@ -345,6 +356,8 @@ static int cmd_send_arp(char **a)
 	return 0;
 }
 
+static char all_nodes_mac[] = "33:33:00:00:00:01", all_nodes[] = "ff02::1";
+
 static size_t icmp6_body(uint8_t *body, uint8_t type, size_t head, const char *word)
 {
 	char text[128];
@@ -360,7 +373,7 @@ static size_t icmp6_body(uint8_t *body, uint8_t type, size_t head, const char *w
 /* send-ra IF SMAC SIP WORD: a router advertisement that offers itself for 1800 s. */
 static int cmd_send_ra(char **a)
 {
-	char *args[] = {a[0], a[1], "33:33:00:00:00:01", a[2], "ff02::1"};
+	char *args[] = {a[0], a[1], all_nodes_mac, a[2], all_nodes};
 	uint8_t body[256] = {0};
 	struct frame f = {.len = 0};
 	size_t len = icmp6_body(body, ND_ROUTER_ADVERT, sizeof(struct nd_router_advert), a[3]);
@@ -376,7 +389,7 @@ static int cmd_send_ra(char **a)
 /* send-na IF SMAC SIP TARGET WORD: an unsolicited, overriding neighbour advertisement. */
 static int cmd_send_na(char **a)
 {
-	char *args[] = {a[0], a[1], "33:33:00:00:00:01", a[2], "ff02::1"};
+	char *args[] = {a[0], a[1], all_nodes_mac, a[2], all_nodes};
 	uint8_t body[256] = {0};
 	struct frame f = {.len = 0};
 	size_t len = icmp6_body(body, ND_NEIGHBOR_ADVERT, sizeof(struct nd_neighbor_advert), a[4]);

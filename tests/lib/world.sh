@@ -129,6 +129,14 @@ inside() {
 	fi
 }
 
+# The same for a subshell that is to become the command, so that its process number is the command's.
+become() {
+	local ns=$1
+	shift
+	[[ $ns == host ]] || set -- nsenter --net="/run/netns/$ns" -- "$@"
+	exec "$@"
+}
+
 # A pause without a process: nobody ever writes to this pipe.
 mkfifo_of_silence() {
 	local fifo
@@ -170,13 +178,13 @@ refuses() { ! REACH_MS=300 REACH_S=0.3 reaches "$@"; }
 can() { check "$1 reaches $2${3:+ port $3}${4:+ ($4)}" reaches "$1" "$2" "${3:-0}"; }
 cannot() { check "$1 does not reach $2${3:+ port $3}${4:+ ($4)}" refuses "$1" "$2" "${3:-0}"; }
 
-# background NAME COMMAND...: starts it, waits for its first line; its pid is in PIDS[NAME].
+# background NAME NS COMMAND...: starts it, waits for its first line; its pid is in PIDS[NAME].
 declare -A PIDS=()
 background() {
 	local name=$1
 	shift
 	rm -f "$WORLD/$name.out"
-	"$@" >"$WORLD/$name.out" 2>"$WORLD/$name.err" </dev/null &
+	become "$@" >"$WORLD/$name.out" 2>"$WORLD/$name.err" </dev/null &
 	PIDS[$name]=$!
 	wait_for test -s "$WORLD/$name.out" || bail "$name did not start: $(cat "$WORLD/$name.err")"
 }
@@ -187,8 +195,13 @@ stop() {
 	unset "PIDS[$1]"
 }
 
+stop_all() {
+	local name
+	for name in "${!PIDS[@]}"; do stop "$name"; done
+}
+
 # echo_server NS PORT: TCP and UDP, both families.
-echo_server() { background "echo-$1-$2" inside "$1" "$PROBE" echo "$2"; }
+echo_server() { background "echo-$1-$2" "$1" "$PROBE" echo "$2"; }
 
 # ---- a real web server ----
 
@@ -215,7 +228,7 @@ web_config() {
 # web_server NS PORT: answers "hello from NS to ADDRESS OF THE CLIENT".
 web_server() {
 	web_config "$1" "$2" >"$WORLD/web-$1.conf"
-	inside "$1" nginx -e "$WORLD/web-$1.log" -c "$WORLD/web-$1.conf" >/dev/null 2>&1 </dev/null &
+	become "$1" nginx -e "$WORLD/web-$1.log" -c "$WORLD/web-$1.conf" >/dev/null 2>&1 </dev/null &
 	PIDS[web-$1]=$!
 	wait_for inside "$1" "$PROBE" tcp 127.0.0.1 "$2" 500 ||
 		bail "nginx in $1 did not start: $(cat "$WORLD/web-$1.log")"
@@ -232,7 +245,7 @@ declare -A FLOW_IN=() FLOW_OUT=()
 flow_open() {
 	local name=$1 fifo=$WORLD/flow-$1 in out
 	mkfifo "$fifo.in" "$fifo.out"
-	inside "$2" "$PROBE" "${5:-flow}" "$3" "$4" <"$fifo.in" >"$fifo.out" 2>/dev/null &
+	become "$2" "$PROBE" "${5:-flow}" "$3" "$4" <"$fifo.in" >"$fifo.out" 2>/dev/null &
 	PIDS[flow-$name]=$!
 	exec {in}>"$fifo.in" {out}<"$fifo.out"
 	FLOW_IN[$name]=$in
@@ -268,7 +281,7 @@ flow_close() {
 # ---- observers ----
 
 # watch NAME NS IF: prints marks, see probe.c.
-watch() { background "watch-$1" inside "$2" "$PROBE" watch "$3"; }
+watch() { background "watch-$1" "$2" "$PROBE" watch "$3"; }
 saw() { grep -qx -- "$2" "$WORLD/watch-$1.out"; }
 # passed NAME MARK CONTROL / dropped NAME MARK CONTROL: judged when the control frame has arrived.
 passed() { wait_for saw "$1" "$2"; }

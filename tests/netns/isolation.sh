@@ -65,7 +65,7 @@ test_peer() {
 	check "peer" by peer add a b
 	together a-x b-x "peers"
 	together b-y a-y "peers, the other way"
-	check "peering again" by peer add b a
+	exits 7 "peering again is a conflict" by peer add b a
 	is "once in the list" "$(json '.peers | length' peer list)" 1
 	must by peer add b c
 	together b-x c-x "peers"
@@ -99,7 +99,8 @@ test_allow() {
 	cannot b-x "$(addr4 a-x)" 7 "not listed"
 	fails "a CIDR of neither" by peer add a b --allow 10.9.0.0/24
 	says "is named" '10\.9\.0\.0/24'
-	check "another list replaces the first" by peer add a b --allow 10.1.1.0/24
+	must by peer delete a b
+	check "another list" by peer add a b --allow 10.1.1.0/24
 	can a-x "$(addr4 b-x)" 7 "listed now"
 	cannot a-x "$(addr4 b-y)" 7 "no longer listed"
 	must by peer delete a b
@@ -111,6 +112,8 @@ MY_DEV='' MY_MAC='' MY_ADDR='' GATE_MAC=''
 liar() {
 	MY_DEV=$(dev_of a-x) MY_MAC=$(mac_in a-x) MY_ADDR=$(addr4 a-x) MY_ADDR6=$(addr6 a-x)
 	GATE_MAC=$(link_mac host br-a)
+	# What is judged is the guard of the ports, not what br_netfilter makes of bridged frames.
+	tee /proc/sys/net/bridge/bridge-nf-call-* <<<0 >/dev/null 2>&1
 	watch neighbour a-y "$(dev_of a-y)"
 	watch bridge host br-a
 }
@@ -191,7 +194,7 @@ test_spoofed_source
 test_spoofed_arp
 test_router_advertisement
 test_second_address
-for name in "${!PIDS[@]}"; do stop "$name"; done
+stop_all
 must by vpc delete a
 must by vpc delete b
 must by vpc delete c

@@ -95,7 +95,7 @@ test_refusals() {
 	must ip -6 route del default
 	must by nat disable v
 	fails "no default route and no --interface" by nat enable v
-	says "says what to do" '\-\-interface'
+	says "says what to do" 'interface'
 	must ip route add default via 192.0.2.1
 	must ip -6 route add default via 2001:db8:2::1
 }
@@ -132,6 +132,6 @@ test_disable
 test_refusals
 test_forwarding
 test_accept_ra
-for name in "${!PIDS[@]}"; do stop "$name"; done
+stop_all
 check "nothing is left" same_as "$WORLD/before"
 done_testing

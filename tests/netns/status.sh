@@ -9,7 +9,7 @@ world_enter "$@"
 
 # A machine that belongs to somebody: all of this must survive all of that.
 foreign() {
-	ip link add br-user type bridge
+	ip link add br-user addrgenmode none type bridge
 	ip addr add 10.99.0.1/24 dev br-user
 	ip link set br-user up
 	ip netns add user

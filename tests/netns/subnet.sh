@@ -79,8 +79,8 @@ test_stable() {
 
 # What runs in a subnet ends with it: TERM, and KILL for the deaf.
 test_processes() {
-	background deaf inside v-a "$PROBE" stubborn
-	inside v-a sleep 1000 &
+	background deaf v-a "$PROBE" stubborn
+	become v-a sleep 1000 &
 	local sleeper=$! deaf=${PIDS[deaf]}
 	check "delete with processes inside" by subnet delete v/a
 	fails "the one that listens to TERM is gone" kill -0 "$sleeper"
@@ -105,7 +105,8 @@ test_count() {
 		--name small --type public
 	like "of that size" "$(json '.subnets[] | select(.name == "small-3") | .cidr' subnet list many)" '/28$'
 	is "of that type" "$(json '.subnets[] | select(.name == "small-3") | .type' subnet list many)" public
-	check "again: the next names" by subnet add many --count 2
+	exits 7 "names that are taken are a conflict" by subnet add many --count 2
+	check "more under another name" by subnet add many --count 2 --name more
 	fails "more than fit are refused" by subnet add many --count 300
 	is "all or nothing" "$(json '.subnets | length' subnet list many)" 25
 	exits 2 "--count 0" by subnet add many --count 0

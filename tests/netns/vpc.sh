@@ -49,6 +49,7 @@ shape() {
 
 test_state_file() {
 	local file=/run/byway/vpc/production.json
+	must by vpc create production 10.0.0.0/16
 	must by vpc create staging 10.1.0.0/16
 	must by subnet add production web-tier 10.0.1.0/24 --type public
 	must by subnet add production db-tier 10.0.2.0/24 --type private

@@ -24,7 +24,7 @@ test_session() {
 	check "list" vpcctl list
 	prints "names both" 'production(.|\n)*staging'
 	check "inspect" vpcctl inspect production
-	check "exec" vpcctl exec production web-tier -- true || check "exec" vpcctl exec production/web-tier -- true
+	check "exec" vpcctl exec production/web-tier -- true
 	echo_server production-web-tier 80
 	echo_server production-web-tier 81
 	policy_for >web.json
@@ -54,7 +54,7 @@ snapshot_host >"$WORLD/before"
 test_session
 test_same_state
 test_mistakes
-for name in "${!PIDS[@]}"; do stop "$name"; done
+stop_all
 check "delete" vpcctl delete production
 check "delete the other" vpcctl delete staging
 check "nothing is left" same_as "$WORLD/before"
