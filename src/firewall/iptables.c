@@ -54,7 +54,8 @@ static_assert(ARRAY_SIZE(programs) == IPT_NUM_FAMILIES, "programs[] doesn't matc
 static const char *const restore_sets[] = {"ipset", "restore", NULL};
 static const char *const update_sets[] = {"ipset", "restore", "-exist", NULL};
 
-static const char *const builtin_tables[] = {"raw", "mangle", "nat", "filter"};
+/* What is most likely to be refused is tried first, before anything has changed. */
+static const char *const builtin_tables[] = {"filter", "nat", "mangle", "raw"};
 
 static const char *const builtin_chains[] = {
 	[FW_HOOK_NONE] = "",	      [FW_HOOK_PREROUTING] = "PREROUTING",

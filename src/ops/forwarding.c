@@ -6,6 +6,7 @@
  * alone that somebody else has changed since.
  */
 #include <errno.h>
+#include <jansson.h>
 #include <linux/rtnetlink.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -23,6 +24,62 @@
 #define REDIRECTS4 "net/ipv4/conf/all/accept_redirects"
 #define FORWARD6 "net/ipv6/conf/all/forwarding"
 
+#define VIEW_DIR "settings"
+#define VIEW_FILE "sysctl.json"
+
+struct saved {
+	char key[96], old[SYSCTL_VALUE_MAX], set[SYSCTL_VALUE_MAX];
+};
+
+static void get_text(sqlite3_stmt *q, int i, char *dst, size_t size)
+{
+	snprintf(dst, size, "%s", (const char *)sqlite3_column_text(q, i));
+}
+
+/* In the order to put them back: the forwarding switches first, they reset what hangs on them. */
+static int each_saved(struct ops *o, int (*fn)(struct ops *, const struct saved *, void *), void *arg,
+		      struct err *err)
+{
+	_stmt_ sqlite3_stmt *q = NULL;
+	int r = store_query(o->st, &q, err,
+			    "SELECT key, old, new FROM sysctl ORDER BY key LIKE '%accept%', key", "");
+
+	while (!r && (r = store_step(o->st, q, err)) == 1) {
+		struct saved s;
+
+		get_text(q, 0, s.key, sizeof(s.key));
+		get_text(q, 1, s.old, sizeof(s.old));
+		get_text(q, 2, s.set, sizeof(s.set));
+		r = fn(o, &s, arg);
+	}
+	return r;
+}
+
+static int add_to_view(struct ops *o, const struct saved *s, void *list)
+{
+	(void)o;
+	return json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "key", s->key, "old", s->old,
+						     "set", s->set))
+		       ? -ENOMEM
+		       : 0;
+}
+
+/* What `byway reset` reads when the database is damaged. */
+static int publish(struct ops *o, struct err *err)
+{
+	json_t *list = json_array();
+	_free_ char *text = NULL;
+	int r = each_saved(o, add_to_view, list, err);
+
+	text = json_dumps(list, JSON_INDENT(2));
+	if (!r && !o->log.dry_run)
+		r = json_array_size(list)
+			    ? store_publish(o->st, VIEW_DIR, VIEW_FILE, text, strlen(text), err)
+			    : store_unpublish_all(o->st, VIEW_DIR, err);
+	json_decref(list);
+	return r;
+}
+
 static int record(struct ops *o, const char *key, const char *old, const char *value,
 		  struct err *err)
 {
@@ -36,7 +93,8 @@ static int record(struct ops *o, const char *key, const char *old, const char *v
 		ops_rollback(o);
 		return r;
 	}
-	return ops_commit(o, err);
+	r = ops_commit(o, err);
+	return r ? r : publish(o, err);
 }
 
 /* Records and sets. Done already, by us or by others: nothing. */
@@ -113,71 +171,73 @@ int ops_forwarding_on(struct ops *o, bool v6, struct err *err)
 	return r ? r : change(o, FORWARD6, "1", err);
 }
 
-struct saved {
-	char key[96], old[SYSCTL_VALUE_MAX], set[SYSCTL_VALUE_MAX];
-};
-
-static void get_text(sqlite3_stmt *q, int i, char *dst, size_t size)
-{
-	snprintf(dst, size, "%s", (const char *)sqlite3_column_text(q, i));
-}
-
-/* The forwarding switches first: they reset what hangs on them. */
-static int first_saved(struct ops *o, struct saved *ret, struct err *err)
-{
-	_stmt_ sqlite3_stmt *q = NULL;
-	int r = store_query(o->st, &q, err,
-			    "SELECT key, old, new FROM sysctl "
-			    "ORDER BY key LIKE '%accept%', key LIMIT 1",
-			    "");
-
-	if (!r)
-		r = store_step(o->st, q, err);
-	if (r == 1) {
-		get_text(q, 0, ret->key, sizeof(ret->key));
-		get_text(q, 1, ret->old, sizeof(ret->old));
-		get_text(q, 2, ret->set, sizeof(ret->set));
-	}
-	return r;
-}
-
-static int restore(struct ops *o, const struct saved *s, struct err *err)
+static int put_back(struct ops *o, const struct saved *s, struct err *err)
 {
 	char now[SYSCTL_VALUE_MAX];
 	int r = sysctl_get(o->host, s->key, now, NULL);
 
-	/* An interface that is gone has no setting any more. */
-	if (!r && !strcmp(now, s->set))
-		r = sysctl_set(o->host, s->key, s->old, err);
-	if (r && r != -ENOENT)
-		return r;
-	r = ops_begin(o, err);
-	if (!r)
-		r = store_exec(o->st, err, "DELETE FROM sysctl WHERE key = ?1", "s", s->key);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	if (r == -ENOENT) /* an interface that is gone has no setting any more */
+		return 0;
+	return r || strcmp(now, s->set) ? r : sysctl_set(o->host, s->key, s->old, err);
 }
 
+struct restoring {
+	size_t n;
+	struct err *err;
+};
+
+static int put_back_one(struct ops *o, const struct saved *s, void *arg)
+{
+	struct restoring *restoring = arg;
+
+	restoring->n++;
+	return put_back(o, s, restoring->err);
+}
+
+/* The records go when all is put back: doing it twice changes nothing. */
 int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err)
 {
+	struct restoring restoring = {.err = err};
 	int64_t vpcs = 0;
 	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc", NULL, &vpcs, err);
 
 	if (r || vpcs)
 		return r;
-	for (;;) {
+	r = each_saved(o, put_back_one, &restoring, err);
+	if (r || !restoring.n)
+		return r;
+	if (ret_changed)
+		*ret_changed += restoring.n;
+	r = ops_begin(o, err);
+	if (!r)
+		r = store_exec(o->st, err, "DELETE FROM sysctl", "");
+	if (r) {
+		ops_rollback(o);
+		return r;
+	}
+	r = ops_commit(o, err);
+	return r ? r : publish(o, err);
+}
+
+int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err)
+{
+	json_t *list = json_load_file(STORE_DIR "/" VIEW_DIR "/" VIEW_FILE, 0, NULL), *one;
+	int r = 0;
+	size_t i;
+
+	json_array_foreach(list, i, one) {
+		const char *key, *old, *set;
 		struct saved s;
 
-		r = first_saved(o, &s, err);
-		if (r <= 0)
-			return r;
-		r = restore(o, &s, err);
+		if (json_unpack(one, "{s:s, s:s, s:s}", "key", &key, "old", &old, "set", &set) ||
+		    str_copy(s.key, sizeof(s.key), key) || str_copy(s.old, sizeof(s.old), old) ||
+		    str_copy(s.set, sizeof(s.set), set))
+			continue;
+		r = put_back(o, &s, err);
 		if (r)
-			return r;
-		if (ret_changed)
-			(*ret_changed)++;
+			break;
+		++*ret_changed;
 	}
+	json_decref(list);
+	return r;
 }

@@ -246,7 +246,7 @@ static int repair_host(struct ops *o, size_t *count, struct err *err)
 	if (r)
 		return r;
 	if (empty)
-		return firewall_remove(o->fw, o->host, &h.rs, err);
+		return ops_host_remove(o, err);
 	r = firewall_verify(o->fw, o->host, &h.rs, &why);
 	if (r != -ESTALE) {
 		if (r && err)
@@ -326,7 +326,9 @@ static void reset_known(struct ops *o, struct gc_report *ret)
 	size_t n = 0;
 
 	if (store_open(STORE_DIR, STORE_WRITE, &o->st, &e) || vpc_list(o->st, &v, &n, &e)) {
-		log_warn("%s: going by the marks on what byway made; ip_forward stays as it is", e.msg);
+		log_warn("%s: going by the marks on what byway made", e.msg);
+		if (ops_forwarding_rescue(o, &ret->sysctls, &e))
+			log_warn("%s", e.msg);
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -341,20 +343,16 @@ static void reset_known(struct ops *o, struct gc_report *ret)
 
 int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 {
-	_host_rules_ struct host_rules tables = {0};
 	struct claims nothing = {0};
 	int r = netns_open(NULL, &o->log, &o->host, err);
 
 	*ret = (struct gc_report){0};
-	host_rules_init(&tables);
 	if (r)
 		return r;
 	reset_known(o, ret);
 	r = remove_orphans(o, &nothing, ret, err);
 	if (!r)
-		r = ops_firewall(o, err);
-	if (!r)
-		r = firewall_remove(o->fw, o->host, &tables.rs, err);
+		r = ops_host_remove(o, err);
 	if (r || o->log.dry_run)
 		return r;
 	store_free(TAKE_PTR(o->st));

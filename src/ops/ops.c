@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <linux/capability.h>
+#include <sqlite3.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "kernel/caps.h"
 #include "kernel/netns.h"
 #include "ops/ops.h"
@@ -68,16 +68,67 @@ void ops_rest(struct ops *o, struct netns *ns)
 	o->next_resting = (o->next_resting + 1) % OPS_RESTING;
 }
 
+/* The backend that the present VPCs were made with, or FW_AUTO. */
+static int recorded_backend(struct ops *o, enum fw_backend_id *ret, struct err *err)
+{
+	_stmt_ struct sqlite3_stmt *q = NULL;
+	int r = store_query(o->st, &q, err,
+			    "SELECT value FROM meta WHERE key = 'firewall' AND EXISTS (SELECT 1 FROM vpc)",
+			    "");
+
+	*ret = FW_AUTO;
+	if (!r)
+		r = store_step(o->st, q, err);
+	return r == 1 ? firewall_backend_parse((const char *)sqlite3_column_text(q, 0), ret, err) : r;
+}
+
+/* native and nft leave the same in the kernel, iptables something else. */
+static bool compatible(enum fw_backend_id a, enum fw_backend_id b)
+{
+	return a == FW_AUTO || b == FW_AUTO || (a == FW_IPTABLES) == (b == FW_IPTABLES);
+}
+
 int ops_firewall(struct ops *o, struct err *err)
 {
-	int r;
+	enum fw_backend_id recorded = FW_AUTO;
+	int r = 0;
 
 	if (o->fw)
 		return 0;
-	r = firewall_new(o->backend, o->host, &o->fw, err);
-	if (!r)
-		log_debug("firewall: %s", firewall_name(o->fw));
-	return r;
+	if (o->st)
+		r = recorded_backend(o, &recorded, err);
+	if (!r && !compatible(recorded, o->backend))
+		r = err_set(err, ERR_CONFLICT, -EBUSY,
+			    "the VPCs of this host stand on %s firewall rules: delete them before another "
+			    "--firewall is used",
+			    recorded == FW_IPTABLES ? "iptables" : "nftables");
+	return r ? r
+		 : firewall_new(o->backend == FW_AUTO ? recorded : o->backend, o->host, &o->fw, err);
+}
+
+int ops_record_firewall(struct ops *o, struct err *err)
+{
+	return store_exec(o->st, err, "INSERT OR REPLACE INTO meta (key, value) VALUES ('firewall', ?1)",
+			  "s", firewall_name(o->fw));
+}
+
+int ops_host_remove(struct ops *o, struct err *err)
+{
+	static const enum fw_backend_id each[] = {FW_NATIVE, FW_IPTABLES};
+	_host_rules_ struct host_rules h = {0};
+
+	host_rules_init(&h);
+	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
+		_firewall_ struct firewall *fw = NULL;
+		int r;
+
+		if (firewall_new(each[i], o->host, &fw, NULL))
+			continue; /* cannot be asked, so has left nothing */
+		r = firewall_remove(fw, o->host, &h.rs, err);
+		if (r)
+			return r;
+	}
+	return 0;
 }
 
 int ops_host_sync(struct ops *o, struct err *err)

@@ -115,12 +115,17 @@ void ops_rollback(struct ops *o);
  * the other, each rests until that is long over. */
 void ops_rest(struct ops *o, struct netns *ns);
 
+/* Chooses the backend: the one that the present VPCs stand on, else the wanted one. */
 int ops_firewall(struct ops *o, struct err *err);
+/* Remembers it, with the first VPC; inside the caller's transaction. */
+int ops_record_firewall(struct ops *o, struct err *err);
 /* Single elements into, or out of, the host's tables; the whole tables when they are not there. */
 int ops_host_update(struct ops *o, const struct host_rules *add, const struct host_rules *del,
 		    struct err *err);
 /* Makes the host's tables what the state says, or removes them with the last VPC. */
 int ops_host_sync(struct ops *o, struct err *err);
+/* Removes them, whichever backend made them: for when the state does not know. */
+int ops_host_remove(struct ops *o, struct err *err);
 /* A further outgoing interface needs rules, not only elements: is it in use apart from this VPC? */
 int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc,
 			   bool *ret, struct err *err);
@@ -134,6 +139,8 @@ int ops_describe(struct ops *o, const char *vpc, struct json_t **ret, struct err
 
 int ops_forwarding_on(struct ops *o, bool v6, struct err *err);
 int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err);
+/* The same from the published view, for when the state cannot be read. */
+int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err);
 
 /* Take away everything of a VPC, or of some of its subnets, whatever state it is in. They go on
  * after errors and return the first, with the count of the others. */

@@ -119,10 +119,11 @@ static int commit_state(struct ops *o, struct vpc *v, enum row_state state, stru
 {
 	int r = ops_begin(o, err);
 
+	if (!r)
+		r = state == ROW_CREATING ? vpc_insert(o->st, v, err)
+					  : vpc_set_state(o->st, v->name, state, err);
 	if (!r && state == ROW_CREATING)
-		r = vpc_insert(o->st, v, err);
-	else if (!r)
-		r = vpc_set_state(o->st, v->name, state, err);
+		r = ops_record_firewall(o, err);
 	if (r) {
 		ops_rollback(o);
 		return r;
@@ -154,6 +155,8 @@ int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, s
 	struct vpc v = {0};
 	int r = plan(o, p, &v, err);
 
+	if (!r)
+		r = ops_firewall(o, err);
 	if (!r)
 		r = commit_state(o, &v, ROW_CREATING, err);
 	if (r)

@@ -64,7 +64,8 @@ declare -A COMMAND=(
 )
 
 foreign() {
-	ip link add br-user addrgenmode none type bridge
+	ip link add br-user type bridge
+	ip link set br-user addrgenmode none
 	ip addr add 10.99.0.1/24 dev br-user
 	ip link set br-user up
 	ip netns add user

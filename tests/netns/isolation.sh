@@ -108,12 +108,14 @@ test_allow() {
 
 # ---- lies ----
 
+# What is judged is the guard of the ports, not what br_netfilter makes of bridged frames.
+br_netfilter() { tee /proc/sys/net/bridge/bridge-nf-call-* <<<"$1" >/dev/null 2>&1; }
+
 MY_DEV='' MY_MAC='' MY_ADDR='' GATE_MAC=''
 liar() {
 	MY_DEV=$(dev_of a-x) MY_MAC=$(mac_in a-x) MY_ADDR=$(addr4 a-x) MY_ADDR6=$(addr6 a-x)
 	GATE_MAC=$(link_mac host br-a)
-	# What is judged is the guard of the ports, not what br_netfilter makes of bridged frames.
-	tee /proc/sys/net/bridge/bridge-nf-call-* <<<0 >/dev/null 2>&1
+	br_netfilter 0
 	watch neighbour a-y "$(dev_of a-y)"
 	watch bridge host br-a
 }
@@ -194,6 +196,7 @@ test_spoofed_source
 test_spoofed_arp
 test_router_advertisement
 test_second_address
+br_netfilter 1
 stop_all
 must by vpc delete a
 must by vpc delete b

@@ -47,6 +47,9 @@ shape() {
 		else type end; shape' "$1"
 }
 
+# But for the time, and the example's veth-web-tier-ns, which is one character too long for Linux.
+values() { jq -S 'del(.created, .subnets[].veth_ns) | .subnets |= sort_by(.name)' "$1"; }
+
 test_state_file() {
 	local file=/run/byway/vpc/production.json
 	must by vpc create production 10.0.0.0/16
@@ -57,8 +60,7 @@ test_state_file() {
 	must by peer add production staging
 	is "the state file has exactly the example's shape" \
 		"$(shape $file)" "$(shape "$EXAMPLES/vpc-production.json")"
-	is "and the example's values" "$(jq -S 'del(.created) | .subnets |= sort_by(.name)' $file)" \
-		"$(jq -S 'del(.created) | .subnets |= sort_by(.name)' "$EXAMPLES/vpc-production.json")"
+	is "and the example's values" "$(values $file)" "$(values "$EXAMPLES/vpc-production.json")"
 	like "created is a time" "$(jq -r .created $file)" \
 		'^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z$'
 	is "mode 0600, root's" "$(stat -c '%a %U' $file)" "600 root"
@@ -91,12 +93,12 @@ test_cidr() {
 	exits 2 "refused: an empty name" by vpc create '' 10.0.0.0/16
 	exits 2 "refused: a name that could leave the folder" by vpc create .. 10.0.0.0/16
 	check "a /30" by vpc create tiny 10.77.0.0/30
-	check "a /8" by vpc create wide 10.0.0.0/8 || must by vpc delete tiny
 	must by vpc delete tiny
+	check "a /8" by vpc create wide 10.0.0.0/8
+	must by vpc delete wide
 }
 
 test_overlap() {
-	must by vpc delete wide
 	must by vpc create one 10.5.0.0/16
 	exits 7 "a VPC inside another is a conflict" by vpc create two 10.5.128.0/17
 	says "and says whose" 'one'

@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The man pages describe the program that there is: every command and its options as `--help` has
+# them; every exit status, JSON schema and environment variable as the source has them.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
+BYWAY=$(realpath "${BYWAY:-build/byway}")
+TAP_OUTPUT=$(mktemp)
+
+# As text: one line per paragraph, nothing overstruck.
+render() { mandoc -T ascii -O width=900 "$1" | sed 's/.\x08//g'; }
+
+# section PAGE TITLE
+section() { awk -v title="$2" '/^[A-Z]/ { on = $0 == title; next } on' <<<"$1"; }
+
+# entry TEXT HEADING: the item of that heading, with what stands below it.
+entry() {
+	awk -v head="     $2" '/^     [^ ]/ { on = $0 == head || index($0, head " ") == 1 }
+		/^ ? ? ?[^ ]/ { on = 0 } on' <<<"$1"
+}
+
+# contains NAME TEXT STRING
+contains() {
+	if [[ $2 == *"$3"* ]]; then pass "$1"; else fail "$1" "not there: $3"; fi
+}
+
+exists() {
+	if [[ -n $2 ]]; then pass "$1"; else fail "$1" "no such entry"; fi
+}
+
+# "noun verb ARGUMENTS" of each command.
+commands() {
+	"$BYWAY" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 }
+		on { sub(/^  /, ""); sub(/ ( .*|$)/, ""); print }'
+}
+
+# options TITLE: "--name ARGUMENT" of each option in that list of a help text.
+options() {
+	awk -v title="$1" '$0 == title { on = 1; next } /^$/ { on = 0 } on' |
+		sed -nE 's/^ +(-., )?(--[a-z0-9-]+( [A-Z][^ ]*)?) .*/\2/p'
+}
+
+check_command() {
+	local noun verb words text option
+	read -r noun verb _ <<<"$1"
+	words=("$noun")
+	[[ ! $verb =~ ^[a-z]+$ ]] || words+=("$verb")
+	text=$(entry "$COMMANDS" "$1")
+	exists "byway ${words[*]}, with its arguments" "$text"
+	while read -r option; do
+		contains "byway ${words[*]} $option" "$text" "$option"
+	done < <("$BYWAY" "${words[@]}" --help | options Options:)
+}
+
+check_commands() {
+	local command
+	while read -r command; do
+		check_command "$command"
+	done < <(commands)
+}
+
+check_globals() {
+	local option text
+	text=$(section "$PAGE" OPTIONS)
+	while read -r option; do
+		contains "byway $option" "$text" "$option"
+	done < <("$BYWAY" --help | options 'Options of every command:')
+}
+
+check_source() {
+	local status schema variable
+	while read -r status; do
+		exists "exit status $status" "$(entry "$(section "$PAGE" 'EXIT STATUS')" "$status")"
+	done < <(sed -nE 's/^\tERR_[A-Z_]+ = ([0-9]+),$/\1/p' src/base/err.h)
+	while read -r schema; do
+		exists "schema $schema" "$(entry "$(section "$PAGE" 'JSON OUTPUT')" "$schema")"
+	done < <(grep -rhoE '"byway(\.[a-z]+)+/[0-9]+"' src | tr -d '"' | sort -u)
+	while read -r variable; do
+		exists "environment variable $variable" \
+			"$(entry "$(section "$PAGE" ENVIRONMENT)" "$variable")"
+	done < <(grep -rhoE --exclude=fault.c 'getenv\("[A-Z_]+"' src | cut -d'"' -f2 | sort -u)
+}
+
+check_vpcctl() {
+	local text command
+	text=$(section "$(render man/vpcctl.8)" DESCRIPTION)
+	ln -s "$BYWAY" "$TAP_OUTPUT.d/vpcctl"
+	while read -r command; do
+		exists "vpcctl $command" "$(entry "$text" "$command")"
+	done < <("$TAP_OUTPUT.d/vpcctl" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }')
+}
+
+mkdir "$TAP_OUTPUT.d"
+PAGE=$(render man/byway.8)
+COMMANDS=$(section "$PAGE" COMMANDS)
+for page in man/*.8; do
+	check "mandoc finds nothing wrong in $page" mandoc -T lint -W warning "$page"
+done
+check_commands
+check_globals
+check_source
+check_vpcctl
+rm -rf "$TAP_OUTPUT" "$TAP_OUTPUT".*
+done_testing

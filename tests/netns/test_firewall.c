@@ -1,0 +1,835 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The three backends of src/firewall, held to the same behaviour with real packets.
+ *
+ * Everything happens in namespaces made here: a router `r` with the networks of `a` and `b` (the link
+ * group of VPCs) and `x` (outside) around it, or a bridge in `r` with the ports of `a` and `b`.
+ */
+#include <errno.h>
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/icmp.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "firewall/firewall.h"
+#include "kernel/netns.h"
+#include "kernel/oplog.h"
+
+#include "fw_build.h"
+#include "fw_frame.h"
+#include "fw_probe.h"
+
+#define PORT 9000
+
+/* ---- One test's world ---- */
+
+struct world {
+	enum fw_backend_id id;
+	struct firewall *fw;
+	struct netns *r, *a, *b, *x;
+};
+
+#define CALL(w, expr)                                                                              \
+	do {                                                                                       \
+		struct err err = {0};                                                              \
+		int r_ = (expr);                                                                   \
+		if (r_)                                                                            \
+			fail_msg("%s: %d: %s", #expr, r_, err.msg);                                \
+		(void)(w);                                                                         \
+	} while (0)
+
+static void apply(struct world *w, struct netns *ns, const struct ruleset *rs)
+{
+	CALL(w, firewall_apply(w->fw, ns, rs, &err));
+}
+
+static void update(struct world *w, struct netns *ns, const struct ruleset *add,
+		   const struct ruleset *del)
+{
+	CALL(w, firewall_update(w->fw, ns, add, del, &err));
+}
+
+static void verify(struct world *w, struct netns *ns, const struct ruleset *rs)
+{
+	CALL(w, firewall_verify(w->fw, ns, rs, &err));
+}
+
+static void removal(struct world *w, struct netns *ns, const struct ruleset *rs)
+{
+	CALL(w, firewall_remove(w->fw, ns, rs, &err));
+}
+
+static int setup(void **state)
+{
+	struct world *w = xcalloc(1, sizeof(*w));
+	struct err err = {0};
+
+	w->id = (enum fw_backend_id)(uintptr_t)*state;
+	w->r = world_netns("r");
+	w->a = world_netns("a");
+	w->b = world_netns("b");
+	w->x = world_netns("x");
+	if (firewall_new(w->id, w->r, &w->fw, &err))
+		print_message("no such backend here: %s\n", err.msg);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	firewall_free(w->fw);
+	netns_free(w->r);
+	netns_free(w->a);
+	netns_free(w->b);
+	netns_free(w->x);
+	sh("ip netns del r; ip netns del a; ip netns del b; ip netns del x");
+	free(w);
+	return 0;
+}
+
+static struct world *world_of(void **state)
+{
+	struct world *w = *state;
+
+	if (!w->fw)
+		skip();
+	return w;
+}
+
+/* A leg of the router: device DEV of r, eth0 of NS. */
+static void leg(const char *ns, const char *dev, const char *net4, const char *net6)
+{
+	sh("ip -n r link add %s type veth peer name eth0 netns %s", dev, ns);
+	sh("ip -n r addr add %s.1/24 dev %s && ip -n r addr add %s::1/64 dev %s nodad", net4, dev, net6,
+	   dev);
+	sh("ip -n %s addr add %s.2/24 dev eth0 && ip -n %s addr add %s::2/64 dev eth0 nodad", ns, net4,
+	   ns, net6);
+	sh("ip -n r link set %s up && ip -n %s link set eth0 up", dev, ns);
+	sh("ip -n %s route add default via %s.1 && ip -n %s route add default via %s::1", ns, net4, ns,
+	   net6);
+}
+
+static void make_router(void)
+{
+	leg("a", "va", "10.1.0", "fd01");
+	leg("b", "vb", "10.2.0", "fd02");
+	leg("x", "eth0", "192.0.2", "2001:db8");
+	sh("ip -n r link set va group %d && ip -n r link set vb group %d", GROUP, GROUP);
+	sh("nsenter --net=/run/netns/r sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward;"
+	   "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'");
+}
+
+/* ---- The host's table ---- */
+
+static bool a_to_b(struct world *w, int wait_ms)
+{
+	return udp_arrives(w->a, w->b, "10.2.0.2", PORT, NULL, wait_ms);
+}
+
+static bool b_to_a(struct world *w, int wait_ms)
+{
+	return udp_arrives(w->b, w->a, "10.1.0.2", PORT, NULL, wait_ms);
+}
+
+/* Each of the probes below that must fail later gets through without rules. */
+static void positive_control(struct world *w)
+{
+	assert_true(a_to_b(w, WAIT_PASS_MS));
+	assert_true(b_to_a(w, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->a, w->b, "fd02::2", PORT, NULL, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->a, w->x, "192.0.2.2", PORT, NULL, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->b, w->x, "192.0.2.2", PORT, NULL, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->x, w->a, "10.1.0.2", PORT, NULL, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->a, w->r, "10.1.0.1", PORT, NULL, WAIT_PASS_MS));
+	assert_true(ping_answered(w->a, "10.1.0.1", WAIT_PASS_MS));
+	assert_true(ping_answered(w->a, "10.2.0.1", WAIT_PASS_MS));
+	assert_true(icmp_arrives(w->r, w->a, "10.1.0.2", ICMP_REDIRECT, WAIT_PASS_MS));
+	assert_true(icmp_arrives(w->r, w->a, "fd01::2", ND_REDIRECT, WAIT_PASS_MS));
+}
+
+/* What of the world changes in the sets. */
+static void reach_each_other(struct host *h)
+{
+	host_init(h);
+	add_reach(h->reach4, "10.1.0.0/24", "vb");
+	add_reach(h->reach4, "10.2.0.0/24", "va");
+	add_reach(h->reach6, "fd01::/64", "vb");
+	add_reach(h->reach6, "fd02::/64", "va");
+}
+
+static void test_reach(void **state)
+{
+	struct world *w = world_of(state);
+	_host_ struct host h, change, all;
+
+	make_router();
+	positive_control(w);
+	host_build(&h);
+	apply(w, w->r, &h.rs);
+	verify(w, w->r, &h.rs);
+	assert_false(a_to_b(w, WAIT_DROP_MS));
+	assert_false(b_to_a(w, WAIT_DROP_MS));
+	assert_false(udp_arrives(w->a, w->b, "fd02::2", PORT, NULL, WAIT_DROP_MS));
+
+	reach_each_other(&change);
+	update(w, w->r, &change.rs, NULL);
+	update(w, w->r, &change.rs, NULL); /* there already: no error */
+	assert_true(a_to_b(w, WAIT_PASS_MS));
+	assert_true(b_to_a(w, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->a, w->b, "fd02::2", PORT, NULL, WAIT_PASS_MS));
+	host_build(&all);
+	add_reach(all.reach4, "10.1.0.0/24", "vb");
+	add_reach(all.reach4, "10.2.0.0/24", "va");
+	add_reach(all.reach6, "fd01::/64", "vb");
+	add_reach(all.reach6, "fd02::/64", "va");
+	verify(w, w->r, &all.rs);
+
+	update(w, w->r, NULL, &change.rs);
+	update(w, w->r, NULL, &change.rs); /* gone already: no error */
+	assert_false(a_to_b(w, WAIT_DROP_MS));
+	assert_false(b_to_a(w, WAIT_DROP_MS));
+	verify(w, w->r, &h.rs);
+
+	removal(w, w->r, &h.rs);
+	removal(w, w->r, &h.rs);
+	positive_control(w);
+}
+
+/* Of the four conditions of a pair, each one alone is not enough. */
+static void test_reach_needs_both_ends(void **state)
+{
+	struct world *w = world_of(state);
+	static const char *const pairs[][2] = {{"10.1.0.0/24", "vb"}, {"10.2.0.0/24", "va"}};
+
+	make_router();
+	for (size_t i = 0; i < 2; i++) {
+		_host_ struct host h;
+
+		host_build(&h);
+		add_reach(h.reach4, pairs[i][0], pairs[i][1]);
+		apply(w, w->r, &h.rs);
+		assert_false(a_to_b(w, WAIT_DROP_MS));
+		assert_false(b_to_a(w, WAIT_DROP_MS));
+	}
+}
+
+static void test_nat(void **state)
+{
+	struct world *w = world_of(state);
+	_host_ struct host h, change;
+	char seen[64];
+
+	make_router();
+	positive_control(w);
+	host_build(&h);
+	apply(w, w->r, &h.rs);
+	assert_true(udp_arrives(w->a, w->x, "192.0.2.2", PORT, seen, WAIT_PASS_MS));
+	assert_string_equal(seen, "192.0.2.1");
+	assert_true(udp_answered(w->a, w->x, "192.0.2.2", PORT + 1));
+	assert_true(tcp_connects(w->a, w->x, "192.0.2.2", PORT, WAIT_PASS_MS));
+	assert_false(udp_arrives(w->b, w->x, "192.0.2.2", PORT, NULL, WAIT_DROP_MS));
+	assert_false(udp_arrives(w->x, w->a, "10.1.0.2", PORT + 2, NULL, WAIT_DROP_MS));
+
+	host_init(&change);
+	add_net(change.nat4, "10.2.0.0/24");
+	update(w, w->r, &change.rs, NULL);
+	assert_true(udp_arrives(w->b, w->x, "192.0.2.2", PORT, seen, WAIT_PASS_MS));
+	assert_string_equal(seen, "192.0.2.1");
+	update(w, w->r, NULL, &change.rs);
+	update(w, w->r, NULL, &change.rs);
+	assert_false(udp_arrives(w->b, w->x, "192.0.2.2", PORT, NULL, WAIT_DROP_MS));
+	assert_true(udp_arrives(w->a, w->x, "192.0.2.2", PORT, NULL, WAIT_PASS_MS));
+	verify(w, w->r, &h.rs);
+}
+
+static void test_local(void **state)
+{
+	struct world *w = world_of(state);
+	_host_ struct host h;
+
+	make_router();
+	positive_control(w);
+	host_build(&h);
+	apply(w, w->r, &h.rs);
+	assert_false(udp_arrives(w->a, w->r, "10.1.0.1", PORT, NULL, WAIT_DROP_MS));
+	assert_true(udp_arrives(w->x, w->r, "192.0.2.1", PORT, NULL, WAIT_PASS_MS));
+	assert_true(ping_answered(w->a, "10.1.0.1", WAIT_PASS_MS));
+	assert_false(ping_answered(w->a, "10.2.0.1", WAIT_DROP_MS));
+	assert_true(udp_answered(w->r, w->a, "10.1.0.2", PORT)); /* established at input */
+	assert_true(udp_answered(w->r, w->a, "fd01::2", PORT));	 /* neighbour discovery */
+	assert_false(icmp_arrives(w->r, w->a, "10.1.0.2", ICMP_REDIRECT, WAIT_DROP_MS));
+	assert_false(icmp_arrives(w->r, w->a, "fd01::2", ND_REDIRECT, WAIT_DROP_MS));
+	assert_true(icmp_arrives(w->r, w->a, "10.1.0.2", ICMP_DEST_UNREACH, WAIT_PASS_MS));
+	assert_true(icmp_arrives(w->r, w->x, "192.0.2.2", ICMP_REDIRECT, WAIT_PASS_MS));
+}
+
+/* A base chain that drops by policy. */
+static void test_chain_policy(void **state)
+{
+	struct world *w = world_of(state);
+	_ruleset_ struct ruleset rs;
+	struct fw_chain *c;
+	struct fw_rule *r;
+
+	make_router();
+	assert_true(a_to_b(w, WAIT_PASS_MS));
+	ruleset_init(&rs);
+	c = fw_base_chain(ruleset_table(&rs, FW_INET, "byway"), "forward", FW_CHAIN_FILTER,
+			  FW_HOOK_FORWARD, 0, FW_DROP);
+	r = fw_rule(c, FW_ACCEPT);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
+	fw_match_u16_range(r, FW_DPORT, 7000, 7010);
+	r = fw_rule(c, FW_ACCEPT);
+	fw_match_name(r, FW_IIFNAME, FW_OP_NE, "va");
+	fw_match_name(r, FW_OIFNAME, FW_OP_EQ, "va");
+	apply(w, w->r, &rs);
+	verify(w, w->r, &rs);
+	assert_false(a_to_b(w, WAIT_DROP_MS));
+	assert_true(b_to_a(w, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->a, w->b, "10.2.0.2", 7000, NULL, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->a, w->b, "fd02::2", 7010, NULL, WAIT_PASS_MS));
+	assert_false(udp_arrives(w->a, w->b, "10.2.0.2", 7011, NULL, WAIT_DROP_MS));
+}
+
+/* ---- A namespace's policy ---- */
+
+static void test_policy(void **state)
+{
+	struct world *w = world_of(state);
+	_policy_ struct policy p;
+
+	make_router();
+	policy_build(&p);
+	allow(p.first4, FW_DROP, "10.2.0.0/24", IPPROTO_UDP, 5005, 5005);
+	allow(p.second4, FW_ACCEPT, "10.2.0.0/24", IPPROTO_UDP, 5000, 5010);
+	allow(p.second4, FW_ACCEPT, "0.0.0.0/0", IPPROTO_TCP, 80, 80);
+	allow(p.second4, FW_ACCEPT, "192.0.2.0/24", IPPROTO_ICMP, 0, 65535);
+	allow(p.second4, FW_ACCEPT, "10.1.0.1/32", 0, 0, 65535);
+	allow(p.first6, FW_ACCEPT, "fd02::/64", IPPROTO_TCP, 80, 80);
+	assert_true(tcp_connects(w->b, w->a, "10.1.0.2", 81, WAIT_PASS_MS));
+	assert_true(tcp_connects(w->b, w->a, "fd01::2", 81, WAIT_PASS_MS));
+	assert_true(ping_answered(w->b, "10.1.0.2", WAIT_PASS_MS));
+	apply(w, w->a, &p.rs);
+	verify(w, w->a, &p.rs);
+
+	assert_true(udp_arrives(w->b, w->a, "10.1.0.2", 5000, NULL, WAIT_PASS_MS));
+	assert_true(udp_arrives(w->b, w->a, "10.1.0.2", 5010, NULL, WAIT_PASS_MS));
+	assert_false(udp_arrives(w->b, w->a, "10.1.0.2", 5005, NULL, WAIT_DROP_MS));
+	assert_false(udp_arrives(w->b, w->a, "10.1.0.2", 5011, NULL, WAIT_DROP_MS));
+	assert_false(udp_arrives(w->x, w->a, "10.1.0.2", 5000, NULL, WAIT_DROP_MS));
+	assert_true(tcp_connects(w->x, w->a, "10.1.0.2", 80, WAIT_PASS_MS));
+	assert_false(tcp_connects(w->b, w->a, "10.1.0.2", 81, WAIT_DROP_MS));
+	assert_true(ping_answered(w->x, "10.1.0.2", WAIT_PASS_MS));
+	assert_false(ping_answered(w->b, "10.1.0.2", WAIT_DROP_MS));
+	assert_true(udp_arrives(w->r, w->a, "10.1.0.2", 1234, NULL, WAIT_PASS_MS));
+	assert_true(tcp_connects(w->b, w->a, "fd01::2", 80, WAIT_PASS_MS));
+	assert_false(tcp_connects(w->b, w->a, "fd01::2", 81, WAIT_DROP_MS));
+	assert_false(tcp_connects(w->x, w->a, "fd01::2", 80, WAIT_DROP_MS));
+	assert_true(udp_answered(w->a, w->b, "10.2.0.2", 4444)); /* replies */
+	assert_true(udp_arrives(w->a, w->a, "127.0.0.1", 4444, NULL, WAIT_PASS_MS));
+}
+
+/* Connections that carry the mark are cut, established or not. */
+static void test_mark(void **state)
+{
+	struct world *w = world_of(state);
+	_policy_ struct policy p;
+
+	make_router();
+	policy_build(&p);
+	allow(p.first4, FW_ACCEPT, "0.0.0.0/0", 0, 0, 65535);
+	apply(w, w->a, &p.rs);
+	assert_true(udp_answered(w->b, w->a, "10.1.0.2", PORT));
+	assert_true(udp_answered(w->a, w->b, "10.2.0.2", PORT));
+	sh("nsenter --net=/run/netns/a nft 'add table ip marker; add chain ip marker pre { type filter "
+	   "hook prerouting priority -10; }; add rule ip marker pre ct mark set 0x00800001'");
+	assert_false(udp_arrives(w->b, w->a, "10.1.0.2", PORT, NULL, WAIT_DROP_MS));
+	sh("nsenter --net=/run/netns/a nft 'flush chain ip marker pre; add rule ip marker pre ct mark "
+	   "set 0x00400001'");
+	assert_true(udp_arrives(w->b, w->a, "10.1.0.2", PORT, NULL, WAIT_PASS_MS));
+}
+
+static void net_of(size_t i, char text[32])
+{
+	snprintf(text, 32, "172.%zu.%zu.0/24", 16 + i / 256, i % 256);
+}
+
+static void test_thousand(void **state)
+{
+	struct world *w = world_of(state);
+	_policy_ struct policy p, q;
+	char net[32];
+
+	make_router();
+	policy_build(&p);
+	for (size_t i = 0; i < 999; i++) {
+		net_of(i, net);
+		allow(p.first4, i % 2 ? FW_DROP : FW_ACCEPT, net, i % 3 ? IPPROTO_TCP : IPPROTO_UDP,
+		      (uint16_t)(1000 + i), (uint16_t)(1000 + i + (i % 5 == 0)));
+	}
+	allow(p.first4, FW_ACCEPT, "10.2.0.0/24", IPPROTO_TCP, 80, 80);
+	apply(w, w->a, &p.rs);
+	verify(w, w->a, &p.rs);
+	apply(w, w->a, &p.rs);
+	verify(w, w->a, &p.rs);
+	assert_true(tcp_connects(w->b, w->a, "10.1.0.2", 80, WAIT_PASS_MS));
+	assert_false(tcp_connects(w->b, w->a, "10.1.0.2", 81, WAIT_DROP_MS));
+	assert_false(tcp_connects(w->x, w->a, "10.1.0.2", 80, WAIT_DROP_MS));
+	/* Elements in the middle of the map: a drops odd ones, accepts even ones. */
+	sh("ip -n b addr add 172.16.4.9/32 dev lo; ip -n b addr add 172.16.1.9/32 dev lo");
+	sh("ip -n r route add 172.16.0.0/12 via 10.2.0.2");
+	sh("ip -n b route add 10.1.0.2 via 10.2.0.1 src 172.16.4.9");
+	assert_true(tcp_connects(w->b, w->a, "10.1.0.2", 1004, WAIT_PASS_MS));
+	assert_false(tcp_connects(w->b, w->a, "10.1.0.2", 1005, WAIT_DROP_MS));
+	policy_build(&q);
+	apply(w, w->a, &q.rs);
+	verify(w, w->a, &q.rs);
+	assert_false(tcp_connects(w->b, w->a, "10.1.0.2", 1004, WAIT_DROP_MS));
+}
+
+/* Every prefix of the highest address, and 0: where ranges have no end or no start. */
+static void test_edges(void **state)
+{
+	struct world *w = world_of(state);
+	_host_ struct host h, change;
+
+	make_router();
+	host_build(&h);
+	apply(w, w->r, &h.rs);
+	host_init(&change);
+	add_net(change.nat4, "0.0.0.0/5");
+	add_net(change.nat4, "128.0.0.0/2");
+	add_net(change.nat4, "10.0.0.0/24"); /* next to 10.1.0.0/24? no: before it */
+	add_net(change.nat4, "10.1.1.0/24"); /* right behind 10.1.0.0/24 */
+	update(w, w->r, &change.rs, NULL);
+	update(w, w->r, NULL, &change.rs);
+	verify(w, w->r, &h.rs);
+	ruleset_done(&change.rs);
+	host_init(&change);
+	add_net(change.nat4, "10.1.0.0/24");
+	add_net(change.nat4, "240.0.0.0/4");
+	update(w, w->r, NULL, &change.rs);
+	ruleset_done(&change.rs);
+	host_init(&change);
+	add_net(change.nat4, "0.0.0.0/0");
+	update(w, w->r, &change.rs, NULL);
+	assert_true(udp_arrives(w->b, w->x, "192.0.2.2", PORT, NULL, WAIT_PASS_MS));
+	update(w, w->r, NULL, &change.rs);
+	assert_false(udp_arrives(w->b, w->x, "192.0.2.2", PORT, NULL, WAIT_DROP_MS));
+}
+
+/* Swapping rulesets that both forbid a thing never lets it through. */
+static void test_atomic(void **state)
+{
+	struct world *w = world_of(state);
+	_policy_ struct policy p, q, open;
+	struct flood *f;
+	size_t arrived;
+
+	make_router();
+	policy_build(&p);
+	allow(p.first4, FW_ACCEPT, "10.2.0.0/24", IPPROTO_UDP, 1, 8999);
+	policy_build(&q);
+	for (uint16_t i = 0; i < 40; i++)
+		allow(q.first4, FW_ACCEPT, "10.2.0.0/24", IPPROTO_UDP, (uint16_t)(2 * i + 1),
+		      (uint16_t)(2 * i + 1));
+	allow(q.second4, FW_DROP, "10.2.0.0/24", IPPROTO_UDP, PORT, PORT);
+	apply(w, w->a, &p.rs);
+	f = flood_start(w->b, w->a, "10.1.0.2", PORT);
+	for (int i = 0; i < (w->id == FW_NATIVE ? 2000 : 15); i++)
+		apply(w, w->a, i % 2 ? &p.rs : &q.rs);
+	assert_true(flood_sent(f) > 1000);
+	assert_int_equal(flood_stop(f), 0);
+
+	/* The probe would have seen it. */
+	policy_build(&open);
+	allow(open.first4, FW_ACCEPT, "0.0.0.0/0", 0, 0, 65535);
+	f = flood_start(w->b, w->a, "10.1.0.2", PORT);
+	apply(w, w->a, &open.rs);
+	while (!udp_arrives(w->b, w->a, "10.1.0.2", PORT + 1, NULL, WAIT_PASS_MS))
+		;
+	for (size_t sent = flood_sent(f); flood_sent(f) < sent + 100;)
+		;
+	arrived = flood_stop(f);
+	assert_true(arrived > 0);
+}
+
+/* ---- The port guard ---- */
+
+static void make_bridge(void)
+{
+	sh("ip -n r link add br0 type bridge mcast_snooping 0 && ip -n r link set br0 up");
+	for (const char *ns = "ab"; *ns; ns++) {
+		sh("ip -n r link add p%c type veth peer name eth0 netns %c", *ns, *ns);
+		sh("ip -n r link set p%c master br0 up && ip -n %c link set eth0 up", *ns, *ns);
+	}
+	/* A port forwards from its second state change on: until then frames get lost. */
+	sh("for p in pa pb; do until [ \"$(nsenter --net=/run/netns/r cat "
+	   "/proc/self/net/dev >/dev/null; ip -n r -d link show $p | grep -o 'state forwarding')\" ]; do :; "
+	   "done; done");
+}
+
+static bool passes(struct world *w, struct frame f, int wait_ms)
+{
+	return frame_arrives(w->a, "eth0", w->b, "eth0", f.bytes, f.len, wait_ms);
+}
+
+#define PASSES(f) assert_true(passes(w, f, WAIT_PASS_MS))
+#define DROPS(f) assert_false(passes(w, f, WAIT_DROP_MS))
+
+static void assert_forged_pass(struct world *w)
+{
+	PASSES(frame_udp4(bad_mac, "10.9.0.10", 1000));
+	PASSES(frame_udp4(good_mac, "10.9.0.11", 1000));
+	PASSES(frame_udp4(good_mac, "10.9.0.10", 67));
+	PASSES(frame_arp(good_mac, bad_mac, "10.9.0.10"));
+	PASSES(frame_arp(good_mac, good_mac, "10.9.0.11"));
+	PASSES(frame_icmp6(good_mac, "fd09::10", ND_ROUTER_ADVERT, "fd09::10"));
+	PASSES(frame_icmp6(good_mac, "fd09::10", ND_REDIRECT, "fd09::10"));
+	PASSES(frame_icmp6(good_mac, "fd09::11", ND_NEIGHBOR_SOLICIT, "fd09::12"));
+	PASSES(frame_icmp6(good_mac, "fd09::10", ND_NEIGHBOR_ADVERT, "fd09::11"));
+	PASSES(frame_other(good_mac));
+}
+
+static void assert_forged_drop(struct world *w)
+{
+	DROPS(frame_udp4(bad_mac, "10.9.0.10", 1000));
+	DROPS(frame_udp4(good_mac, "10.9.0.11", 1000));
+	DROPS(frame_udp4(good_mac, "10.9.0.10", 67));
+	DROPS(frame_arp(bad_mac, bad_mac, "10.9.0.11"));
+	DROPS(frame_arp(good_mac, bad_mac, "10.9.0.10"));
+	DROPS(frame_arp(good_mac, good_mac, "10.9.0.11"));
+	DROPS(frame_icmp6(good_mac, "fd09::10", ND_ROUTER_ADVERT, "fd09::10"));
+	DROPS(frame_icmp6(good_mac, "fd09::10", ND_REDIRECT, "fd09::10"));
+	DROPS(frame_icmp6(good_mac, "fd09::11", ND_NEIGHBOR_SOLICIT, "fd09::12"));
+	DROPS(frame_icmp6(good_mac, "fd09::11", ND_NEIGHBOR_ADVERT, "fd09::11"));
+	DROPS(frame_other(good_mac));
+	DROPS(frame_tagged(good_mac, "10.9.0.10"));
+	if (w->id != FW_IPTABLES) /* ebtables cannot look at the target */
+		DROPS(frame_icmp6(good_mac, "fd09::10", ND_NEIGHBOR_ADVERT, "fd09::11"));
+}
+
+static void assert_honest_pass(struct world *w)
+{
+	PASSES(frame_udp4(good_mac, "10.9.0.10", 1000));
+	PASSES(frame_arp(good_mac, good_mac, "10.9.0.10"));
+	PASSES(frame_arp(good_mac, good_mac, "0.0.0.0"));
+	PASSES(frame_icmp6(good_mac, "fd09::10", ND_NEIGHBOR_SOLICIT, "fd09::12"));
+	PASSES(frame_icmp6(good_mac, "::", ND_NEIGHBOR_SOLICIT, "fd09::12"));
+	PASSES(frame_icmp6(good_mac, "fd09::10", ND_NEIGHBOR_ADVERT, "fd09::10"));
+}
+
+static void test_guard(void **state)
+{
+	struct world *w = world_of(state);
+	_guard_ struct guard g;
+
+	make_bridge();
+	assert_forged_pass(w);
+	guard_build(&g);
+	apply(w, w->r, &g.rs);
+	verify(w, w->r, &g.rs);
+	assert_honest_pass(w);
+	assert_forged_drop(w);
+	apply(w, w->r, &g.rs);
+	verify(w, w->r, &g.rs);
+	assert_honest_pass(w);
+	removal(w, w->r, &g.rs);
+	assert_forged_pass(w);
+}
+
+static void test_guard_update(void **state)
+{
+	struct world *w = world_of(state);
+	_guard_ struct guard g, more, all;
+
+	make_bridge();
+	guard_build(&g);
+	apply(w, w->r, &g.rs);
+	DROPS(frame_udp4(good_mac, "10.9.0.50", 1000));
+	guard_sets(&more);
+	add_port_ip(more.ip4, "pa", "10.9.0.50");
+	add_port_ip(more.ip6, "pa", "fd09::50");
+	update(w, w->r, &more.rs, NULL);
+	update(w, w->r, &more.rs, NULL);
+	PASSES(frame_udp4(good_mac, "10.9.0.50", 1000));
+	PASSES(frame_arp(good_mac, good_mac, "10.9.0.50"));
+	PASSES(frame_icmp6(good_mac, "fd09::50", ND_NEIGHBOR_ADVERT, "fd09::50"));
+	assert_forged_drop(w);
+	guard_build(&all);
+	add_port_ip(all.ip4, "pa", "10.9.0.50");
+	add_port_ip(all.ip6, "pa", "fd09::50");
+	verify(w, w->r, &all.rs);
+	update(w, w->r, NULL, &more.rs);
+	update(w, w->r, NULL, &more.rs);
+	DROPS(frame_udp4(good_mac, "10.9.0.50", 1000));
+	DROPS(frame_arp(good_mac, good_mac, "10.9.0.50"));
+	assert_honest_pass(w);
+	verify(w, w->r, &g.rs);
+
+	/* A port that is no longer listed is not guarded. */
+	ruleset_done(&more.rs);
+	guard_sets(&more);
+	guard_fill(&more, "pa", good_mac, "10.9.0.10", "fd09::10");
+	update(w, w->r, NULL, &more.rs);
+	assert_forged_pass(w);
+	update(w, w->r, &more.rs, NULL);
+	assert_honest_pass(w);
+	assert_forged_drop(w);
+	verify(w, w->r, &g.rs);
+}
+
+/* ---- Verifying ---- */
+
+/* Both families of table at once. */
+static void build_everything(struct host *h)
+{
+	struct guard g;
+
+	host_build(h);
+	guard_build(&g);
+	h->t->next = TAKE_PTR(g.rs.tables);
+}
+
+#define IN_R "nsenter --net=/run/netns/r "
+
+static const char *const nft_tampering[] = {
+	IN_R "nft flush chain inet byway output",
+	IN_R "nft delete rule inet byway forward handle "
+	     "$(" IN_R "nft -a list chain inet byway forward | sed -n 's/.*masquerade//;s/.*drop # handle //p' "
+	     "| head -n1)",
+	IN_R "nft add rule inet byway input accept",
+	IN_R "nft insert rule inet byway forward accept",
+	IN_R "nft insert rule bridge byway guard accept",
+	IN_R "nft 'add element inet byway reach4 { 10.7.0.0/16 . \"va\" }'",
+	IN_R "nft 'delete element inet byway reach4 { 10.1.0.0/24 . \"va\" }'",
+	IN_R "nft 'add element inet byway nat4_0 { 10.7.0.0/16 }'",
+	IN_R "nft 'delete element inet byway nat4_0 { 240.0.0.0/4 }'",
+	IN_R "nft 'add element bridge byway port_ip4 { \"pa\" . 10.9.0.99 }'",
+	IN_R "nft flush set bridge byway port_mac",
+	IN_R "nft 'chain inet byway forward { policy drop; }'",
+	IN_R "nft 'add chain inet byway more { type filter hook input priority 5; }'",
+	IN_R "nft 'add set inet byway more { type ipv4_addr; }'",
+	IN_R "nft 'add table inet byway { flags dormant; }'",
+	IN_R "nft delete table inet byway",
+	IN_R "nft delete table bridge byway",
+};
+
+/* The generation in the names of ipsets is not known here. */
+#define SET(name) "$(" IN_R "ipset list -n | grep byway-" name "\\\\.)"
+
+static const char *const iptables_tampering[] = {
+	IN_R "iptables -F BYWAY-output",
+	IN_R "iptables -D BYWAY-forward 3",
+	IN_R "ip6tables -D BYWAY-forward 2",
+	IN_R "iptables -A BYWAY-input -j RETURN",
+	IN_R "ip6tables -I BYWAY-forward -j RETURN",
+	IN_R "iptables -D FORWARD -j BYWAY-forward",
+	IN_R "iptables -t nat -F BYWAY-postrouting",
+	IN_R "iptables -N BYWAY-more",
+	IN_R "ipset add " SET("reach4") " 10.7.0.0/16,va",
+	IN_R "ipset del " SET("reach4") " 10.1.0.0/24,va",
+	IN_R "ipset add " SET("nat4_0") " 10.7.0.0/16",
+	IN_R "ipset del " SET("nat4_0") " 240.0.0.0/4",
+	IN_R "ebtables -t nat -I BYWAY-guard -j ACCEPT",
+	IN_R "ebtables -t nat -D BYWAY-guard -j DROP",
+	IN_R "ebtables -t nat -P BYWAY-guard ACCEPT",
+	IN_R "ebtables -t nat -D PREROUTING -j BYWAY-prerouting",
+	IN_R "ebtables -t nat -A BYWAY-port_ip4.3+ag -p IPv4 -i pa --ip-src 10.9.0.99 -j "
+	     "BYWAY-port_ip4.3+ag!",
+};
+
+static void test_tampering(void **state)
+{
+	struct world *w = world_of(state);
+	const char *const *list = w->id == FW_IPTABLES ? iptables_tampering : nft_tampering;
+	size_t n = w->id == FW_IPTABLES ? ARRAY_SIZE(iptables_tampering) : ARRAY_SIZE(nft_tampering);
+	_host_ struct host h;
+
+	build_everything(&h);
+	for (size_t i = 0; i < n; i++) {
+		struct err err = {0};
+
+		apply(w, w->r, &h.rs);
+		verify(w, w->r, &h.rs);
+		sh("%s", list[i]);
+		if (firewall_verify(w->fw, w->r, &h.rs, &err) != -ESTALE)
+			fail_msg("not noticed: %s (%s)", list[i], err.msg);
+		assert_true(*err.msg);
+	}
+	apply(w, w->r, &h.rs);
+	verify(w, w->r, &h.rs);
+}
+
+/* ---- What stays of it, and what it leaves alone ---- */
+
+static void snapshot(struct buf *ret)
+{
+	sh_read(ret, IN_R "sh -c 'nft list ruleset; iptables-save; ip6tables-save; ebtables-save;"
+			  "ipset list -n' 2>/dev/null | grep -v '^#' | sed 's/ counter packets [0-9]* bytes "
+			  "[0-9]*//'");
+}
+
+/* Other people's rules, in each place where ours go. */
+static void make_neighbours(void)
+{
+	for (int v = 0; v < 2; v++) {
+		const char *ipt = v ? "ip6tables" : "iptables", *net = v ? "fdff::/64" : "203.0.113.0/24";
+
+		for (const char *chain = "INPUT\0FORWARD\0OUTPUT\0"; *chain; chain += strlen(chain) + 1)
+			sh(IN_R "%s -A %s -s %s -j DROP", ipt, chain, net);
+		sh(IN_R "%s -t nat -A POSTROUTING -s %s -j ACCEPT", ipt, net);
+	}
+	sh(IN_R "ebtables -t nat -A PREROUTING -s 02:00:00:00:00:99 -j DROP");
+	sh(IN_R "ipset create theirs hash:ip && " IN_R "ipset add theirs 203.0.113.1");
+	sh(IN_R "nft 'add table inet theirs; add chain inet theirs c'");
+}
+
+static void test_neighbours(void **state)
+{
+	struct world *w = world_of(state);
+	_buf_ struct buf before = {0}, during = {0}, after = {0};
+	_host_ struct host h;
+
+	make_neighbours();
+	snapshot(&before);
+	build_everything(&h);
+	apply(w, w->r, &h.rs);
+	snapshot(&during);
+	assert_string_not_equal(before.data, during.data);
+	assert_non_null(strstr(during.data, "203.0.113.0/24"));
+	apply(w, w->r, &h.rs);
+	removal(w, w->r, &h.rs);
+	snapshot(&after);
+	assert_string_equal(before.data, after.data);
+}
+
+/* Two tables of ours side by side: each is its own. */
+static void test_two_tables(void **state)
+{
+	struct world *w = world_of(state);
+	_host_ struct host h;
+	_ruleset_ struct ruleset second;
+	struct fw_chain *c;
+	struct fw_rule *r;
+
+	make_router();
+	host_build(&h);
+	add_reach(h.reach4, "10.1.0.0/24", "vb");
+	add_reach(h.reach4, "10.2.0.0/24", "va");
+	apply(w, w->r, &h.rs);
+	assert_true(a_to_b(w, WAIT_PASS_MS));
+	ruleset_init(&second);
+	c = fw_base_chain(ruleset_table(&second, FW_INET, "byway-tunnel"), "forward", FW_CHAIN_FILTER,
+			  FW_HOOK_FORWARD, 10, FW_ACCEPT);
+	r = fw_rule(c, FW_DROP);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
+	fw_match_u16(r, FW_DPORT, FW_OP_EQ, PORT);
+	apply(w, w->r, &second);
+	assert_false(a_to_b(w, WAIT_DROP_MS)); /* accepting in one table is not accepting in all */
+	apply(w, w->r, &h.rs);
+	verify(w, w->r, &h.rs);
+	verify(w, w->r, &second);
+	assert_false(a_to_b(w, WAIT_DROP_MS));
+	removal(w, w->r, &h.rs);
+	verify(w, w->r, &second);
+	assert_false(a_to_b(w, WAIT_DROP_MS));
+	removal(w, w->r, &second);
+	assert_true(a_to_b(w, WAIT_PASS_MS));
+}
+
+static void test_dry_run(void **state)
+{
+	struct world *w = world_of(state);
+	_buf_ struct buf before = {0}, after = {0};
+	struct oplog log = {.dry_run = true};
+	_host_ struct host h;
+
+	build_everything(&h);
+	snapshot(&before);
+	w->r->log = &log;
+	apply(w, w->r, &h.rs);
+	assert_true(log.n_ops > 20);
+	update(w, w->r, &h.rs, &h.rs);
+	removal(w, w->r, &h.rs);
+	w->r->log = NULL;
+	snapshot(&after);
+	oplog_done(&log);
+	assert_true(!before.len ? !after.len : !strcmp(before.data, after.data));
+}
+
+static void test_errors(void **state)
+{
+	struct world *w = world_of(state);
+	_host_ struct host h, change;
+	_ruleset_ struct ruleset broken;
+	struct err err = {0};
+	struct fw_chain *c;
+
+	/* Elements for a table that is not there. */
+	reach_each_other(&change);
+	assert_true(firewall_update(w->fw, w->r, &change.rs, NULL, &err) < 0);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
+	assert_true(*err.msg);
+
+	/* What the kernel refuses leaves what was there. */
+	host_build(&h);
+	apply(w, w->r, &h.rs);
+	ruleset_init(&broken);
+	c = fw_base_chain(ruleset_table(&broken, FW_INET, "byway"), "input", FW_CHAIN_FILTER,
+			  FW_HOOK_INPUT, 0, FW_ACCEPT);
+	fw_rule(c, FW_MASQUERADE); /* only in a nat chain */
+	memset(&err, 0, sizeof(err));
+	assert_true(firewall_apply(w->fw, w->r, &broken, &err) < 0);
+	assert_true(*err.msg);
+	verify(w, w->r, &h.rs);
+}
+
+/* ---- All tests for each backend ---- */
+
+#define TEST(id, name, f)                                                                          \
+	{                                                                                          \
+		name, f, setup, teardown, (void *)(uintptr_t)id                                    \
+	}
+#define BATTERY(id, name)                                                                          \
+	TEST(id, name ": reach", test_reach), TEST(id, name ": both ends", test_reach_needs_both_ends), \
+		TEST(id, name ": nat", test_nat), TEST(id, name ": local", test_local),            \
+		TEST(id, name ": chain policy", test_chain_policy),                                \
+		TEST(id, name ": policy", test_policy), TEST(id, name ": mark", test_mark),        \
+		TEST(id, name ": thousand elements", test_thousand),                               \
+		TEST(id, name ": edges of address space", test_edges),                             \
+		TEST(id, name ": atomic replacement", test_atomic),                                \
+		TEST(id, name ": port guard", test_guard),                                         \
+		TEST(id, name ": port guard update", test_guard_update),                           \
+		TEST(id, name ": tampering", test_tampering),                                      \
+		TEST(id, name ": neighbours", test_neighbours),                                    \
+		TEST(id, name ": two tables", test_two_tables),                                    \
+		TEST(id, name ": dry run", test_dry_run), TEST(id, name ": errors", test_errors)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		BATTERY(FW_NATIVE, "native"),
+		BATTERY(FW_NFT, "nft"),
+		BATTERY(FW_IPTABLES, "iptables"),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	world_enter();
+	return cmocka_run_group_tests_name("firewall", tests, NULL, NULL);
+}
