@@ -370,8 +370,8 @@ static int scalar(struct doc *d, struct fy_node *node, const char *what, size_t 
 int doc_read_text(struct doc *d, struct fy_node *node, const char *what, char *buf, size_t size,
 		  struct err *err)
 {
-	const char *text;
-	size_t len;
+	const char *text = NULL;
+	size_t len = 0;
 	int r = scalar(d, node, what, size - 1, &text, &len, err);
 
 	if (r < 0)
@@ -384,8 +384,8 @@ int doc_read_text(struct doc *d, struct fy_node *node, const char *what, char *b
 int doc_read_string(struct doc *d, struct fy_node *node, const char *what, size_t max, char **ret,
 		    struct err *err)
 {
-	const char *text;
-	size_t len;
+	const char *text = NULL;
+	size_t len = 0;
 	int r;
 
 	if (!doc_is_string(d, node))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "cli/cli.h"
 
 void cli_say(const struct cli *c, const char *fmt, ...)
@@ -29,42 +30,47 @@ void cli_print_json(const char *schema, json_t *body)
 	json_decref(body);
 }
 
-/* A cell's text; buf holds numbers. */
-static const char *cell(json_t *row, const char *key, char buf[32])
+/* A cell's text; text holds what is put together. Of a list of words the words, else their number. */
+static const char *cell(json_t *row, const char *key, struct buf *text)
 {
-	json_t *v = json_object_get(row, key);
+	json_t *v = json_object_get(row, key), *one;
+	size_t i;
 
 	if (json_is_string(v))
 		return *json_string_value(v) ? json_string_value(v) : "-";
 	if (json_is_boolean(v))
 		return json_is_true(v) ? "yes" : "no";
+	buf_reset(text);
 	if (json_is_integer(v))
-		snprintf(buf, 32, "%lld", (long long)json_integer_value(v));
+		buf_addf(text, "%lld", (long long)json_integer_value(v));
+	else if (json_is_string(json_array_get(v, 0)))
+		json_array_foreach(v, i, one)
+			buf_addf(text, "%s%s", i ? "," : "", json_string_value(one));
 	else if (json_is_array(v))
-		snprintf(buf, 32, "%zu", json_array_size(v));
+		buf_addf(text, "%zu", json_array_size(v));
 	else
 		return "-";
-	return buf;
+	return text->data;
 }
 
 void cli_print_table(json_t *rows, const struct cli_column *columns, size_t n)
 {
 	_free_ int *width = xcalloc(n + 1, sizeof(*width));
-	char buf[32];
+	_buf_ struct buf text = {0};
 	size_t i;
 	json_t *row;
 
 	for (size_t k = 0; k < n; k++) {
 		width[k] = (int)strlen(columns[k].title);
 		json_array_foreach(rows, i, row)
-			width[k] = MAX(width[k], (int)strlen(cell(row, columns[k].key, buf)));
+			width[k] = MAX(width[k], (int)strlen(cell(row, columns[k].key, &text)));
 	}
 	for (size_t k = 0; k < n; k++)
 		printf(k + 1 < n ? "%-*s  " : "%.*s\n", k + 1 < n ? width[k] : 100, columns[k].title);
 	json_array_foreach(rows, i, row) {
 		for (size_t k = 0; k + 1 < n; k++)
-			printf("%-*s  ", width[k], cell(row, columns[k].key, buf));
-		puts(cell(row, columns[n - 1].key, buf));
+			printf("%-*s  ", width[k], cell(row, columns[k].key, &text));
+		puts(cell(row, columns[n - 1].key, &text));
 	}
 }
 

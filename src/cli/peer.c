@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <stdlib.h>
 
-#include "base/buf.h"
-
 #include "cli/cli.h"
 #include "vpc/view.h"
 
@@ -20,22 +18,10 @@ int cmd_peer_add(struct cli *c)
 	return 0;
 }
 
-/* The allowed networks are an array: in a table, its length says little. */
-static void join_allow(json_t *row)
-{
-	json_t *allow = json_object_get(row, "allow"), *one;
-	_buf_ struct buf text = {0};
-	size_t i;
-
-	json_array_foreach(allow, i, one)
-		buf_addf(&text, "%s%s", i ? "," : "", json_string_value(one));
-	json_object_set_new(row, "allow", json_string(text.len ? text.data : "everything"));
-}
-
 int cmd_peer_list(struct cli *c)
 {
 	static const struct cli_column columns[] = {
-		{"VPC", "a"}, {"PEER", "b"}, {"ALLOW", "allow"}, {"STATE", "state"},
+		{"VPC", "a"}, {"PEER", "b"}, {"ONLY", "allow"}, {"STATE", "state"},
 	};
 	_free_ struct peer *p = NULL;
 	json_t *rows;
@@ -47,13 +33,8 @@ int cmd_peer_list(struct cli *c)
 	if (r)
 		return r;
 	rows = json_array();
-	for (size_t i = 0; i < n; i++) {
-		json_t *row = view_peer(&p[i]);
-
-		if (!c->json)
-			join_allow(row);
-		json_array_append_new(rows, row);
-	}
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(rows, view_peer(&p[i]));
 	cli_print_list(c, "byway.peer.list/1", "peers", rows, columns, ARRAY_SIZE(columns));
 	return 0;
 }

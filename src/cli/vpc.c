@@ -90,7 +90,7 @@ static const struct cli_column subnet_columns[] = {
 };
 
 static const struct cli_column peer_columns[] = {
-	{"VPC", "a"}, {"PEER", "b"}, {"ALLOW", "allow"}, {"STATE", "state"},
+	{"VPC", "a"}, {"PEER", "b"}, {"ONLY", "allow"}, {"STATE", "state"},
 };
 
 static void print_vpc(json_t *vpc)

@@ -123,7 +123,7 @@ static int name_netns(struct store *st, struct subnet *s, const char *full, stru
 
 int name_subnet(struct store *st, struct netns *host, struct subnet *s, struct err *err)
 {
-	char full[NAME_MAX_LEN * 2], inner[NAME_MAX_LEN + 8], outer[IFNAMSIZ];
+	char full[NAME_MAX_LEN * 2], inner[NAME_MAX_LEN + 8], outer[IFNAMSIZ] = "";
 	int r;
 
 	snprintf(full, sizeof(full), "%s/%s", s->vpc, s->name);

@@ -146,7 +146,8 @@ static struct fw_set *add_map(struct fw_table *t, enum policy_dir dir, int famil
 	};
 	char name[FW_NAME_MAX];
 
-	snprintf(name, sizeof(name), "%s_ip%d_%zu", dir_names[dir], is_v6 ? 6 : 4, group);
+	snprintf(name, sizeof(name), "%s_ip%c_%u", dir_names[dir], is_v6 ? '6' : '4',
+		 (unsigned int)group);
 	return fw_verdict_map(t, name, ARRAY_SIZE(fields), fields);
 }
 

@@ -89,7 +89,7 @@ static int read_port(struct doc *d, struct fy_node *node, void *into, struct err
 static int read_protocol(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
 	struct reading *rd = into;
-	size_t i;
+	size_t i = 0;
 	int r;
 
 	r = doc_read_word(d, node, "a protocol", proto_words, NUM_PROTOS, &i, err);
@@ -117,7 +117,7 @@ static int read_action(struct doc *d, struct fy_node *node, void *into, struct e
 {
 	static const char *const words[] = {"deny", "allow"};
 	struct reading *rd = into;
-	size_t i;
+	size_t i = 0;
 	int r;
 
 	r = doc_read_word(d, node, "an action", words, ARRAY_SIZE(words), &i, err);

@@ -125,7 +125,7 @@ json_t *view_subnet(const struct vpc *v, const struct subnet *s, const struct na
 
 json_t *view_peer(const struct peer *p)
 {
-	json_t *allow = json_array();
+	json_t *allow = p->n_allow ? json_array() : json_null();
 
 	for (size_t i = 0; i < p->n_allow; i++)
 		json_array_append_new(allow, text_cidr(&p->allow[i]));
