@@ -9,7 +9,8 @@ declare -A PACKAGES=(
 	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libnftnl-dev libsqlite3-dev
 		libjansson-dev libfyaml-dev libcap-ng-dev'
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps'
-	[test]='libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin'
+	[test]='libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
+		mandoc'
 	[bench]='iptables containernetworking-plugins'
 )
 

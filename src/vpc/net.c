@@ -99,6 +99,8 @@ int segment_up(struct netns *host, const struct vpc *v, const struct segment *s,
 				  .peer_name = s->trunk_down,
 				  .mtu_bytes = v->mtu_bytes,
 				  .group = GROUP_PORT,
+				  .mac = mac_from_name(s->trunk_up),
+				  .peer_mac = mac_from_name(s->trunk_down),
 				  .peer_netns_fd = -1};
 	struct link_change up = {.name = s->trunk_up, .no_ipv6_autoconf = true, .up = true};
 	struct link_change down = {.name = s->trunk_down, .no_ipv6_autoconf = true, .up = true};
@@ -131,6 +133,7 @@ static void add_port(struct nlbatch *b, const struct vpc *v, const struct subnet
 	struct veth_spec pair = {.name = s->veth_host,
 				 .mtu_bytes = v->mtu_bytes,
 				 .group = GROUP_PORT,
+				 .mac = mac_from_name(s->veth_host),
 				 .peer_name = s->veth_ns,
 				 .peer_netns_name = s->netns,
 				 .peer_netns_fd = ns->fd,
