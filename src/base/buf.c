@@ -26,6 +26,7 @@ char *buf_reserve(struct buf *b, size_t n)
 	if (need > b->cap) {
 		b->cap = MAX(need, b->cap * 2 + 64);
 		b->data = xrealloc(b->data, b->cap, 1);
+		b->data[b->len] = '\0';
 	}
 	return b->data + b->len;
 }

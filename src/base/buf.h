@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A growing byte buffer that is also a string builder: data is always NUL-terminated once
- * anything was added, and NULL before.
+ * A growing byte buffer that is also a string builder: data is always NUL-terminated once there is
+ * room for anything, and NULL before.
  */
 #ifndef BYWAY_BASE_BUF_H
 #define BYWAY_BASE_BUF_H

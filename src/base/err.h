@@ -23,6 +23,8 @@ enum err_kind {
 	ERR_CONFLICT = 7,
 	ERR_PERMISSION = 8,
 	ERR_UNSUPPORTED = 9,
+	ERR_NOT_EXECUTABLE = 126, /* of a command to be run, as the shell has it (POSIX 2.8.2) */
+	ERR_NO_COMMAND = 127,
 };
 
 struct err {

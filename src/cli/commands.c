@@ -11,7 +11,7 @@ static const struct cli_opt subnet_add_opts[] = {
 	{"type", 't', "TYPE", "public (may be NATed out) or private (the default)"},
 	{"cidr6", 0, "CIDR", "its IPv6 network (default: the next free /64 of the VPC's)"},
 	{"count", 'n', "N", "add N subnets on the next free networks"},
-	{"prefix", 0, "LENGTH", "with --count: the networks' prefix length (default 24)"},
+	{"prefix", 0, "LENGTH", "without a CIDR: the next free network's length (default 24)"},
 	{"name", 0, "PREFIX", "with --count: names are PREFIX-1 to PREFIX-N (default subnet)"},
 	{"file", 'f', "FILE", "add those of a JSON or YAML list of {name, cidr, cidr6, type}"},
 };
@@ -34,7 +34,7 @@ const struct cli_cmd cli_commands[] = {
 	{"vpc", "show", "NAME", 1, 1, NO_OPTS, cmd_vpc_show, "show one VPC with all that is in it"},
 	{"vpc", "delete", "NAME...", 1, -1, NO_OPTS, cmd_vpc_delete,
 	 "stop what runs in a VPC and remove all of it"},
-	{"subnet", "add", "VPC [NAME CIDR]", 1, 3, OPTS(subnet_add_opts), cmd_subnet_add,
+	{"subnet", "add", "VPC [NAME [CIDR]]", 1, 3, OPTS(subnet_add_opts), cmd_subnet_add,
 	 "add a network namespace to a VPC, or many at once"},
 	{"subnet", "list", "[VPC]", 0, 1, NO_OPTS, cmd_subnet_list, "list the subnets"},
 	{"subnet", "delete", "VPC/SUBNET...", 1, -1, NO_OPTS, cmd_subnet_delete,

@@ -6,8 +6,8 @@
 
 static void usage(const char *program, const struct cli_cmd *cmd)
 {
-	printf("  %s %s%s%s %s\n", program, cmd->noun, cmd->verb ? " " : "", cmd->verb ? cmd->verb : "",
-	       cmd->args);
+	printf("  %s %s%s%s%s%s\n", program, cmd->noun, cmd->verb ? " " : "", cmd->verb ? cmd->verb : "",
+	       *cmd->args ? " " : "", cmd->args);
 }
 
 static void print_opts(const struct cli_opt *opts, size_t n)

@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 	}
 	r = run(&c, argc, argv);
 	ops_close(&c.ops);
-	if (!r && fflush(stdout))
+	if (fflush(stdout) && !r)
 		r = err_set(&c.err, ERR_FAILED, -1, "cannot write to standard output");
 	if (!r)
 		return 0;

@@ -15,8 +15,8 @@ static void print_report(struct cli *c, const char *schema, const struct gc_repo
 			 json_pack("{s:I, s:I, s:I, s:I, s:I}", "objects", (json_int_t)g->rows, "links",
 				   (json_int_t)g->links, "namespaces", (json_int_t)g->namespaces, "rulesets",
 				   (json_int_t)g->rulesets, "sysctls", (json_int_t)g->sysctls),
-			 sum ? "removed %zu objects of the state, %zu stray links, %zu stray namespaces; "
-			       "repaired %zu rulesets, %zu settings"
+			 sum ? "removed: objects %zu, stray links %zu, stray namespaces %zu; put right: "
+			       "rulesets %zu, settings %zu"
 			     : "nothing to do",
 			 g->rows, g->links, g->namespaces, g->rulesets, g->sysctls);
 }

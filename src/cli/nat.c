@@ -30,6 +30,7 @@ int cmd_nat_disable(struct cli *c)
 		return r;
 	cli_print_result(c, "byway.nat/1",
 			 json_pack("{s:s, s:n, s:s}", "vpc", c->args[0], "interface", "state", "disabled"),
-			 "%s has no NAT%s", c->args[0], existed ? " any more" : "");
+			 existed ? "%s has no NAT any more" : "%s has no NAT: nothing to disable",
+			 c->args[0]);
 	return 0;
 }

@@ -171,9 +171,9 @@ static int check_count(struct cli *c)
 
 	if (!few && (cmd->max_args < 0 || c->n_args <= cmd->max_args))
 		return 0;
-	return err_set(&c->err, ERR_USAGE, -EINVAL, "too %s arguments: %s %s%s%s %s",
+	return err_set(&c->err, ERR_USAGE, -EINVAL, "too %s arguments: %s %s%s%s%s%s",
 		       few ? "few" : "many", c->program, cmd->noun, cmd->verb ? " " : "",
-		       cmd->verb ? cmd->verb : "", cmd->args);
+		       cmd->verb ? cmd->verb : "", *cmd->args ? " " : "", cmd->args);
 }
 
 /* What stands behind "--" is arguments, whatever it looks like; so is all that follows the first

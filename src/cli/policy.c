@@ -106,18 +106,19 @@ int cmd_policy_verify(struct cli *c)
 
 int cmd_policy_remove(struct cli *c)
 {
+	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
+	bool existed = false;
 	struct subnet s;
-	bool existed;
-	int r = cli_open(c, STORE_WRITE);
+	int r = cli_split(c, c->args[0], vpc, name);
 
 	if (!r)
-		r = cli_subnet(c, c->args[0], &s);
-	if (!r)
+		r = cli_open(c, STORE_WRITE);
+	if (!r && !subnet_load(c->ops.st, vpc, name, &s, NULL))
 		r = ops_policy_remove(&c->ops, &s, &existed, &c->err);
 	if (r)
 		return r;
 	cli_print_result(c, "byway.policy.removed/1",
-			 json_pack("{s:s, s:s, s:b}", "vpc", s.vpc, "subnet", s.name, "existed", existed),
-			 existed ? "%s is open again" : "%s had no policy", c->args[0]);
+			 json_pack("{s:s, s:s, s:b}", "vpc", vpc, "subnet", name, "existed", existed),
+			 existed ? "%s is open again" : "%s has no policy: nothing to remove", c->args[0]);
 	return 0;
 }

@@ -37,14 +37,43 @@ static int parse_type(struct cli *c, bool *ret_public)
 	return err_set(&c->err, ERR_USAGE, -EINVAL, "--type: '%s' is neither public nor private", type);
 }
 
+#define PREFIX_MIN 8
+#define PREFIX_MAX 30
+#define PREFIX_DEFAULT 24
+
 static int from_args(struct cli *c, struct request *q)
 {
 	q->n = 1;
 	q->p = xcalloc(1, sizeof(*q->p));
 	q->p->name = c->args[1];
-	q->p->cidr = c->args[2];
+	q->p->cidr = c->n_args > 2 ? c->args[2] : NULL;
 	q->p->cidr6 = cli_opt(c, "cidr6");
+	if (cli_number(c, "prefix", PREFIX_MIN, PREFIX_MAX, PREFIX_DEFAULT, &q->p->prefix))
+		return c->err.code;
 	return parse_type(c, &q->p->is_public);
+}
+
+static int by_name(const void *name, const void *subnet)
+{
+	return strcmp(name, ((const struct subnet *)subnet)->name);
+}
+
+/* PREFIX-1, PREFIX-2, … without the ones that there are. */
+static int free_names(struct cli *c, struct request *q, const char *prefix)
+{
+	_free_ struct subnet *taken = NULL;
+	size_t n = 0, k = 0;
+	int r = subnet_list(c->ops.st, c->args[0], &taken, &n, &c->err);
+
+	for (unsigned int no = 1; !r && k < q->n; no++) {
+		char *name = xasprintf("%s-%u", prefix, no);
+
+		if (n && bsearch(name, taken, n, sizeof(*taken), by_name))
+			free(name);
+		else
+			q->names[k++] = name;
+	}
+	return r;
 }
 
 static int from_count(struct cli *c, struct request *q)
@@ -55,7 +84,7 @@ static int from_count(struct cli *c, struct request *q)
 	int r = cli_number(c, "count", 1, COUNT_MAX, 1, &count);
 
 	if (!r)
-		r = cli_number(c, "prefix", 8, 30, 24, &prefix);
+		r = cli_number(c, "prefix", PREFIX_MIN, PREFIX_MAX, PREFIX_DEFAULT, &prefix);
 	if (!r)
 		r = parse_type(c, &is_public);
 	if (r)
@@ -63,12 +92,12 @@ static int from_count(struct cli *c, struct request *q)
 	q->p = xcalloc(count, sizeof(*q->p));
 	q->names = xcalloc(count, sizeof(*q->names));
 	q->n = count;
-	for (unsigned int i = 0; i < count; i++) {
-		q->names[i] = xasprintf("%s-%u", prefix_name, i + 1);
+	r = free_names(c, q, prefix_name);
+	for (unsigned int i = 0; !r && i < count; i++) {
 		q->p[i] = (struct subnet_params){
 			.name = q->names[i], .prefix = prefix, .is_public = is_public};
 	}
-	return 0;
+	return r;
 }
 
 static int from_file(struct cli *c, struct request *q)
@@ -89,14 +118,40 @@ static int from_file(struct cli *c, struct request *q)
 	return 0;
 }
 
+/* Each form has options of its own; one that would be ignored is a mistake. */
+static int refuse(struct cli *c, bool where, const char *const options[], size_t n, const char *with)
+{
+	for (size_t i = 0; where && i < n; i++) {
+		if (cli_opt(c, options[i]))
+			return err_set(&c->err, ERR_USAGE, -EINVAL, "--%s does not go with %s", options[i], with);
+	}
+	return 0;
+}
+
+static int check_form(struct cli *c)
+{
+	static const char *const not_count[] = {"cidr6"}, *const not_one[] = {"name"};
+	static const char *const not_file[] = {"cidr6", "name", "prefix", "type"};
+	static const char *const not_cidr[] = {"prefix"};
+	bool count = cli_opt(c, "count"), file = cli_opt(c, "file"), one = c->n_args > 1;
+	int r = 0;
+
+	if (count + file + one != 1)
+		return err_set(&c->err, ERR_USAGE, -EINVAL,
+			       "give either NAME [CIDR], or --count N, or --file FILE");
+	r = refuse(c, count, not_count, ARRAY_SIZE(not_count), "--count");
+	if (!r)
+		r = refuse(c, file, not_file, ARRAY_SIZE(not_file), "--file");
+	if (!r)
+		r = refuse(c, one, not_one, ARRAY_SIZE(not_one), "a single NAME");
+	return r ? r : refuse(c, c->n_args > 2, not_cidr, ARRAY_SIZE(not_cidr), "a CIDR");
+}
+
 static int read_request(struct cli *c, struct request *q)
 {
-	bool count = cli_opt(c, "count"), file = cli_opt(c, "file");
-
-	if (count + file + (c->n_args > 1) != 1 || c->n_args == 2)
-		return err_set(&c->err, ERR_USAGE, -EINVAL,
-			       "give either NAME and CIDR, or --count N, or --file FILE");
-	return count ? from_count(c, q) : file ? from_file(c, q) : from_args(c, q);
+	return cli_opt(c, "count") ? from_count(c, q)
+	       : cli_opt(c, "file") ? from_file(c, q)
+				    : from_args(c, q);
 }
 
 static void print_added(struct cli *c, const struct vpc *v, const struct subnet *s, size_t n)
@@ -123,10 +178,12 @@ int cmd_subnet_add(struct cli *c)
 	_cleanup_(request_done) struct request q = {0};
 	_free_ struct subnet *added = NULL;
 	struct vpc v;
-	int r = read_request(c, &q);
+	int r = check_form(c);
 
 	if (!r)
 		r = cli_open(c, STORE_WRITE);
+	if (!r)
+		r = read_request(c, &q);
 	if (r)
 		return r;
 	added = xcalloc(q.n + 1, sizeof(*added));

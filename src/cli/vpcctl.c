@@ -87,11 +87,17 @@ int cli_vpcctl(struct cli *c, int argc, char **argv)
 	words[n++] = (char *)commands[i].noun;
 	if (commands[i].verb)
 		words[n++] = (char *)commands[i].verb;
-	if (!strcmp(argv[1], "apply-policy") && argc > 2 && argv[2][0] != '-') {
-		if (policy_path(c, argv[2], &path))
+	if (!strcmp(argv[1], "apply-policy")) {
+		int file = 2;
+
+		while (file < argc && argv[file][0] == '-')
+			file++;
+		if (file < argc && policy_path(c, argv[file], &path))
 			return c->err.code;
-		words[n++] = path;
+		if (path)
+			words[n++] = path;
 	}
+	c->program = "byway"; /* whose help and messages follow */
 	for (int k = 2; k < argc; k++)
 		words[n++] = argv[k];
 	return cli_run(c, n, words);

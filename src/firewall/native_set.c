@@ -10,9 +10,11 @@
 #include <assert.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/set.h>
+#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netlink.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -58,6 +60,19 @@ static void set_concat(struct nftnl_set *nls, const struct fw_set *s)
 	nftnl_set_set_data(nls, NFTNL_SET_DESC_CONCAT, lens, (uint32_t)s->n_fields);
 }
 
+/* Names are strings to nft(8), which keeps them in host order: without being told so, it lists a set
+ * of them as empty strings, and what it lists could not be loaded again. */
+static void set_byteorder(struct nftnl_set *nls, const struct fw_set *s)
+{
+	static const uint32_t host_order = 1; /* enum byteorder of nftables' include/datatype.h */
+	uint8_t tlv[2 + sizeof(host_order)] = {NFTNL_UDATA_SET_KEYBYTEORDER, sizeof(host_order)};
+
+	if (s->n_fields != 1 || fw_field_len(s->fields[0]) != IFNAMSIZ)
+		return;
+	memcpy(tlv + 2, &host_order, sizeof(host_order));
+	nftnl_set_set_data(nls, NFTNL_SET_USERDATA, tlv, sizeof(tlv));
+}
+
 void native_set_add(struct nft_batch *b, const struct fw_table *t, const struct fw_set *s,
 		    uint32_t id)
 {
@@ -75,6 +90,7 @@ void native_set_add(struct nft_batch *b, const struct fw_table *t, const struct 
 	nftnl_set_set_u32(nls, NFTNL_SET_KEY_LEN, (uint32_t)native_key_len(s));
 	if (s->n_fields > 1)
 		set_concat(nls, s);
+	set_byteorder(nls, s);
 	if (s->is_vmap)
 		nftnl_set_set_u32(nls, NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
 	nftnl_set_nlmsg_build_payload(nlh, nls);

@@ -225,7 +225,14 @@ int nlbatch_commit(struct nlbatch *b, struct err *err)
 	return r;
 }
 
-static int receive(struct netns *ns, uint32_t seq, nl_dump_fn fn, void *arg, bool *interrupted)
+struct answer {
+	nl_dump_fn fn;
+	void *arg;
+	bool interrupted; /* what was listed changed meanwhile */
+	bool refused;     /* fn ended it: the error is fn's */
+};
+
+static int receive(struct netns *ns, uint32_t seq, struct answer *a)
 {
 	static const size_t size = 64 * 1024; /* the kernel fills up to 32 KiB a read */
 	_free_ char *buf = xcalloc(1, size);
@@ -243,12 +250,13 @@ static int receive(struct netns *ns, uint32_t seq, nl_dump_fn fn, void *arg, boo
 			if (nlh->nlmsg_seq != seq)
 				continue;
 			if (nlh->nlmsg_flags & NLM_F_DUMP_INTR)
-				*interrupted = true;
+				a->interrupted = true;
 			if (nlh->nlmsg_type == NLMSG_DONE)
 				return 0;
 			if (nlh->nlmsg_type == NLMSG_ERROR)
 				return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(nlh))->error;
-			r = fn(nlh, arg);
+			r = a->fn(nlh, a->arg);
+			a->refused = r < 0;
 			if (r < 0)
 				return r;
 			if (!(nlh->nlmsg_flags & NLM_F_MULTI))
@@ -258,14 +266,13 @@ static int receive(struct netns *ns, uint32_t seq, nl_dump_fn fn, void *arg, boo
 }
 
 /* A get's answer ends by itself; an error or a dump is ended by its own message. */
-static int request(struct netns *ns, struct nlmsghdr *nlh, uint16_t flags, nl_dump_fn fn, void *arg,
-		   bool *interrupted)
+static int request(struct netns *ns, struct nlmsghdr *nlh, uint16_t flags, struct answer *a)
 {
 	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
 	nlh->nlmsg_seq = ++ns->seq;
 	if (mnl_socket_sendto(ns->rt, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
-	return receive(ns, ns->seq, fn, arg, interrupted);
+	return receive(ns, ns->seq, a);
 }
 
 #define DUMP_TRIES 8
@@ -273,12 +280,14 @@ static int request(struct netns *ns, struct nlmsghdr *nlh, uint16_t flags, nl_du
 int nl_dump(struct netns *ns, struct nlmsghdr *nlh, nl_dump_fn fn, void *arg, struct err *err)
 {
 	for (int i = 0; i < DUMP_TRIES; i++) {
-		bool interrupted = false;
-		int r = request(ns, nlh, NLM_F_DUMP, fn, arg, &interrupted);
+		struct answer a = {.fn = fn, .arg = arg};
+		int r = request(ns, nlh, NLM_F_DUMP, &a);
 
+		if (a.refused)
+			return r;
 		if (r)
 			return err_errno(err, r, "cannot list the kernel's network objects");
-		if (!interrupted)
+		if (!a.interrupted)
 			return 0;
 	}
 	return err_errno(err, -EAGAIN, "the kernel's network objects change faster than they are read");
@@ -286,7 +295,7 @@ int nl_dump(struct netns *ns, struct nlmsghdr *nlh, nl_dump_fn fn, void *arg, st
 
 int nl_get(struct netns *ns, struct nlmsghdr *nlh, nl_dump_fn fn, void *arg)
 {
-	bool interrupted;
+	struct answer a = {.fn = fn, .arg = arg};
 
-	return request(ns, nlh, 0, fn, arg, &interrupted);
+	return request(ns, nlh, 0, &a);
 }

@@ -48,7 +48,8 @@ struct nlmsghdr *nlbatch_add(struct nlbatch *b, uint16_t type, uint16_t flags, s
  * afterwards. Returns the first error; err also says how many others failed. */
 int nlbatch_commit(struct nlbatch *b, struct err *err);
 
-/* Called for each message of a dump; a negative return ends it with that error. */
+/* Called for each message of a dump; a negative return ends it with that error, about which fn has
+ * said what there is to say. */
 typedef int (*nl_dump_fn)(const struct nlmsghdr *nlh, void *arg);
 /* request: a whole message but for flags, sequence number and port. Repeats a dump that the
  * kernel says was inconsistent (NLM_F_DUMP_INTR): fn must cope with objects seen twice. */

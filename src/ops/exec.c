@@ -69,5 +69,6 @@ int ops_exec(struct ops *o, const struct subnet *s, char *const argv[], struct e
 		return r;
 	ops_close(o);
 	execvp(argv[0], argv);
-	return err_errno(err, -errno, "cannot run %s", argv[0]);
+	return err_set(err, errno == ENOENT ? ERR_NO_COMMAND : ERR_NOT_EXECUTABLE, -errno,
+		       "cannot run %s: %s", argv[0], strerror(errno));
 }

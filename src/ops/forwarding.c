@@ -98,13 +98,16 @@ static int record(struct ops *o, const char *key, const char *old, const char *v
 }
 
 /* Records and sets. Done already, by us or by others: nothing. */
-static int change(struct ops *o, const char *key, const char *value, struct err *err)
+static int change(struct ops *o, const char *key, const char *value, bool *ret_changed,
+		  struct err *err)
 {
 	char old[SYSCTL_VALUE_MAX];
 	int r = sysctl_get(o->host, key, old, err);
 
 	if (r || !strcmp(old, value))
 		return r;
+	if (ret_changed)
+		*ret_changed = true;
 	r = record(o, key, old, value, err);
 	return r ? r : sysctl_set(o->host, key, value, err);
 }
@@ -149,26 +152,26 @@ static int keep_learning(const struct link *link, void *arg)
 	if (link->index >= l->size || !l->learns[link->index])
 		return 0;
 	snprintf(key, sizeof(key), "net/ipv6/conf/%s/accept_ra", link->name);
-	return change(l->o, key, "2", l->err);
+	return change(l->o, key, "2", NULL, l->err);
 }
 
 #define INDEX_MAX 65536
 
-int ops_forwarding_on(struct ops *o, bool v6, struct err *err)
+int ops_forwarding_on(struct ops *o, bool v6, bool *ret_changed, struct err *err)
 {
 	_free_ bool *learns = NULL;
 	struct learners l = {.o = o, .size = INDEX_MAX, .err = err};
 	int r = keep_redirects(o, err);
 
 	if (!r)
-		r = change(o, FORWARD4, "1", err);
+		r = change(o, FORWARD4, "1", ret_changed, err);
 	if (r || !v6)
 		return r;
 	learns = l.learns = xcalloc(INDEX_MAX, sizeof(*learns));
 	r = route_each(o->host, AF_INET6, note_learner, &l, err);
 	if (!r)
 		r = link_each(o->host, keep_learning, &l, err);
-	return r ? r : change(o, FORWARD6, "1", err);
+	return r ? r : change(o, FORWARD6, "1", ret_changed, err);
 }
 
 static int put_back(struct ops *o, const struct saved *s, struct err *err)

@@ -286,6 +286,22 @@ static int republish(struct ops *o, struct err *err)
 	return r;
 }
 
+/* The host routes for VPCs: somebody may have switched that off. */
+static int repair_forwarding(struct ops *o, size_t *count, struct err *err)
+{
+	int64_t vpcs = 0, vpcs6 = 0;
+	bool changed = false;
+	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc", NULL, &vpcs, err);
+
+	if (!r)
+		r = row_number(o->st, "SELECT COUNT(*) FROM vpc WHERE cidr6 IS NOT NULL", NULL, &vpcs6, err);
+	if (r || !vpcs)
+		return r ? r : ops_forwarding_restore(o, count, err);
+	r = ops_forwarding_on(o, vpcs6 > 0, &changed, err);
+	*count += changed;
+	return r;
+}
+
 static int remove_orphans(struct ops *o, const struct claims *c, struct gc_report *ret,
 			  struct err *err)
 {
@@ -314,12 +330,23 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 	if (!r)
 		r = repair_policies(o, &ret->rulesets, err);
 	if (!r)
-		r = ops_forwarding_restore(o, &ret->sysctls, err);
+		r = repair_forwarding(o, &ret->sysctls, err);
 	return r ? r : republish(o, err);
 }
 
+static void count_known(struct ops *o, struct gc_report *ret)
+{
+	int64_t objects = 0, settings = 0;
+
+	row_number(o->st, "SELECT (SELECT COUNT(*) FROM vpc) + (SELECT COUNT(*) FROM subnet)", NULL,
+		   &objects, NULL);
+	row_number(o->st, "SELECT COUNT(*) FROM sysctl", NULL, &settings, NULL);
+	ret->rows = (size_t)objects;
+	ret->sysctls = (size_t)settings;
+}
+
 /* What the state knows, the ordinary way, so that settings are put back, too. */
-static void reset_known(struct ops *o, struct gc_report *ret)
+static void reset_known(struct ops *o, struct gc_report *ret, struct claims *known)
 {
 	_free_ struct vpc *v = NULL;
 	struct err e = {0};
@@ -331,10 +358,12 @@ static void reset_known(struct ops *o, struct gc_report *ret)
 			log_warn("%s", e.msg);
 		return;
 	}
+	count_known(o, ret);
+	if (o->log.dry_run)
+		claim_rows(o, known, NULL); /* they are still there when strays are looked for */
 	for (size_t i = 0; i < n; i++) {
 		if (ops_teardown_vpc(o, &v[i], &e))
 			log_warn("%s", e.msg);
-		ret->rows++;
 	}
 	if (ops_forwarding_restore(o, &ret->sysctls, &e))
 		log_warn("%s", e.msg);
@@ -343,15 +372,15 @@ static void reset_known(struct ops *o, struct gc_report *ret)
 
 int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 {
-	struct claims nothing = {0};
+	_cleanup_(claims_done) struct claims known = {0};
 	int r = netns_open(NULL, &o->log, &o->host, err);
 
 	*ret = (struct gc_report){0};
 	if (r)
 		return r;
-	reset_known(o, ret);
-	r = remove_orphans(o, &nothing, ret, err);
-	if (!r)
+	reset_known(o, ret, &known);
+	r = remove_orphans(o, &known, ret, err);
+	if (!r && !(o->log.dry_run && o->fw)) /* said already */
 		r = ops_host_remove(o, err);
 	if (r || o->log.dry_run)
 		return r;

@@ -113,11 +113,8 @@ int ops_nat_disable(struct ops *o, const char *vpc, bool *ret_existed, struct er
 	int r = nat_load(o->st, vpc, &nat, NULL);
 
 	*ret_existed = !r;
-	if (r == -ENOENT) {
-		struct vpc v;
-
-		return vpc_load(o->st, vpc, &v, err);
-	}
+	if (r == -ENOENT)
+		return 0;
 	if (!r)
 		r = ops_begin(o, err);
 	if (r)

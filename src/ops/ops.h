@@ -67,7 +67,8 @@ int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct
 		   bool *ret_changed, struct err *err);
 int ops_nat_disable(struct ops *o, const char *vpc, bool *ret_existed, struct err *err);
 
-/* allow: comma-separated CIDRs, or NULL. */
+/* allow: comma-separated CIDRs, or NULL. On VPCs that are peered already, the new list takes the
+ * old one's place. */
 int ops_peer_add(struct ops *o, const char *a, const char *b, const char *allow, struct peer *ret,
 		 struct err *err);
 int ops_peer_delete(struct ops *o, const char *a, const char *b, bool *ret_existed,
@@ -137,7 +138,8 @@ int ops_unpublish_all(struct ops *o, struct err *err);
 /* One VPC with all that is in it, as JSON (schema byway.vpc/1); a new reference. */
 int ops_describe(struct ops *o, const char *vpc, struct json_t **ret, struct err *err);
 
-int ops_forwarding_on(struct ops *o, bool v6, struct err *err);
+/* ret_changed, when not NULL, becomes true when a switch had to be changed. */
+int ops_forwarding_on(struct ops *o, bool v6, bool *ret_changed, struct err *err);
 int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err);
 /* The same from the published view, for when the state cannot be read. */
 int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err);

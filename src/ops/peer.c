@@ -86,14 +86,19 @@ static int forget(struct ops *o, const struct peer *p, struct err *err)
 	return ops_commit(o, err);
 }
 
-static int change_elements(struct ops *o, const struct peer *p, const struct vpc *a,
-			   const struct vpc *b, bool add, struct err *err)
+/* In one transaction: del goes, add comes; either may be NULL. */
+static int change_elements(struct ops *o, const struct peer *add, const struct peer *del,
+			   const struct vpc *a, const struct vpc *b, struct err *err)
 {
-	_host_rules_ struct host_rules h = {0};
+	_host_rules_ struct host_rules coming = {0}, going = {0};
 
-	host_rules_init(&h);
-	host_rules_peer(&h, p, a, b);
-	return ops_host_update(o, add ? &h : NULL, add ? NULL : &h, err);
+	host_rules_init(&coming);
+	host_rules_init(&going);
+	if (add)
+		host_rules_peer(&coming, add, a, b);
+	if (del)
+		host_rules_peer(&going, del, a, b);
+	return ops_host_update(o, &coming, &going, err);
 }
 
 static int publish_both(struct ops *o, const struct peer *p, struct err *err)
@@ -115,48 +120,58 @@ static int load_pair(struct ops *o, const char *one, const char *two, struct vpc
 	return r ? r : vpc_load(o->st, ordered ? two : one, b, err);
 }
 
-static int check_new(struct ops *o, const struct vpc *a, const struct vpc *b, struct err *err)
+static bool same_allow(const struct peer *p, const struct peer *q)
 {
-	struct peer old;
-	int r = peer_load(o->st, a->name, b->name, &old, NULL);
+	bool same = p->n_allow == q->n_allow;
 
-	if (r)
-		return r == -ENOENT ? 0 : r;
-	if (old.state == ROW_ACTIVE)
-		return err_set(err, ERR_CONFLICT, -EEXIST, "VPCs '%s' and '%s' are peered already",
-			       a->name, b->name);
-	r = change_elements(o, &old, a, b, false, err); /* what a crash left */
-	return r ? r : forget(o, &old, err);
+	for (size_t i = 0; same && i < p->n_allow; i++)
+		same = cidr_equal(&p->allow[i], &q->allow[i]);
+	return same;
+}
+
+/* The former row comes back: it was there, and its elements are. */
+static int undo(struct ops *o, const struct peer *p, const struct peer *old, const struct vpc *a,
+		const struct vpc *b)
+{
+	struct peer before = *old;
+	int r;
+
+	if (!*old->a) {
+		r = change_elements(o, NULL, p, a, b, NULL);
+		return r ? r : forget(o, p, NULL);
+	}
+	r = change_elements(o, old, p, a, b, NULL);
+	return r ? r : save(o, &before, old->state, NULL);
 }
 
 int ops_peer_add(struct ops *o, const char *one, const char *two, const char *allow,
 		 struct peer *ret, struct err *err)
 {
-	struct peer p = {0};
+	struct peer p = {.state = ROW_ACTIVE}, old = {0};
 	struct vpc a, b;
 	int r = load_pair(o, one, two, &a, &b, err);
 
 	if (!r)
 		r = parse_allow(allow, &p, &a, &b, err);
-	if (!r)
-		r = check_new(o, &a, &b, err);
 	if (r)
 		return r;
 	str_copy(p.a, sizeof(p.a), a.name);
 	str_copy(p.b, sizeof(p.b), b.name);
-	r = save(o, &p, ROW_CREATING, err);
+	*ret = p;
+	r = peer_load(o->st, a.name, b.name, &old, NULL);
+	if (!r && old.state == ROW_ACTIVE && same_allow(&p, &old))
+		return 0;
+	if (!r || r == -ENOENT)
+		r = save(o, &p, ROW_CREATING, err);
 	if (r)
 		return r;
-	r = change_elements(o, &p, &a, &b, true, err);
+	r = change_elements(o, &p, *old.a ? &old : NULL, &a, &b, err);
 	if (!r)
 		r = save(o, &p, ROW_ACTIVE, err);
-	if (r) {
-		if (!change_elements(o, &p, &a, &b, false, NULL))
-			forget(o, &p, NULL);
-		return r;
-	}
-	*ret = p;
-	return publish_both(o, &p, err);
+	if (!r)
+		return publish_both(o, &p, err);
+	undo(o, &p, &old, &a, &b);
+	return r;
 }
 
 int ops_peer_delete(struct ops *o, const char *one, const char *two, bool *ret_existed,
@@ -174,7 +189,7 @@ int ops_peer_delete(struct ops *o, const char *one, const char *two, bool *ret_e
 	if (!r)
 		r = save(o, &p, ROW_DELETING, err);
 	if (!r)
-		r = change_elements(o, &p, &a, &b, false, err);
+		r = change_elements(o, NULL, &p, &a, &b, err);
 	if (!r)
 		r = forget(o, &p, err);
 	return r ? r : publish_both(o, &p, err);

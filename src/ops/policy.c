@@ -32,12 +32,12 @@ static int check_target(const char *file, const struct policy *p, const struct s
 	char theirs[CIDR_STRLEN], ours[CIDR_STRLEN];
 
 	if (p->netns && strcmp(p->netns, s->netns))
-		return err_set(err, ERR_CONFLICT, -EINVAL,
+		return err_set(err, ERR_USAGE, -EINVAL,
 			       "%s is for namespace '%s', but '%s/%s' is '%s': remove the key \"namespace\" "
 			       "to use the file anywhere",
 			       file, p->netns, s->vpc, s->name, s->netns);
 	if (p->has_subnet && !cidr_equal(&p->subnet, &s->cidr) && !cidr_equal(&p->subnet, &s->cidr6))
-		return err_set(err, ERR_CONFLICT, -EINVAL,
+		return err_set(err, ERR_USAGE, -EINVAL,
 			       "%s is for subnet %s, but '%s/%s' is %s: remove the key \"subnet\" to use the "
 			       "file anywhere",
 			       file, cidr_format(&p->subnet, theirs), s->vpc, s->name,
@@ -115,7 +115,7 @@ static void back(struct ops *o, const struct subnet *s)
 static int save(struct ops *o, const struct subnet *s, const char *file, const char *text,
 		struct err *err)
 {
-	_free_ char *full = realpath(file, NULL);
+	_free_ char *full = strcmp(file, "-") ? realpath(file, NULL) : xstrdup("standard input");
 	int r = ops_begin(o, err);
 
 	if (!r)

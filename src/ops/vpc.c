@@ -144,7 +144,7 @@ static int bring_up(struct ops *o, struct vpc *v, struct err *err)
 	if (!r)
 		r = vpc_up(o->host, v, err);
 	if (!r)
-		r = ops_forwarding_on(o, v->cidr6.addr.family, err);
+		r = ops_forwarding_on(o, v->cidr6.addr.family, NULL, err);
 	if (!r)
 		r = commit_state(o, v, ROW_ACTIVE, err);
 	return r ? r : ops_publish(o, v->name, err);

@@ -114,7 +114,7 @@ int lock_take(const char *dir, unsigned int timeout_ms, int *ret_fd, struct err 
 				       "to end, or end it",
 				       path, holder(fd, who, sizeof(who)), timeout_ms / 1000);
 		if (!announced && waited >= ANNOUNCE_MS * 1000) {
-			log_info("waiting for %s, which holds %s", holder(fd, who, sizeof(who)),
+			log_warn("waiting for %s, which holds %s", holder(fd, who, sizeof(who)),
 				 path);
 			announced = true;
 		}
