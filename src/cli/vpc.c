@@ -9,6 +9,30 @@ static int describe(struct cli *c, const char *name, json_t **ret)
 	return ops_describe(&c->ops, name, ret, &c->err);
 }
 
+static int describe_all(struct cli *c, json_t **ret)
+{
+	_free_ struct vpc *vpcs = NULL;
+	json_t *list, *one;
+	size_t n = 0;
+	int r = cli_open(c, STORE_READ);
+
+	if (!r)
+		r = vpc_list(c->ops.st, &vpcs, &n, &c->err);
+	if (r)
+		return r;
+	list = json_array();
+	for (size_t i = 0; !r && i < n; i++) {
+		r = describe(c, vpcs[i].name, &one);
+		if (!r)
+			json_array_append_new(list, one);
+	}
+	if (r)
+		json_decref(list);
+	else
+		*ret = list;
+	return r;
+}
+
 int cmd_vpc_create(struct cli *c)
 {
 	struct vpc_params p = {.name = c->args[0], .cidr = c->args[1], .cidr6 = cli_opt(c, "cidr6")};
@@ -48,26 +72,15 @@ int cmd_vpc_list(struct cli *c)
 		{"BRIDGE", "bridge"},	{"GATEWAY", "gateway"},	  {"SUBNETS", "subnets"},
 		{"PEERS", "peers"},	{"NAT", "nat_interface"}, {"STATE", "state"},
 	};
-	_free_ struct vpc *vpcs = NULL;
-	json_t *rows = json_array();
-	size_t n = 0;
-	int r = cli_open(c, STORE_READ);
+	json_t *rows, *one;
+	size_t i;
+	int r = describe_all(c, &rows);
 
-	if (!r)
-		r = vpc_list(c->ops.st, &vpcs, &n, &c->err);
-	for (size_t i = 0; !r && i < n; i++) {
-		json_t *one;
-
-		r = describe(c, vpcs[i].name, &one);
-		if (r)
-			break;
+	if (r)
+		return r;
+	json_array_foreach(rows, i, one) {
 		if (!c->json)
 			flatten(one);
-		json_array_append_new(rows, one);
-	}
-	if (r) {
-		json_decref(rows);
-		return r;
 	}
 	cli_print_list(c, "byway.vpc.list/1", "vpcs", rows, columns, ARRAY_SIZE(columns));
 	return 0;
@@ -159,30 +172,23 @@ int cmd_vpc_delete(struct cli *c)
 
 int cmd_status(struct cli *c)
 {
-	_free_ struct vpc *vpcs = NULL;
-	json_t *list = json_array();
-	size_t n = 0;
-	int r = cli_open(c, STORE_READ);
+	json_t *list, *one;
+	size_t i;
+	int r = describe_all(c, &list);
 
-	if (!r)
-		r = vpc_list(c->ops.st, &vpcs, &n, &c->err);
-	for (size_t i = 0; !r && i < n; i++) {
-		json_t *one;
-
-		r = describe(c, vpcs[i].name, &one);
-		if (r)
-			break;
-		json_array_append_new(list, one);
+	if (r)
+		return r;
+	if (c->json) {
+		cli_print_json("byway.status/1", json_pack("{s:o}", "vpcs", list));
+		return 0;
 	}
-	if (!r && c->json)
-		cli_print_json("byway.status/1", json_pack("{s:O}", "vpcs", list));
-	else if (!r && !n)
+	if (!json_array_size(list))
 		puts("no VPCs");
-	for (size_t i = 0; !r && !c->json && i < n; i++) {
+	json_array_foreach(list, i, one) {
 		if (i)
 			putchar('\n');
-		print_vpc(json_array_get(list, i));
+		print_vpc(one);
 	}
 	json_decref(list);
-	return r;
+	return 0;
 }

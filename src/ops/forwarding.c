@@ -89,11 +89,7 @@ static int record(struct ops *o, const char *key, const char *old, const char *v
 		r = store_exec(o->st, err,
 			       "INSERT OR IGNORE INTO sysctl (key, old, new) VALUES (?1, ?2, ?3)", "sss",
 			       key, old, value);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	r = ops_commit(o, err);
+	r = ops_end(o, r, err);
 	return r ? r : publish(o, err);
 }
 
@@ -214,11 +210,7 @@ int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err)
 	r = ops_begin(o, err);
 	if (!r)
 		r = store_exec(o->st, err, "DELETE FROM sysctl", "");
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	r = ops_commit(o, err);
+	r = ops_end(o, r, err);
 	return r ? r : publish(o, err);
 }
 

@@ -227,11 +227,7 @@ static int sweep_rows(struct ops *o, size_t *count, struct err *err)
 		if (!r)
 			*count += (size_t)store_changes(o->st);
 	}
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static int repair_host(struct ops *o, size_t *count, struct err *err)

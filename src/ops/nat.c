@@ -29,11 +29,7 @@ static int save(struct ops *o, struct nat *nat, enum row_state state, struct err
 	nat->state = state;
 	if (!r)
 		r = state == ROW_DELETING ? nat_remove(o->st, nat->vpc, err) : nat_save(o->st, nat, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static int public_subnets(struct ops *o, const struct nat *nat, struct host_rules *ret,
@@ -122,11 +118,7 @@ int ops_nat_disable(struct ops *o, const char *vpc, bool *ret_existed, struct er
 	/* The elements go first: a row without elements is harmless, the reverse leaks. */
 	nat.state = ROW_DELETING;
 	r = nat_save(o->st, &nat, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	r = ops_commit(o, err);
+	r = ops_end(o, r, err);
 	if (!r)
 		r = change_elements(o, &nat, false, err);
 	if (!r)

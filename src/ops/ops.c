@@ -46,19 +46,15 @@ int ops_begin(struct ops *o, struct err *err)
 	return r;
 }
 
-int ops_commit(struct ops *o, struct err *err)
+int ops_end(struct ops *o, int r, struct err *err)
 {
-	int r = o->in_dry_transaction ? 0 : store_commit(o->st, err);
-
+	if (o->in_dry_transaction)
+		return r;
+	if (!r)
+		r = store_commit(o->st, err);
 	if (r)
 		store_rollback(o->st);
 	return r;
-}
-
-void ops_rollback(struct ops *o)
-{
-	if (!o->in_dry_transaction)
-		store_rollback(o->st);
 }
 
 void ops_rest(struct ops *o, struct netns *ns)

@@ -108,8 +108,8 @@ int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err);
 /* ---- Shared by the files of this folder. ---- */
 
 int ops_begin(struct ops *o, struct err *err);
-int ops_commit(struct ops *o, struct err *err); /* rolls back when it fails; a dry run keeps nothing */
-void ops_rollback(struct ops *o);
+/* Commits when r is 0, else rolls back and returns r. A dry run keeps nothing. */
+int ops_end(struct ops *o, int r, struct err *err);
 
 /* Takes over a handle to be freed later. Whoever closes a netfilter socket waits until the rules that
  * were replaced through it are freed, an RCU grace period of some 10 ms: with many namespaces one after

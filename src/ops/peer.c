@@ -66,11 +66,7 @@ static int save(struct ops *o, struct peer *p, enum row_state state, struct err 
 	p->state = state;
 	if (!r)
 		r = peer_save(o->st, p, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static int forget(struct ops *o, const struct peer *p, struct err *err)
@@ -79,11 +75,7 @@ static int forget(struct ops *o, const struct peer *p, struct err *err)
 
 	if (!r)
 		r = peer_remove(o->st, p, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 /* In one transaction: del goes, add comes; either may be NULL. */

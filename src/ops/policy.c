@@ -120,11 +120,7 @@ static int save(struct ops *o, const struct subnet *s, const char *file, const c
 
 	if (!r)
 		r = policy_save(o->st, s, full ? full : file, text, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static int apply_one(struct ops *o, const struct subnet *s, const struct policy *p,
@@ -170,11 +166,7 @@ int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, 
 		r = ops_begin(o, err);
 	if (r)
 		return r;
-	r = policy_remove(o->st, s, err);
-	if (!r)
-		return ops_commit(o, err);
-	ops_rollback(o);
-	return r;
+	return ops_end(o, policy_remove(o->st, s, err), err);
 }
 
 static int compare(struct ops *o, const struct subnet *s, const struct policy *p, struct err *err)

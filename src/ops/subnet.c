@@ -261,11 +261,7 @@ static int intend(struct job *j, struct err *err)
 		r = assign_segments(j, err);
 	for (size_t i = 0; !r && i < j->n; i++)
 		r = insert(j, &j->subnets[i], err);
-	if (r) {
-		ops_rollback(j->o);
-		return r;
-	}
-	return ops_commit(j->o, err);
+	return ops_end(j->o, r, err);
 }
 
 static int firewall_up(struct job *j, struct err *err)
@@ -321,11 +317,7 @@ static int finish(struct job *j, struct err *err)
 		j->subnets[i].state = ROW_ACTIVE;
 		r = subnet_set_state(j->o->st, &j->subnets[i], ROW_ACTIVE, err);
 	}
-	if (r) {
-		ops_rollback(j->o);
-		return r;
-	}
-	r = ops_commit(j->o, err);
+	r = ops_end(j->o, r, err);
 	return r ? r : ops_publish(j->o, j->vpc.name, err);
 }
 
@@ -366,7 +358,7 @@ static void undo(struct job *j)
 		if (j->segments[i].state == ROW_CREATING)
 			segment_remove(j->o->st, &j->segments[i], NULL);
 	}
-	ops_commit(j->o, NULL);
+	ops_end(j->o, 0, NULL);
 }
 
 int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p, size_t n,

@@ -104,11 +104,7 @@ static int forget_subnets(struct ops *o, const struct subnet *s, size_t n, struc
 		if (!r)
 			r = subnet_remove(o->st, &s[i], err);
 	}
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static int mark_subnets(struct ops *o, const struct subnet *s, size_t n, struct err *err)
@@ -117,11 +113,7 @@ static int mark_subnets(struct ops *o, const struct subnet *s, size_t n, struct 
 
 	for (size_t i = 0; !r && i < n; i++)
 		r = subnet_set_state(o->st, &s[i], ROW_DELETING, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static void subnets_kernel_down(struct ops *o, const struct subnet *s, size_t n,
@@ -197,11 +189,7 @@ static int mark_vpc(struct ops *o, const struct vpc *v, struct err *err)
 
 	if (!r)
 		r = vpc_set_state(o->st, v->name, ROW_DELETING, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static void del_peer_elems(struct ops *o, struct host_rules *del, const struct whole *w)
@@ -249,11 +237,7 @@ static int forget_vpc(struct ops *o, const struct vpc *v, struct err *err)
 		r = ipam_pools_del(o->st, v->name, err);
 	if (!r)
 		r = vpc_remove(o->st, v->name, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 static int republish_peers(struct ops *o, const struct whole *w, struct err *err)

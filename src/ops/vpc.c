@@ -124,12 +124,8 @@ static int commit_state(struct ops *o, struct vpc *v, enum row_state state, stru
 					  : vpc_set_state(o->st, v->name, state, err);
 	if (!r && state == ROW_CREATING)
 		r = ops_record_firewall(o, err);
-	if (r) {
-		ops_rollback(o);
-		return r;
-	}
 	v->state = state;
-	return ops_commit(o, err);
+	return ops_end(o, r, err);
 }
 
 /* The firewall first: the bridge meets it from its first packet. */
