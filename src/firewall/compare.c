@@ -18,7 +18,8 @@ static void *scratch_thread(void *arg)
 {
 	int *fd = arg;
 
-	*fd = unshare(CLONE_NEWNET) ? -errno : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	*fd = unshare(CLONE_NEWNET) ? -errno
+				    : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (*fd == -1)
 		*fd = -errno;
 	return NULL;

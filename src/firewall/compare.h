@@ -35,8 +35,8 @@ void lines_sort(struct lines *l, size_t from);
 int lines_compare(const char *name, const struct lines *want, const struct lines *got,
 		  struct err *err);
 
-/* Compares listings of nft(8), in which braces enclose the elements of sets, in any order, and everything
- * else comes in order. -ESTALE with the first difference, behind name. */
+/* Compares listings of nft(8), in which braces enclose the elements of sets, in any order, and
+ * everything else comes in order. -ESTALE with the first difference, behind name. */
 int compare_listing(const char *name, const struct buf *want, const struct buf *got,
 		    struct err *err);
 

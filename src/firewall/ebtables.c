@@ -2,8 +2,8 @@
 /*
  * Theory of operation
  *
- * The bridge family with ebtables-restore --noflush (of the nf_tables variant; the legacy one cannot
- * leave other people's rules alone).
+ * The bridge family with ebtables-restore --noflush (of the nf_tables variant; the legacy one
+ * cannot leave other people's rules alone).
  *
  * ebtables has no sets. A match with a set becomes a chain with one rule for each element,
  *
@@ -11,8 +11,8 @@
  *                    end jumps there
  *   SET.Nop+fields!  what follows the match: the next set of the rule, or its verdict
  *
- * where N numbers the matches of the table, op is + for "in" and - for "not in", and each field is a
- * letter. So the name says all that adding an element later must know.
+ * where N numbers the matches of the table, op is + for "in" and - for "not in", and each field is
+ * a letter. So the name says all that adding an element later must know.
  *
  * Differences that remain: the target of neighbour advertisements cannot be looked at; a match with
  * FW_ND_TARGET compares the IPv6 source address instead, which a forger may choose freely. And
@@ -37,7 +37,7 @@
 #include "kernel/oplog.h"
 
 #define SET_NAME_MAX 12 /* characters of a set's name in that of its chains */
-#define SUFFIX_MAX 9	/* ".999+abc!" */
+#define SUFFIX_MAX 9    /* ".999+abc!" */
 
 static const char *const restore_argv[] = {"ebtables-restore", "--noflush", NULL};
 
@@ -96,7 +96,8 @@ static int unsupported(struct writer *w, const struct fw_rule *r)
 	_buf_ struct buf text = {0};
 
 	text_rule(r, TEXT_PLAIN, &text);
-	return err_set(w->err, ERR_UNSUPPORTED, -EOPNOTSUPP, "ebtables cannot express \"%s\"", text.data);
+	return err_set(w->err, ERR_UNSUPPORTED, -EOPNOTSUPP, "ebtables cannot express \"%s\"",
+		       text.data);
 }
 
 static void declare(struct writer *w, const char *chain, const char *policy)
@@ -124,15 +125,16 @@ static void print_ethertype(uint16_t ethertype, struct buf *b)
 
 static int print_l4(const struct fw_match *m, uint16_t ethertype, struct buf *b)
 {
-	const char *ip = ethertype == ETH_P_IPV6 ? "ip6" : "ip", *not = m->op == FW_OP_NE ? " !" : "";
+	const char *ip = ethertype == ETH_P_IPV6 ? "ip6" : "ip",
+		   *not = m->op == FW_OP_NE ? " !" : "";
 	unsigned int lo = (unsigned int)m->lo.bytes[0] << 8 | m->lo.bytes[1];
 	unsigned int hi = (unsigned int)m->hi.bytes[0] << 8 | m->hi.bytes[1];
 
 	if (m->fields[0] == FW_L4PROTO)
 		buf_addf(b, "%s --%s-proto %u", not, ip, m->lo.bytes[0]);
 	else
-		buf_addf(b, "%s --%s-%s %u:%u", not, ip, m->fields[0] == FW_SPORT ? "sport" : "dport", lo,
-			 hi);
+		buf_addf(b, "%s --%s-%s %u:%u", not, ip,
+			 m->fields[0] == FW_SPORT ? "sport" : "dport", lo, hi);
 	return 0;
 }
 
@@ -183,8 +185,8 @@ static void set_chain_name(struct writer *w, const struct fw_match *m, char name
 	for (size_t i = 0; i < m->n_fields; i++)
 		letters[i] = (char)('a' + (int)m->fields[i]);
 	static_assert('a' + FW_NUM_FIELDS <= 'z' + 1, "a letter for each field");
-	snprintf(inner, sizeof(inner), "%s%u%c%s", prefix, ++w->n_matches, m->op == FW_OP_IN ? '+' : '-',
-		 letters);
+	snprintf(inner, sizeof(inner), "%s%u%c%s", prefix, ++w->n_matches,
+		 m->op == FW_OP_IN ? '+' : '-', letters);
 	ipt_chain_name(w->t, inner, name);
 }
 
@@ -394,7 +396,8 @@ static void write_removal(const struct writer *w, const char *listing, struct bu
 		    !is_wanted(w, l.chain, l.chain_len)) {
 			buf_addf(out, ":%.*s RETURN\n", (int)l.chain_len, l.chain);
 			buf_addf(&delete, "-X %.*s\n", (int)l.chain_len, l.chain);
-		} else if (target && ipt_chain_of(w->t, target, len) && !is_wanted(w, target, len) &&
+		} else if (target && ipt_chain_of(w->t, target, len) &&
+			   !is_wanted(w, target, len) &&
 			   !ipt_chain_of(w->t, l.chain, l.chain_len)) {
 			buf_addf(&unhook, "-D%.*s\n", (int)(l.len - 2), l.text + 2);
 		}
@@ -479,8 +482,8 @@ int ebtables_remove(struct netns *ns, const struct ruleset *rs, struct err *err)
 {
 	for (const struct fw_table *t = rs->tables; t; t = t->next)
 		if (is_bridge(t))
-			oplog_add(ns->log, ns->name, "ebtables-restore: remove the chains of table %s",
-				  t->name);
+			oplog_add(ns->log, ns->name,
+				  "ebtables-restore: remove the chains of table %s", t->name);
 	return replace(ns, rs, false, err);
 }
 
@@ -634,8 +637,8 @@ static const struct fw_set *find_set(const struct ruleset *rs, const struct fw_t
 				     const char *name)
 {
 	for (const struct fw_table *o = rs->tables; o; o = o->next)
-		for (const struct fw_set *s = o->sets; s && is_bridge(o) && !strcmp(o->name, t->name);
-		     s = s->next)
+		for (const struct fw_set *s = o->sets;
+		     s && is_bridge(o) && !strcmp(o->name, t->name); s = s->next)
 			if (!strcmp(s->name, name))
 				return s;
 	return NULL;
@@ -671,7 +674,8 @@ static void update_sets(const struct ruleset *rs, const struct ruleset *add,
 {
 	for (const struct fw_table *t = rs->tables; t; t = t->next) {
 		for (const struct fw_set *s = t->sets; s && is_bridge(t); s = s->next) {
-			const struct fw_set *a = find_set(add, t, s->name), *d = find_set(del, t, s->name);
+			const struct fw_set *a = find_set(add, t, s->name),
+					    *d = find_set(del, t, s->name);
 
 			if (rs == add || !a) /* one that is in both is done with add */
 				update_set(t, a, d, listing, out);
@@ -688,8 +692,9 @@ static void log_update(struct netns *ns, const struct ruleset *rs, const char *v
 				_buf_ struct buf text = {0};
 
 				text_elem(s, &s->elems[i], &text);
-				oplog_add(ns->log, ns->name, "ebtables-restore: %s %s in the chains of %s",
-					  verb, text.data, s->name);
+				oplog_add(ns->log, ns->name,
+					  "ebtables-restore: %s %s in the chains of %s", verb,
+					  text.data, s->name);
 			}
 		}
 	}

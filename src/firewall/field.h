@@ -29,7 +29,7 @@ enum fw_format {
 struct fw_field_info {
 	const char *name; /* nft(8) expression */
 	const char *type; /* nft(8) data type of a set */
-	uint8_t type_id;  /* that type's number in nft's include/datatype.h, which it lists sets by */
+	uint8_t type_id;  /* that type's number in nft's include/datatype.h, for listings */
 	uint8_t len;
 	enum fw_format format;
 	uint16_t ethertype; /* the protocols a packet must have for this field to exist, or 0 */

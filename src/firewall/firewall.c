@@ -42,8 +42,8 @@ int firewall_backend_parse(const char *name, enum fw_backend_id *ret, struct err
 		}
 	}
 	nearest = str_nearest(name, backend_names, ARRAY_SIZE(backend_names));
-	err_set(err, ERR_USAGE, -EINVAL, "'%s' is no firewall backend: auto, native, nft or iptables",
-		name);
+	err_set(err, ERR_USAGE, -EINVAL,
+		"'%s' is no firewall backend: auto, native, nft or iptables", name);
 	if (nearest)
 		err_append(err, " (did you mean %s?)", nearest);
 	return -EINVAL;
@@ -112,12 +112,14 @@ int firewall_update(struct firewall *fw, struct netns *ns, const struct ruleset 
 	return fw->backend->update(ns, add ? add : &nothing, del ? del : &nothing, err);
 }
 
-int firewall_remove(struct firewall *fw, struct netns *ns, const struct ruleset *rs, struct err *err)
+int firewall_remove(struct firewall *fw, struct netns *ns, const struct ruleset *rs,
+		    struct err *err)
 {
 	return fw->backend->remove(ns, rs, err);
 }
 
-int firewall_verify(struct firewall *fw, struct netns *ns, const struct ruleset *rs, struct err *err)
+int firewall_verify(struct firewall *fw, struct netns *ns, const struct ruleset *rs,
+		    struct err *err)
 {
 	/* A dry run has changed nothing that could be read back. */
 	return oplog_dry(ns->log) ? 0 : fw->backend->verify(ns, rs, err);

@@ -25,8 +25,7 @@ struct firewall; /* the chosen backend */
 /* "auto", "native", "nft", "iptables". */
 int firewall_backend_parse(const char *name, enum fw_backend_id *ret, struct err *err);
 /* Chooses; probes in ns (the host's). ERR_UNSUPPORTED names the CONFIG_ or program missing. */
-int firewall_new(enum fw_backend_id want, struct netns *ns, struct firewall **ret,
-		 struct err *err);
+int firewall_new(enum fw_backend_id want, struct netns *ns, struct firewall **ret, struct err *err);
 void firewall_free(struct firewall *fw);
 void firewall_free_p(struct firewall **fw);
 #define _firewall_ _cleanup_(firewall_free_p)
@@ -38,8 +37,8 @@ const char *firewall_name(const struct firewall *fw);
 int firewall_apply(struct firewall *fw, struct netns *ns, const struct ruleset *rs,
 		   struct err *err);
 /* Adds and removes elements of sets that are in the kernel already. `add` and `del` describe
- * tables with the sets and only the elements concerned (chains are ignored). One transaction with the
- * native and nft backends. An element that is there already, or gone already, is no error. */
+ * tables with the sets and only the elements concerned (chains are ignored). One transaction with
+ * the native and nft backends. An element that is there already, or gone already, is no error. */
 int firewall_update(struct firewall *fw, struct netns *ns, const struct ruleset *add,
 		    const struct ruleset *del, struct err *err);
 /* Removes the tables named in rs (its sets and chains are ignored). Absent: done. */

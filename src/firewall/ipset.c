@@ -4,8 +4,9 @@
  *
  * hash:net takes a set of one address, hash:net,iface one of an address and an interface, or of
  * interfaces alone, with the prefix /0. A verdict map has no counterpart: its elements become
- * rules of their own (iptables_rule.c), but for those that come in numbers: what an address and an exact
- * port decide goes to a hash:net,port for each verdict, what the address alone decides to a hash:net.
+ * rules of their own (iptables_rule.c), but for those that come in numbers: what an address and an
+ * exact port decide goes to a hash:net,port for each verdict, what the address alone decides to a
+ * hash:net.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,7 +18,7 @@
 #include "firewall/field.h"
 #include "firewall/iptables.h"
 
-#define MAP_MIN 16 /* elements of one kind that are worth an ipset */
+#define MAP_MIN 16    /* elements of one kind that are worth an ipset */
 #define MAXELEM 65536 /* ipset's default */
 
 static bool is_address(enum fw_field f)
@@ -82,7 +83,8 @@ static const char *protocol_name(uint8_t proto)
 /* Address, tcp or udp, one port: what a hash:net,port can hold. */
 static bool is_net_port(const struct fw_set *s, const struct fw_elem *e)
 {
-	int proto = find(s->fields, s->n_fields, is_l4proto), port = find(s->fields, s->n_fields, is_port);
+	int proto = find(s->fields, s->n_fields, is_l4proto),
+	    port = find(s->fields, s->n_fields, is_port);
 
 	return proto >= 0 && port >= 0 && s->n_fields == 3 &&
 	       e->lo[proto].bytes[0] == e->hi[proto].bytes[0] &&
@@ -134,8 +136,10 @@ static size_t map_parts(const struct fw_set *s, struct ipset_part parts[IPSET_PA
 	size_t n = 0;
 
 	for (size_t k = 0; find_address(s) >= 0 && k < IPSET_PARTS; k++) {
-		struct ipset_part p = {.type = kinds[k].type, .family = family_of(s),
-				       .elems = kinds[k].elems, .verdict = kinds[k].verdict};
+		struct ipset_part p = {.type = kinds[k].type,
+				       .family = family_of(s),
+				       .elems = kinds[k].elems,
+				       .verdict = kinds[k].verdict};
 		size_t members = 0;
 
 		for (size_t i = 0; i < s->n_elems; i++)
@@ -274,8 +278,8 @@ int ipset_elems_text(const struct fw_table *t, const struct fw_set *s, unsigned 
 	return r;
 }
 
-static int set_create_text(const struct fw_table *t, const struct fw_set *s, unsigned int generation,
-			   struct buf *b, struct err *err)
+static int set_create_text(const struct fw_table *t, const struct fw_set *s,
+			   unsigned int generation, struct buf *b, struct err *err)
 {
 	struct ipset_part parts[IPSET_PARTS];
 	char name[IPSET_NAME_MAX];

@@ -3,15 +3,15 @@
  * Theory of operation
  *
  * The iptables backend says the same with iptables-restore, ip6tables-restore, ipset and, for the
- * bridge family, ebtables-restore (ebtables.c). Whether these are the legacy programs or their nf_tables
- * variants does not matter.
+ * bridge family, ebtables-restore (ebtables.c). Whether these are the legacy programs or their
+ * nf_tables variants does not matter.
  *
  * A table becomes chains of ours in iptables' own tables, filter, nat, mangle or raw, as the hook,
  * type and priority of its base chains tell. Each base chain is reached by one jump at the top of
  * the built-in chain; nothing else outside our chains is touched. A set becomes an ipset.
  *
- * Applying: read what is there; fill ipsets under names of a new generation; replace all chains of a
- * family in one *-restore, which now look into the new ipsets; destroy the old ones.
+ * Applying: read what is there; fill ipsets under names of a new generation; replace all chains of
+ * a family in one *-restore, which now look into the new ipsets; destroy the old ones.
  *
  * Invariants:
  *  1. An ipset in use is changed by firewall_update() only; a failure before the commit leaves the
@@ -58,16 +58,16 @@ static const char *const update_sets[] = {"ipset", "restore", "-exist", NULL};
 static const char *const builtin_tables[] = {"filter", "nat", "mangle", "raw"};
 
 static const char *const builtin_chains[] = {
-	[FW_HOOK_NONE] = "",	      [FW_HOOK_PREROUTING] = "PREROUTING",
-	[FW_HOOK_INPUT] = "INPUT",    [FW_HOOK_FORWARD] = "FORWARD",
-	[FW_HOOK_OUTPUT] = "OUTPUT",  [FW_HOOK_POSTROUTING] = "POSTROUTING",
+	[FW_HOOK_NONE] = "",         [FW_HOOK_PREROUTING] = "PREROUTING",
+	[FW_HOOK_INPUT] = "INPUT",   [FW_HOOK_FORWARD] = "FORWARD",
+	[FW_HOOK_OUTPUT] = "OUTPUT", [FW_HOOK_POSTROUTING] = "POSTROUTING",
 };
 static_assert(ARRAY_SIZE(builtin_chains) == FW_NUM_HOOKS, "one chain per enum fw_hook");
 
 /* What is in the kernel. */
 struct state {
 	struct buf rules[IPT_NUM_FAMILIES]; /* as *-save prints them */
-	struct buf sets;		    /* names, one per line */
+	struct buf sets;                    /* names, one per line */
 };
 
 static void state_done(struct state *s)
@@ -301,12 +301,15 @@ static int write_table(struct writer *w, bool with_content, struct buf *out, str
 
 /* Input for the family's *-restore; empty when there is nothing to do. */
 static int write_family(const struct ruleset *rs, const struct state *state, enum ipt_family family,
-			unsigned int generation, bool with_content, struct buf *out, struct err *err)
+			unsigned int generation, bool with_content, struct buf *out,
+			struct err *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(builtin_tables) && !r; i++) {
-		_cleanup_(writer_done) struct writer w = {.rs = rs, .state = state, .family = family,
+		_cleanup_(writer_done) struct writer w = {.rs = rs,
+							  .state = state,
+							  .family = family,
 							  .table = builtin_tables[i],
 							  .generation = generation};
 
@@ -340,11 +343,13 @@ static int destroy_set(const struct netns *ns, const char *name, struct err *err
 		r = run(ns, argv, NULL, NULL, &errors, &status, err);
 		if (r || !status || strstr(errors.len ? errors.data : "", "does not exist"))
 			return r;
-		/* nf_tables frees the rules of a commit, and with them the ipset, a moment after it. */
+		/* nf_tables frees the rules of a commit, and with them the ipset, a moment after
+		 * it. */
 		nanosleep(&pause, NULL);
 	}
 	return err_set(err, ERR_FAILED, -EBUSY, "cannot destroy ipset %s: %.*s", name,
-		       (int)strcspn(errors.len ? errors.data : "", "\n"), errors.len ? errors.data : "");
+		       (int)strcspn(errors.len ? errors.data : "", "\n"),
+		       errors.len ? errors.data : "");
 }
 
 /* All ipsets of the tables of rs, but for those of the generation to keep (0: none). */
@@ -360,7 +365,8 @@ static int destroy_sets(const struct netns *ns, const struct ruleset *rs, const 
 		char name[IPSET_NAME_MAX + 1] = "";
 		int r;
 
-		if (len >= sizeof(name) || !owner_of_set(rs, line, len, &generation) || generation == keep)
+		if (len >= sizeof(name) || !owner_of_set(rs, line, len, &generation) ||
+		    generation == keep)
 			continue;
 		memcpy(name, line, len);
 		r = destroy_set(ns, name, first ? NULL : err);
@@ -398,12 +404,14 @@ static int carry_out(struct netns *ns, const char *const argv[], const char *pre
 	return oplog_dry(ns->log) ? 0 : restore_run(ns, argv, text, err);
 }
 
-static int commit_families(struct netns *ns, const struct buf text[IPT_NUM_FAMILIES], struct err *err)
+static int commit_families(struct netns *ns, const struct buf text[IPT_NUM_FAMILIES],
+			   struct err *err)
 {
 	int r = carry_out(ns, programs[IPT_IP4].restore, "iptables-restore: ", &text[IPT_IP4], err);
 
 	if (!r)
-		r = carry_out(ns, programs[IPT_IP6].restore, "ip6tables-restore: ", &text[IPT_IP6], err);
+		r = carry_out(ns, programs[IPT_IP6].restore, "ip6tables-restore: ", &text[IPT_IP6],
+			      err);
 	return r;
 }
 
@@ -443,8 +451,10 @@ static int remove_inet(struct netns *ns, const struct ruleset *rs, struct err *e
 
 	for (const struct fw_table *t = rs->tables; t; t = t->next)
 		if (is_inet(t))
-			oplog_add(ns->log, ns->name, "iptables-restore, ip6tables-restore: remove the chains "
-				  "of table %s", t->name);
+			oplog_add(ns->log, ns->name,
+				  "iptables-restore, ip6tables-restore: remove the chains "
+				  "of table %s",
+				  t->name);
 	for (enum ipt_family f = IPT_IP4; f < IPT_NUM_FAMILIES && !r; f++)
 		r = write_family(rs, &state, f, 0, false, &new.rules[f], err);
 	if (!r)
@@ -495,7 +505,8 @@ static int check_tables(const struct ruleset *rs, const struct state *state, str
 		while (!found && next_line(&at, &name, &len))
 			found = ipset_name_of(t, name, len, &generation);
 		if (!found)
-			return err_set(err, ERR_NOT_FOUND, -ENOENT, "table %s has no ipsets", t->name);
+			return err_set(err, ERR_NOT_FOUND, -ENOENT, "table %s has no ipsets",
+				       t->name);
 	}
 	return 0;
 }

@@ -3,8 +3,8 @@
  * The parts of the iptables backend. Private to it.
  *
  * Names: a chain of ours is BYWAY-CHAIN for the table "byway", BYWAY-TABLE:CHAIN for another; an
- * ipset is byway-SET.GENERATION or byway-TABLE:SET.GENERATION. What does not fit is cut and told apart
- * by a hash.
+ * ipset is byway-SET.GENERATION or byway-TABLE:SET.GENERATION. What does not fit is cut and told
+ * apart by a hash.
  */
 #ifndef BYWAY_FIREWALL_IPTABLES_H
 #define BYWAY_FIREWALL_IPTABLES_H
@@ -23,7 +23,7 @@ enum ipt_family { IPT_IP4, IPT_IP6, IPT_NUM_FAMILIES };
 
 /* ---- iptables_name.c ---- */
 
-#define IPT_NAME_MAX 29 /* XT_EXTENSION_MAXNAMELEN: 28 characters */
+#define IPT_NAME_MAX 29   /* XT_EXTENSION_MAXNAMELEN: 28 characters */
 #define IPSET_NAME_MAX 32 /* IPSET_MAXNAMELEN */
 
 /* src, or as much of it as leaves room for a hash; max: without the terminator. */

@@ -57,7 +57,8 @@ bool ipt_chain_of(const struct fw_table *t, const char *name, size_t len)
 {
 	size_t skip = strlen(CHAIN_PREFIX);
 
-	return len > skip && !memcmp(name, CHAIN_PREFIX, skip) && has_tag(t, name + skip, len - skip);
+	return len > skip && !memcmp(name, CHAIN_PREFIX, skip) &&
+	       has_tag(t, name + skip, len - skip);
 }
 
 void ipset_name(const struct fw_table *t, const char *part, unsigned int generation,

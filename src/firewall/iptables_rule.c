@@ -2,11 +2,11 @@
 /*
  * One rule as iptables-restore(8) lines.
  *
- * Accepting, in nftables, ends the table; other tables still have their say. ACCEPT in iptables ends
- * the built-in chain, with other people's rules in it. So we accept by returning to the built-in
- * chain: from a base chain with RETURN, and also from a chain that is only reached by the last
- * jump of a chain that accepts at its end, because such a jump can be a goto. Elsewhere ACCEPT is
- * the only way.
+ * Accepting, in nftables, ends the table; other tables still have their say. ACCEPT in iptables
+ * ends the built-in chain, with other people's rules in it. So we accept by returning to the
+ * built-in chain: from a base chain with RETURN, and also from a chain that is only reached by the
+ * last jump of a chain that accepts at its end, because such a jump can be a goto. Elsewhere ACCEPT
+ * is the only way.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -104,11 +104,12 @@ static int unsupported(const struct line *l, struct err *err)
 	_buf_ struct buf text = {0};
 
 	text_rule(l->rule, TEXT_PLAIN, &text);
-	return err_set(err, ERR_UNSUPPORTED, -EOPNOTSUPP, "iptables cannot express \"%s\"", text.data);
+	return err_set(err, ERR_UNSUPPORTED, -EOPNOTSUPP, "iptables cannot express \"%s\"",
+		       text.data);
 }
 
 static void print_address(const char *option, enum fw_field f, const struct fw_value *lo,
-			  const struct fw_value *hi, const char *not, struct buf *b)
+			  const struct fw_value *hi, const char * not, struct buf *b)
 {
 	if (fw_prefix_len(lo, hi, fw_field_len(f)) == 0)
 		return; /* every address of the family */
@@ -117,14 +118,14 @@ static void print_address(const char *option, enum fw_field f, const struct fw_v
 }
 
 static void print_ports(const struct line *l, const char *option, const struct fw_value *lo,
-			const struct fw_value *hi, const char *not)
+			const struct fw_value *hi, const char * not )
 {
 	uint8_t proto = l->protocols.l4proto;
 
 	/* multiport knows more protocols, tcp and udp spare it. */
 	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP)
-		buf_addf(l->b, " -m %s%s --%s %u:%u", proto == IPPROTO_TCP ? "tcp" : "udp", not, option,
-			 be16(lo), be16(hi));
+		buf_addf(l->b, " -m %s%s --%s %u:%u", proto == IPPROTO_TCP ? "tcp" : "udp", not,
+			 option, be16(lo), be16(hi));
 	else
 		buf_addf(l->b, " -m multiport%s --%ss %u:%u", not, option, be16(lo), be16(hi));
 }
@@ -149,7 +150,7 @@ static void print_ct_state(uint32_t states, struct buf *b)
 	}
 }
 
-static int match_mark(struct line *l, const struct fw_match *m, const char *not, struct err *err)
+static int match_mark(struct line *l, const struct fw_match *m, const char * not, struct err *err)
 {
 	uint32_t mark = u32(&m->lo);
 
@@ -201,10 +202,10 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 		print_address("-d", f, &m->lo, &m->hi, not, b);
 		return 0;
 	case FW_SPORT:
-		print_ports(l, "sport", &m->lo, &m->hi, not);
+		print_ports(l, "sport", &m->lo, &m->hi, not );
 		return 0;
 	case FW_DPORT:
-		print_ports(l, "dport", &m->lo, &m->hi, not);
+		print_ports(l, "dport", &m->lo, &m->hi, not );
 		return 0;
 	case FW_ICMP4_TYPE:
 		buf_addf(b, " -m icmp%s --icmp-type %u", not, m->lo.bytes[0]);
@@ -218,7 +219,7 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	case FW_CT_MARK:
 		return match_mark(l, m, not, err);
 	case FW_ETHER_SADDR:
-		buf_addf(b, " -m mac%s --mac-source ", not);
+		buf_addf(b, " -m mac%s --mac-source ", not );
 		fw_value_print(f, &m->lo, &m->lo, b);
 		return 0;
 	case FW_ETHER_TYPE:
@@ -231,7 +232,7 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	return unsupported(l, err);
 }
 
-static void print_match_set(const struct line *l, const struct ipset_part *p, const char *not,
+static void print_match_set(const struct line *l, const struct ipset_part *p, const char * not,
 			    const char *directions)
 {
 	char name[IPSET_NAME_MAX];
@@ -315,7 +316,8 @@ static int elem_rule(const struct line *l, const struct fw_elem *e, uint8_t prot
 	int r = elem_matches(l, e, proto, &matches, err);
 
 	if (!r)
-		print_rule(l, matches.len ? matches.data : "", "-j", verdict_target(l, e->verdict), b);
+		print_rule(l, matches.len ? matches.data : "", "-j", verdict_target(l, e->verdict),
+			   b);
 	return r;
 }
 
@@ -341,7 +343,8 @@ static int elem_rules(const struct line *l, const struct fw_elem *e, struct buf 
 {
 	const struct fw_set *map = l->rule->vmap;
 	int proto = key_index(map, FW_L4PROTO), r = 0;
-	uint8_t lo = proto < 0 ? 0 : e->lo[proto].bytes[0], hi = proto < 0 ? 255 : e->hi[proto].bytes[0];
+	uint8_t lo = proto < 0 ? 0 : e->lo[proto].bytes[0],
+		hi = proto < 0 ? 255 : e->hi[proto].bytes[0];
 
 	if (lo == hi)
 		return elem_rule(l, e, lo, b, err);
@@ -404,8 +407,13 @@ int ipt_rule_text(const struct fw_table *t, const struct fw_chain *c, const stru
 		  enum ipt_family family, unsigned int generation, struct buf *b, struct err *err)
 {
 	_buf_ struct buf matches = {0};
-	struct line l = {.t = t, .chain = c, .rule = r, .family = family, .generation = generation,
-			 .protocols = fw_rule_protocols(r), .b = &matches};
+	struct line l = {.t = t,
+			 .chain = c,
+			 .rule = r,
+			 .family = family,
+			 .generation = generation,
+			 .protocols = fw_rule_protocols(r),
+			 .b = &matches};
 	char target[IPT_NAME_MAX];
 	int result;
 

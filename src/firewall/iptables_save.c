@@ -37,7 +37,8 @@ bool save_next(struct save_line *l)
 
 const char *save_target(const struct save_line *l, size_t *ret_len)
 {
-	/* Options with other arguments of ours than -j and -g have no spaces around a bare j or g. */
+	/* Options with other arguments of ours than -j and -g have no spaces around a bare j or g.
+	 */
 	for (const char *at = l->text; at + 4 < l->text + l->len; at++) {
 		if (memcmp(at, " -j ", 4) != 0 && memcmp(at, " -g ", 4) != 0)
 			continue;
@@ -85,15 +86,16 @@ static int complain(const char *program, int status, const struct buf *errors, s
 	int len = (int)strcspn(text, "\n");
 
 	if (strstr(text, "ermission denied") || strstr(text, "not permitted"))
-		return err_set(err, ERR_PERMISSION, -EPERM, "%s: %.*s; this needs CAP_NET_ADMIN", program,
-			       len, text);
-	if (is_unsupported(text))
-		return err_set(err, ERR_UNSUPPORTED, -EOPNOTSUPP,
-			       "%s: %.*s (CONFIG_NETFILTER_XTABLES, CONFIG_IP_SET or CONFIG_NFT_COMPAT "
-			       "and the options of the same name as the extension)",
+		return err_set(err, ERR_PERMISSION, -EPERM, "%s: %.*s; this needs CAP_NET_ADMIN",
 			       program, len, text);
-	return err_set(err, ERR_FAILED, -EIO, "%s failed with status %d: %.*s", program, status, len,
-		       text);
+	if (is_unsupported(text))
+		return err_set(
+			err, ERR_UNSUPPORTED, -EOPNOTSUPP,
+			"%s: %.*s (CONFIG_NETFILTER_XTABLES, CONFIG_IP_SET or CONFIG_NFT_COMPAT "
+			"and the options of the same name as the extension)",
+			program, len, text);
+	return err_set(err, ERR_FAILED, -EIO, "%s failed with status %d: %.*s", program, status,
+		       len, text);
 }
 
 int save_run(const struct netns *ns, const char *program, struct buf *ret, struct err *err)
@@ -123,7 +125,8 @@ static void copy_without_generation(const char *at, size_t len, struct buf *to)
 	const char *end = at + len, *set = memmem(at, len, option, sizeof(option) - 1);
 
 	while (set) {
-		const char *space = memchr(set + sizeof(option), ' ', (size_t)(end - set) - sizeof(option));
+		const char *space =
+			memchr(set + sizeof(option), ' ', (size_t)(end - set) - sizeof(option));
 		const char *dot = space ? memrchr(set, '.', (size_t)(space - set)) : NULL;
 
 		if (!dot)
@@ -143,7 +146,7 @@ struct grouped {
 /* Length of "TABLE :CHAIN" or "TABLE -A CHAIN", and where the chain starts. */
 static const char *chain_of(const char *line, size_t *ret_len)
 {
-	const char *chain = strchr(line, ' ') + 1;
+	const char *chain = line + strcspn(line, " ") + 1;
 
 	chain += *chain == ':' ? 1 : 3;
 	*ret_len = strcspn(chain, " ");
@@ -205,7 +208,8 @@ void save_lines_of(const struct fw_table *t, const char *listing,
 		size_t len = 0;
 		const char *target = save_target(&l, &len);
 
-		if (ipt_chain_of(t, l.chain, l.chain_len) || (target && ipt_chain_of(t, target, len)))
+		if (ipt_chain_of(t, l.chain, l.chain_len) ||
+		    (target && ipt_chain_of(t, target, len)))
 			add_line(&l, ret);
 	}
 	group(&g);

@@ -6,13 +6,13 @@
  * a table is: make sure that it exists, delete it, make it again with everything in it, all in the
  * same batch, so that packets meet either the old table or the new one.
  *
- * Deleting what may be gone is said in the same way: add it, then delete it. (NFT_MSG_DESTROY* would
- * say it in one message, but needs Linux 6.3.)
+ * Deleting what may be gone is said in the same way: add it, then delete it. (NFT_MSG_DESTROY*
+ * would say it in one message, but needs Linux 6.3.)
  *
  * Invariants:
  *  1. One call is one batch, thus one transaction.
- *  2. The messages of a ruleset come in the order of its lists; finding the rule or element behind a
- *     refused message, and verifying, count on that.
+ *  2. The messages of a ruleset come in the order of its lists; finding the rule or element behind
+ * a refused message, and verifying, count on that.
  *  3. A message carries every attribute that matters with its value, also where it is the
  *     default, since verifying asks the kernel for just these.
  *
@@ -101,9 +101,10 @@ static int table_delete(struct nft_batch *b, const struct fw_table *t, struct er
 
 static void table_add(struct nft_batch *b, const struct fw_table *t)
 {
-	static const char comment[] = {NFTNL_UDATA_TABLE_COMMENT, sizeof("byway"), 'b', 'y', 'w',
-				       'a', 'y', '\0'};
-	struct nlmsghdr *nlh = nft_batch_add(b, NFT_MSG_NEWTABLE, families[t->family], NLM_F_CREATE);
+	static const char comment[] = {
+		NFTNL_UDATA_TABLE_COMMENT, sizeof("byway"), 'b', 'y', 'w', 'a', 'y', '\0'};
+	struct nlmsghdr *nlh =
+		nft_batch_add(b, NFT_MSG_NEWTABLE, families[t->family], NLM_F_CREATE);
 	struct nftnl_table *nlt = nftnl_table_alloc();
 
 	assert(nlt);
@@ -117,7 +118,8 @@ static void table_add(struct nft_batch *b, const struct fw_table *t)
 
 static void chain_add(struct nft_batch *b, const struct fw_table *t, const struct fw_chain *c)
 {
-	struct nlmsghdr *nlh = nft_batch_add(b, NFT_MSG_NEWCHAIN, families[t->family], NLM_F_CREATE);
+	struct nlmsghdr *nlh =
+		nft_batch_add(b, NFT_MSG_NEWCHAIN, families[t->family], NLM_F_CREATE);
 	struct nftnl_chain *nlc = nftnl_chain_alloc();
 
 	assert(nlc);
@@ -139,8 +141,8 @@ static void chain_add(struct nft_batch *b, const struct fw_table *t, const struc
 static void rule_add(struct nft_batch *b, const struct fw_table *t, const struct fw_chain *c,
 		     const struct fw_rule *r)
 {
-	struct nlmsghdr *nlh = nft_batch_add(b, NFT_MSG_NEWRULE, families[t->family],
-					     NLM_F_CREATE | NLM_F_APPEND);
+	struct nlmsghdr *nlh =
+		nft_batch_add(b, NFT_MSG_NEWRULE, families[t->family], NLM_F_CREATE | NLM_F_APPEND);
 	struct nftnl_rule *nlr = nftnl_rule_alloc();
 
 	assert(nlr);
@@ -190,7 +192,8 @@ static int native_probe(struct netns *ns, struct err *err)
 	if (r == -EPERM)
 		return err_errno(err, r, "nftables (CAP_NET_ADMIN)");
 	if (r)
-		return err_set(err, ERR_UNSUPPORTED, r, "the kernel has no nftables (CONFIG_NF_TABLES)");
+		return err_set(err, ERR_UNSUPPORTED, r,
+			       "the kernel has no nftables (CONFIG_NF_TABLES)");
 	return 0;
 }
 
@@ -255,7 +258,8 @@ static int native_remove(struct netns *ns, const struct ruleset *rs, struct err 
 	_nft_batch_ struct nft_batch b = {0};
 
 	for (const struct fw_table *t = rs->tables; t; t = t->next)
-		oplog_add(ns->log, ns->name, "nft delete table %s %s", text_family(t->family), t->name);
+		oplog_add(ns->log, ns->name, "nft delete table %s %s", text_family(t->family),
+			  t->name);
 	if (oplog_dry(ns->log))
 		return 0;
 	nft_batch_init(&b, ns);

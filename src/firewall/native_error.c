@@ -123,8 +123,8 @@ int native_error(const struct ruleset *rs, const struct nft_batch *b, const stru
 	else
 		buf_adds(&what, "nftables");
 	if (option)
-		return err_set(err, ERR_UNSUPPORTED, f->code, "%s: the kernel lacks %s%s%s", what.data,
-			       option, *f->text ? ": " : "", f->text);
+		return err_set(err, ERR_UNSUPPORTED, f->code, "%s: the kernel lacks %s%s%s",
+			       what.data, option, *f->text ? ": " : "", f->text);
 	err_errno(err, f->code, "%s", what.data);
 	if (*f->text)
 		err_append(err, " (%s)", f->text);

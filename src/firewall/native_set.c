@@ -60,8 +60,8 @@ static void set_concat(struct nftnl_set *nls, const struct fw_set *s)
 	nftnl_set_set_data(nls, NFTNL_SET_DESC_CONCAT, lens, (uint32_t)s->n_fields);
 }
 
-/* Names are strings to nft(8), which keeps them in host order: without being told so, it lists a set
- * of them as empty strings, and what it lists could not be loaded again. */
+/* Names are strings to nft(8), which keeps them in host order: without being told so, it lists a
+ * set of them as empty strings, and what it lists could not be loaded again. */
 static void set_byteorder(struct nftnl_set *nls, const struct fw_set *s)
 {
 	static const uint32_t host_order = 1; /* enum byteorder of nftables' include/datatype.h */
@@ -76,7 +76,8 @@ static void set_byteorder(struct nftnl_set *nls, const struct fw_set *s)
 void native_set_add(struct nft_batch *b, const struct fw_table *t, const struct fw_set *s,
 		    uint32_t id)
 {
-	struct nlmsghdr *nlh = nft_batch_add(b, NFT_MSG_NEWSET, native_family(t->family), NLM_F_CREATE);
+	struct nlmsghdr *nlh =
+		nft_batch_add(b, NFT_MSG_NEWSET, native_family(t->family), NLM_F_CREATE);
 	struct nftnl_set *nls = nftnl_set_alloc();
 	uint32_t flags = (s->interval ? NFT_SET_INTERVAL : 0u) | (s->is_vmap ? NFT_SET_MAP : 0u) |
 			 (s->n_fields > 1 ? NFT_SET_CONCAT : 0u);
@@ -163,7 +164,8 @@ static void put_elem(struct nlmsghdr *nlh, const struct fw_set *s, const struct 
 void native_elems(struct nft_batch *b, int type, const struct fw_table *t, const struct fw_set *s)
 {
 	for (size_t i = 0; i < s->n_elems;) {
-		struct nlmsghdr *nlh = nft_batch_add(b, type, native_family(t->family), NLM_F_CREATE);
+		struct nlmsghdr *nlh =
+			nft_batch_add(b, type, native_family(t->family), NLM_F_CREATE);
 		struct nlattr *list;
 
 		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, t->name);

@@ -4,7 +4,8 @@
  *
  * Verifying writes the batch that would make the tables, without sending it, and asks the kernel
  * for what it holds. Both are the same kind of messages with the same attributes, so that they
- * are compared as bytes: each attribute that we would send must be in the answer with the same value.
+ * are compared as bytes: each attribute that we would send must be in the answer with the same
+ * value.
  *
  * Invariants:
  *  1. An attribute that only one side has must be zero, which is what its absence means; but at the
@@ -75,7 +76,8 @@ static const char *find_str(const struct nlmsghdr *nlh, uint16_t type)
 {
 	const struct nlattr *attr = find_attr(attrs_of(nlh), type);
 
-	return attr && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 ? mnl_attr_get_str(attr) : "";
+	return attr && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 ? mnl_attr_get_str(attr)
+									 : "";
 }
 
 static bool is_zero(struct span s)
@@ -149,6 +151,17 @@ static bool message_matches(const struct nlmsghdr *sent, const struct nlmsghdr *
 	return true;
 }
 
+/* What makes elements the same, in a form that memcmp() can order. */
+struct elem {
+	uint8_t key[NATIVE_KEY_MAX], end[NATIVE_KEY_MAX];
+	uint32_t flags, verdict;
+};
+
+struct elems {
+	struct elem *v;
+	size_t n, cap;
+};
+
 /* One table under verification. */
 struct check {
 	struct netns *ns;
@@ -158,7 +171,7 @@ struct check {
 	/* of the dump at hand */
 	const struct nlmsghdr *next_rule;
 	size_t n_seen;
-	struct elems *elems;
+	struct elems got;
 };
 
 static int stale(struct check *c, const char *what, const char *name, const char *how)
@@ -167,7 +180,8 @@ static int stale(struct check *c, const char *what, const char *name, const char
 		       text_family(c->table->family), c->table->name, *name ? " " : "", name, how);
 }
 
-static const struct nlmsghdr *next_of_type(const struct check *c, const struct nlmsghdr *m, int type)
+static const struct nlmsghdr *next_of_type(const struct check *c, const struct nlmsghdr *m,
+					   int type)
 {
 	while ((m = nft_batch_next(c->want, m)))
 		if (nft_msg_type(m) == type)
@@ -242,7 +256,8 @@ static int check_rule(const struct nlmsghdr *got, void *arg)
 	struct check *c = arg;
 
 	if (!c->next_rule)
-		return stale(c, "chain", find_str(got, NFTA_RULE_CHAIN), "has a rule that is not ours");
+		return stale(c, "chain", find_str(got, NFTA_RULE_CHAIN),
+			     "has a rule that is not ours");
 	if (!message_matches(c->next_rule, got, 0))
 		return stale_rule(c, c->n_seen);
 	c->next_rule = next_of_type(c, c->next_rule, NFT_MSG_NEWRULE);
@@ -263,17 +278,6 @@ static int check_set(const struct nlmsghdr *got, void *arg)
 	c->n_seen++;
 	return 0;
 }
-
-/* What makes elements the same, in a form that memcmp() can order. */
-struct elem {
-	uint8_t key[NATIVE_KEY_MAX], end[NATIVE_KEY_MAX];
-	uint32_t flags, verdict;
-};
-
-struct elems {
-	struct elem *v;
-	size_t n, cap;
-};
 
 static void read_key(struct span elem, uint16_t type, uint8_t key[NATIVE_KEY_MAX])
 {
@@ -309,7 +313,8 @@ static void read_elem(struct span attrs, struct elems *to)
 		to->v = xrealloc(to->v, to->cap, sizeof(*to->v));
 	}
 	e = &to->v[to->n++];
-	*e = (struct elem){.flags = read_u32(attrs, NFTA_SET_ELEM_FLAGS), .verdict = read_verdict(attrs)};
+	*e = (struct elem){.flags = read_u32(attrs, NFTA_SET_ELEM_FLAGS),
+			   .verdict = read_verdict(attrs)};
 	read_key(attrs, NFTA_SET_ELEM_KEY, e->key);
 	read_key(attrs, NFTA_SET_ELEM_KEY_END, e->end);
 }
@@ -329,7 +334,7 @@ static int check_elems(const struct nlmsghdr *got, void *arg)
 {
 	struct check *c = arg;
 
-	read_elems(got, c->elems);
+	read_elems(got, &c->got);
 	return 0;
 }
 
@@ -348,7 +353,8 @@ static void key_values(const struct fw_set *s, const uint8_t *key, struct fw_val
 	}
 }
 
-static int stale_elem(struct check *c, const struct fw_set *s, const struct elem *e, const char *how)
+static int stale_elem(struct check *c, const struct fw_set *s, const struct elem *e,
+		      const char *how)
 {
 	_buf_ struct buf text = {0};
 	struct fw_elem shown = {.verdict = e->verdict == NF_ACCEPT ? FW_ACCEPT : FW_DROP};
@@ -405,26 +411,25 @@ static void want_elems(const struct check *c, const struct fw_set *s, struct ele
 static int verify_elems(struct check *c, const struct fw_set *s)
 {
 	char buf[NFT_GET_ROOM];
-	struct nlmsghdr *req = nft_get_init(buf, NFT_MSG_GETSETELEM, native_family(c->table->family),
-					    NLM_F_DUMP);
-	struct elems want = {0}, got = {0};
+	struct nlmsghdr *req =
+		nft_get_init(buf, NFT_MSG_GETSETELEM, native_family(c->table->family), NLM_F_DUMP);
+	struct elems want = {0};
 	int r;
 
 	mnl_attr_put_strz(req, NFTA_SET_ELEM_LIST_TABLE, c->table->name);
 	mnl_attr_put_strz(req, NFTA_SET_ELEM_LIST_SET, s->name);
-	c->elems = &got;
+	c->got.n = 0;
 	r = nft_get(c->ns, req, check_elems, c);
 	if (!r) {
 		want_elems(c, s, &want);
 		if (want.n)
 			qsort(want.v, want.n, sizeof(*want.v), elem_cmp);
 		drop_duplicates(&want);
-		if (got.n)
-			qsort(got.v, got.n, sizeof(*got.v), elem_cmp);
-		r = compare_elems(c, s, &want, &got);
+		if (c->got.n)
+			qsort(c->got.v, c->got.n, sizeof(*c->got.v), elem_cmp);
+		r = compare_elems(c, s, &want, &c->got);
 	}
 	free(want.v);
-	free(got.v);
 	return r;
 }
 
@@ -495,8 +500,10 @@ static int verify_table(struct netns *ns, const struct fw_table *t, struct err *
 	native_table_content(&want, t);
 	for (int i = 0; r == -EINTR && i < RETRIES; i++)
 		r = verify_parts(&c);
+	free(c.got.v);
 	if (r && r != -ESTALE)
-		return err_errno(err, r, "cannot read table %s %s", text_family(t->family), t->name);
+		return err_errno(err, r, "cannot read table %s %s", text_family(t->family),
+				 t->name);
 	return r;
 }
 

@@ -69,8 +69,9 @@ static int nft_probe(struct netns *ns, struct err *err)
 	int status, r;
 
 	if (oplog_dry(ns->log))
-		return run_has("nft") ? 0
-				      : err_set(err, ERR_UNSUPPORTED, -ENOENT, "nft is not installed");
+		return run_has("nft")
+			       ? 0
+			       : err_set(err, ERR_UNSUPPORTED, -ENOENT, "nft is not installed");
 	r = run(ns, argv, NULL, NULL, &errors, &status, err);
 	if (!r && status)
 		r = nft_error(&errors, status, err);

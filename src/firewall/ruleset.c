@@ -2,9 +2,9 @@
 /*
  * Theory of operation
  *
- * A ruleset is a tree of singly linked lists, appended to at their tail and freed as a whole. What is known
- * of a field (its width, how nft(8) calls it, which protocol it belongs to) stands in one table,
- * from which every backend reads.
+ * A ruleset is a tree of singly linked lists, appended to at their tail and freed as a whole. What
+ * is known of a field (its width, how nft(8) calls it, which protocol it belongs to) stands in one
+ * table, from which every backend reads.
  *
  * Invariants:
  *  1. A value's bytes beyond its field's length are zero, so that values compare with memcmp().
@@ -244,7 +244,8 @@ static struct fw_match *match_new(struct fw_rule *r, enum fw_op op)
 	return m;
 }
 
-static void match_value(struct fw_rule *r, enum fw_field f, enum fw_op op, const void *v, size_t len)
+static void match_value(struct fw_rule *r, enum fw_field f, enum fw_op op, const void *v,
+			size_t len)
 {
 	struct fw_match *m = match_new(r, op);
 
@@ -402,7 +403,8 @@ int fw_prefix_len(const struct fw_value *lo, const struct fw_value *hi, size_t l
 {
 	int prefix = 0, bits = (int)len * 8;
 
-	while (prefix < bits && !((lo->bytes[prefix / 8] ^ hi->bytes[prefix / 8]) & (0x80 >> prefix % 8)))
+	while (prefix < bits &&
+	       !((lo->bytes[prefix / 8] ^ hi->bytes[prefix / 8]) & (0x80 >> prefix % 8)))
 		prefix++;
 	for (int i = prefix; i < bits; i++) {
 		uint8_t bit = (uint8_t)(0x80 >> i % 8);

@@ -3,9 +3,10 @@
  * One description of tables, chains, sets and rules, whoever carries it out.
  *
  * A ruleset is built by the functions below, handed to firewall_apply(), and freed. Everything in
- * it is owned by it; pointers to its tables, chains, sets and rules stay valid until then. The words
- * are nftables' (nft(8)): base chains hang on hooks, sets hold keys of up to three concatenated
- * fields, an interval set holds ranges in every field, a verdict map gives each key a verdict.
+ * it is owned by it; pointers to its tables, chains, sets and rules stay valid until then. The
+ * words are nftables' (nft(8)): base chains hang on hooks, sets hold keys of up to three
+ * concatenated fields, an interval set holds ranges in every field, a verdict map gives each key a
+ * verdict.
  *
  * Building never fails: names are bounded by the callers, memory ends the program.
  */
@@ -40,27 +41,27 @@ enum fw_chain_type { FW_CHAIN_FILTER, FW_CHAIN_NAT };
 
 /* What a rule can look at. Lengths, names and encodings stand in one table in ruleset.c. */
 enum fw_field {
-	FW_IIFNAME,      /* 16 bytes, NUL-padded */
-	FW_OIFNAME,      /* 16 bytes, NUL-padded */
-	FW_IIFGROUP,     /* uint32_t, host order: ip-link(8) group */
-	FW_OIFGROUP,     /* uint32_t, host order */
-	FW_NFPROTO,      /* uint8_t: NFPROTO_IPV4, NFPROTO_IPV6 */
-	FW_L4PROTO,      /* uint8_t: IPPROTO_* */
-	FW_IP4_SADDR,    /* 4 bytes, network order; implies the family, as the others below do */
+	FW_IIFNAME,   /* 16 bytes, NUL-padded */
+	FW_OIFNAME,   /* 16 bytes, NUL-padded */
+	FW_IIFGROUP,  /* uint32_t, host order: ip-link(8) group */
+	FW_OIFGROUP,  /* uint32_t, host order */
+	FW_NFPROTO,   /* uint8_t: NFPROTO_IPV4, NFPROTO_IPV6 */
+	FW_L4PROTO,   /* uint8_t: IPPROTO_* */
+	FW_IP4_SADDR, /* 4 bytes, network order; implies the family, as the others below do */
 	FW_IP4_DADDR,
-	FW_IP6_SADDR,    /* 16 bytes */
+	FW_IP6_SADDR, /* 16 bytes */
 	FW_IP6_DADDR,
-	FW_SPORT,        /* 2 bytes, network order; FW_L4PROTO must be matched or be in the key */
+	FW_SPORT, /* 2 bytes, network order; FW_L4PROTO must be matched or be in the key */
 	FW_DPORT,
-	FW_ICMP4_TYPE,   /* uint8_t; implies IPPROTO_ICMP */
-	FW_ICMP6_TYPE,   /* uint8_t; implies IPPROTO_ICMPV6 */
-	FW_CT_STATE,     /* uint32_t of FW_CT_*, matched with FW_OP_ANY_BIT */
-	FW_CT_MARK,      /* uint32_t, host order */
-	FW_ETHER_SADDR,  /* 6 bytes */
-	FW_ETHER_TYPE,   /* 2 bytes, network order: ETH_P_* */
-	FW_ARP_SADDR_IP, /* 4 bytes: sender protocol address */
+	FW_ICMP4_TYPE,      /* uint8_t; implies IPPROTO_ICMP */
+	FW_ICMP6_TYPE,      /* uint8_t; implies IPPROTO_ICMPV6 */
+	FW_CT_STATE,        /* uint32_t of FW_CT_*, matched with FW_OP_ANY_BIT */
+	FW_CT_MARK,         /* uint32_t, host order */
+	FW_ETHER_SADDR,     /* 6 bytes */
+	FW_ETHER_TYPE,      /* 2 bytes, network order: ETH_P_* */
+	FW_ARP_SADDR_IP,    /* 4 bytes: sender protocol address */
 	FW_ARP_SADDR_ETHER, /* 6 bytes: sender hardware address */
-	FW_ND_TARGET,    /* 16 bytes: target of a neighbour solicitation or advertisement */
+	FW_ND_TARGET,       /* 16 bytes: target of a neighbour solicitation or advertisement */
 	FW_NUM_FIELDS,
 };
 
@@ -134,7 +135,7 @@ struct fw_chain {
 	char name[FW_NAME_MAX];
 	enum fw_hook hook;
 	enum fw_chain_type type;
-	int priority;          /* NF_IP_PRI_*, NF_BR_PRI_* */
+	int priority;           /* NF_IP_PRI_*, NF_BR_PRI_* */
 	enum fw_verdict policy; /* FW_ACCEPT or FW_DROP, of a base chain */
 	struct fw_rule *rules, **last;
 	struct fw_chain *next;

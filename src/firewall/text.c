@@ -20,18 +20,15 @@ static const char *const family_names[] = {
 static_assert(ARRAY_SIZE(family_names) == FW_NUM_FAMILIES, "one name per enum fw_family");
 
 static const char *const hook_names[] = {
-	[FW_HOOK_NONE] = "",
-	[FW_HOOK_PREROUTING] = "prerouting",
-	[FW_HOOK_INPUT] = "input",
-	[FW_HOOK_FORWARD] = "forward",
-	[FW_HOOK_OUTPUT] = "output",
-	[FW_HOOK_POSTROUTING] = "postrouting",
+	[FW_HOOK_NONE] = "",         [FW_HOOK_PREROUTING] = "prerouting",
+	[FW_HOOK_INPUT] = "input",   [FW_HOOK_FORWARD] = "forward",
+	[FW_HOOK_OUTPUT] = "output", [FW_HOOK_POSTROUTING] = "postrouting",
 };
 static_assert(ARRAY_SIZE(hook_names) == FW_NUM_HOOKS, "one name per enum fw_hook");
 
 static const char *const verdict_names[] = {
 	[FW_ACCEPT] = "accept", [FW_DROP] = "drop", [FW_RETURN] = "return",
-	[FW_JUMP] = "jump",	[FW_VMAP] = "vmap", [FW_MASQUERADE] = "masquerade",
+	[FW_JUMP] = "jump",     [FW_VMAP] = "vmap", [FW_MASQUERADE] = "masquerade",
 };
 static_assert(ARRAY_SIZE(verdict_names) == FW_NUM_VERDICTS, "one name per enum fw_verdict");
 
@@ -404,7 +401,8 @@ static void table_commands(const struct fw_table *t, enum text_dialect dialect, 
 		chain_command(t, c, b);
 	for (const struct fw_chain *c = t->chains; c; c = c->next) {
 		for (const struct fw_rule *r = c->rules; r; r = r->next) {
-			buf_addf(b, "add rule %s %s %s ", family_names[t->family], t->name, c->name);
+			buf_addf(b, "add rule %s %s %s ", family_names[t->family], t->name,
+				 c->name);
 			text_rule(r, dialect, b);
 			buf_adds(b, "\n");
 		}

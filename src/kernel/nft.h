@@ -27,7 +27,7 @@ struct nft_batch {
 
 /* Which message of a batch failed, and how the kernel explains it. */
 struct nft_failure {
-	int code; /* negative errno */
+	int code;                   /* negative errno */
 	const struct nlmsghdr *msg; /* in the batch; NULL when the batch as a whole failed */
 	const char *expr; /* name of the expression at fault in a rule, in the batch, or NULL */
 	char text[256];   /* the kernel's words, or "" */

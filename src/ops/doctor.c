@@ -96,7 +96,16 @@ static int check_forward(struct ops *o, const char *program, struct findings *f,
 	return 0;
 }
 
-/* Does the chain let our group through? firewalld is asked to, by zone. */
+static void insert_command(const char *family, const char *table, const char *chain, char *ret,
+			   size_t size)
+{
+	snprintf(ret, size,
+		 "nft 'insert rule %s %s %s meta iifgroup %u accept; insert rule %s %s %s meta oifgroup %u "
+		 "accept'",
+		 family, table, chain, GROUP_VPC, family, table, chain, GROUP_VPC);
+}
+
+/* Does the chain let our group through? */
 static int check_chain(struct ops *o, const char *family, const char *table, const char *chain,
 		       struct findings *f, struct err *err)
 {
@@ -108,10 +117,7 @@ static int check_chain(struct ops *o, const char *family, const char *table, con
 	snprintf(match, sizeof(match), "iifgroup %u", GROUP_VPC);
 	if (r || !out.data || strstr(out.data, match))
 		return r;
-	snprintf(fix, sizeof(fix),
-		 "nft 'insert rule %s %s %s meta iifgroup %u accept; insert rule %s %s %s meta oifgroup %u "
-		 "accept'",
-		 family, table, chain, GROUP_VPC, family, table, chain, GROUP_VPC);
+	insert_command(family, table, chain, fix, sizeof(fix));
 	found(f, fix, "the policy of chain %s in table %s %s is drop, on the hook forward: it drops what "
 		      "VPCs forward",
 	      chain, family, table);
@@ -145,31 +151,56 @@ static int check_nft(struct ops *o, struct findings *f, struct err *err)
 	return r;
 }
 
-/* firewalld's last word in its forward chain is a reject, whatever the policy: our bridges belong
- * into a zone that forwards. */
+static bool is_trusted(struct ops *o, const char *bridge)
+{
+	const char *const argv[] = {"firewall-cmd", "--get-zone-of-interface", bridge, NULL};
+	_buf_ struct buf zone = {0};
+
+	return !output_of(o, argv, &zone, NULL) && zone.data && strstr(zone.data, "trusted");
+}
+
+/* firewalld's last word in its forward chain is a reject, whatever the policy: our bridges belong into
+ * a zone that forwards, or our group before that. */
 static int check_firewalld(struct ops *o, struct findings *f, struct err *err)
 {
 	static const char *const argv[] = {"nft", "list", "chain", "inet", "firewalld",
 					   "filter_FORWARD", NULL};
 	_free_ struct vpc *v = NULL;
 	_buf_ struct buf out = {0};
+	char fix[256], match[32];
 	size_t n = 0;
 	int r = output_of(o, argv, &out, err);
 
-	if (!r && out.data && *out.data)
+	snprintf(match, sizeof(match), "iifgroup %u", GROUP_VPC);
+	if (!r && out.data && *out.data && !strstr(out.data, match))
 		r = vpc_list(o->st, &v, &n, err);
+	insert_command("inet", "firewalld", "filter_FORWARD", fix, sizeof(fix));
 	for (size_t i = 0; !r && i < n; i++) {
-		const char *const query[] = {"firewall-cmd", "--get-zone-of-interface", v[i].bridge, NULL};
-		_buf_ struct buf zone = {0};
-		char fix[128];
-
-		r = output_of(o, query, &zone, err);
-		if (r || (zone.data && strstr(zone.data, "trusted")))
+		if (is_trusted(o, v[i].bridge))
 			continue;
-		snprintf(fix, sizeof(fix), "firewall-cmd --zone=trusted --add-interface=%s", v[i].bridge);
+		if (run_has("firewall-cmd"))
+			snprintf(fix, sizeof(fix), "firewall-cmd --zone=trusted --add-interface=%s", v[i].bridge);
 		found(f, fix, "firewalld's chain filter_FORWARD rejects what %s forwards: it is in no "
 			      "trusted zone",
 		      v[i].bridge);
+	}
+	return r;
+}
+
+/* The variants that there are, each with tables of its own; else whatever goes by the plain name. */
+static int check_iptables(struct ops *o, struct findings *f, struct err *err)
+{
+	static const char *const programs[][3] = {
+		{"iptables-nft", "iptables-legacy", "iptables"},
+		{"ip6tables-nft", "ip6tables-legacy", "ip6tables"},
+	};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(programs); i++) {
+		bool variants = run_has(programs[i][0]) || run_has(programs[i][1]);
+
+		for (size_t k = variants ? 0 : 2; !r && k < (variants ? 2 : 3); k++)
+			r = check_forward(o, programs[i][k], f, err);
 	}
 	return r;
 }
@@ -191,10 +222,8 @@ static int check_forwarding(struct ops *o, struct findings *f, struct err *err)
 int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err)
 {
 	struct findings f = {0};
-	int r = check_forward(o, "iptables", &f, err);
+	int r = check_iptables(o, &f, err);
 
-	if (!r)
-		r = check_forward(o, "ip6tables", &f, err);
 	if (!r)
 		r = check_nft(o, &f, err);
 	if (!r)

@@ -220,6 +220,8 @@ int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err)
 	int r = 0;
 	size_t i;
 
+	if (!list)
+		return 0;
 	json_array_foreach(list, i, one) {
 		const char *key, *old, *set;
 		struct saved s;
@@ -234,5 +236,5 @@ int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err)
 		++*ret_changed;
 	}
 	json_decref(list);
-	return r;
+	return r || !o->st || o->log.dry_run ? r : store_unpublish_all(o->st, VIEW_DIR, err);
 }

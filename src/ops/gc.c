@@ -291,8 +291,12 @@ static int repair_forwarding(struct ops *o, size_t *count, struct err *err)
 
 	if (!r)
 		r = row_number(o->st, "SELECT COUNT(*) FROM vpc WHERE cidr6 IS NOT NULL", NULL, &vpcs6, err);
-	if (r || !vpcs)
-		return r ? r : ops_forwarding_restore(o, count, err);
+	if (!r && !vpcs) {
+		r = ops_forwarding_restore(o, count, err);
+		return r ? r : ops_forwarding_rescue(o, count, err); /* what a lost database knew */
+	}
+	if (r)
+		return r;
 	r = ops_forwarding_on(o, vpcs6 > 0, &changed, err);
 	*count += changed;
 	return r;

@@ -233,8 +233,8 @@ int run(const struct netns *ns, const char *const argv[], const struct buf *inpu
 	int r;
 
 	if (!find_program(argv[0], path, sizeof(path)))
-		return err_set(err, ERR_UNSUPPORTED, -ENOENT, "%s is not installed (looked in " RUN_PATH ")",
-			       argv[0]);
+		return err_set(err, ERR_UNSUPPORTED, -ENOENT,
+			       "%s is not installed (looked in " RUN_PATH ")", argv[0]);
 	r = fault(argv[0]);
 	if (!r)
 		r = run_path(&c, input, ret_out, ret_err, ret_status);
