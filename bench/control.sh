@@ -22,13 +22,13 @@ measure_subnets() {
 	"${way}_begin" || bail "$way: no bridge"
 	took_us "${way}_create" "$n"
 	veths_are "$((before + n))" || bail "$way: $(veths) veths, not $((before + n))"
-	record subnets "$way" "create ms, of $n" "$(per "$TOOK" "$n")"
+	record subnets "${WAY_NAMES[$way]}" "create ms, of $n" "$(per "$TOOK" "$n")"
 	if declare -F "${way}_policy" >/dev/null; then
 		took_us "${way}_policy" "$sample"
-		record subnets "$way" "policy ms, of $n" "$(per "$TOOK" "$sample")"
+		record subnets "${WAY_NAMES[$way]}" "policy ms, of $n" "$(per "$TOOK" "$sample")"
 	fi
 	took_us delete_all "$way" "$n" "$before"
-	record subnets "$way" "delete ms, of $n" "$(per "$TOOK" "$n")"
+	record subnets "${WAY_NAMES[$way]}" "delete ms, of $n" "$(per "$TOOK" "$n")"
 	"${way}_end"
 	kernel_is_done "$before"
 }

@@ -24,7 +24,7 @@ bail() { echo "bench: $*" >&2; exit 1; }
 
 RESULTS=$BENCH/results.json
 SIZES=(100 500 1000)
-WAYS=(byway each_byway batch cni script)
+WAYS=(byway whole each_byway batch cni script)
 ROUNDS=5
 DURATION_MS=800
 VPCS=1000

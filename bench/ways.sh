@@ -9,7 +9,18 @@
 #   WAY_delete N     takes the namespaces away
 #   WAY_end          takes the rest away
 #
-# All of them number subnets alike: subnet I is 10.64.0.0/10's I-th /24.
+# All of them number subnets alike: subnet I is 10.64.0.0/10's I-th /24. In the results a way has a
+# name for people.
+
+# shellcheck disable=SC2034 # control.sh reads it
+declare -A WAY_NAMES=(
+	[byway]='byway, one command'
+	[whole]='byway, deleted as a VPC'
+	[each_byway]='byway, a command each'
+	[batch]='ip -batch, nft -f'
+	[cni]='CNI bridge + host-local'
+	[script]='ip and iptables script'
+)
 
 BENCH_VPC=10.64.0.0/10
 BENCH_GATEWAY=10.64.0.1
@@ -75,6 +86,12 @@ byway_delete() {
 	by -q subnet delete "${names[@]}"
 }
 byway_end() { by -q vpc delete bench; }
+
+# The same, taken down as a VPC.
+whole_begin() { byway_begin; }
+whole_create() { byway_create "$1"; }
+whole_delete() { by -q vpc delete bench; }
+whole_end() { byway_end; }
 
 # ---- byway, one command for each subnet ----
 

@@ -10,7 +10,7 @@ quietly() {
 	local log=$1
 	shift
 	if ! "$@" >"$log" 2>&1; then
-		cat "$log" >&2
+		grep -vE '^\[[0-9]+/[0-9]+\] |^ninja: Entering' "$log" >&2
 		return 1
 	fi
 	grep -E 'warning:' "$log" >&2

@@ -232,23 +232,42 @@ int cmd_subnet_list(struct cli *c)
 	return 0;
 }
 
+/* From argument `first` on, those of the same VPC in one go; *ret_next is the first of another. */
+static int delete_of_vpc(struct cli *c, int first, json_t *deleted, int *ret_next)
+{
+	_free_ const char **names = xcalloc((size_t)c->n_args + 1, sizeof(*names));
+	_free_ bool *existed = xcalloc((size_t)c->n_args + 1, sizeof(*existed));
+	char vpc[NAME_MAX_LEN] = "", other[NAME_MAX_LEN], name[NAME_MAX_LEN];
+	int r = 0, i = first, n = 0;
+
+	for (; !r && i < c->n_args; i++) {
+		r = cli_split(c, c->args[i], other, name);
+		if (!r && i == first)
+			memcpy(vpc, other, sizeof(vpc));
+		else if (!r && strcmp(vpc, other))
+			break;
+		if (!r)
+			names[n++] = strchr(c->args[i], '/') + 1;
+	}
+	*ret_next = i;
+	if (!r)
+		r = ops_subnet_delete(&c->ops, vpc, names, (size_t)n, existed, &c->err);
+	for (i = 0; !r && i < n; i++) {
+		if (existed[i])
+			json_array_append_new(deleted, json_string(c->args[first + i]));
+		else
+			cli_say(c, "there is no subnet '%s': nothing to delete", c->args[first + i]);
+	}
+	return r;
+}
+
 int cmd_subnet_delete(struct cli *c)
 {
 	json_t *deleted = json_array();
 	int r = cli_open(c, STORE_WRITE);
 
-	for (int i = 0; !r && i < c->n_args; i++) {
-		char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
-		bool existed = false;
-
-		r = cli_split(c, c->args[i], vpc, name);
-		if (!r)
-			r = ops_subnet_delete(&c->ops, vpc, name, &existed, &c->err);
-		if (!r && existed)
-			json_array_append_new(deleted, json_string(c->args[i]));
-		else if (!r)
-			cli_say(c, "there is no subnet '%s': nothing to delete", c->args[i]);
-	}
+	for (int i = 0; !r && i < c->n_args;)
+		r = delete_of_vpc(c, i, deleted, &i);
 	if (r) {
 		json_decref(deleted);
 		return r;

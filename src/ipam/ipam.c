@@ -319,18 +319,13 @@ int ipam_pool_del(struct store *st, const char *pool, struct err *err)
 
 int ipam_pools_del(struct store *st, const char *group, struct err *err)
 {
-	static const char
-		*const sql[] =
-			{
-				"DELETE FROM ipam_lease WHERE pool IN "
-				"(SELECT id FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 "
-				"|| '0')",
-				"DELETE FROM ipam_free WHERE pool IN "
-				"(SELECT id FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 "
-				"|| '0')",
-				"DELETE FROM ipam_pool WHERE name >= ?1 || '/' AND name < ?1 || "
-				"'0'", /* '0' is '/' + 1 */
-			};
+	/* '0' is '/' + 1: all names that begin with "GROUP/". */
+#define OF_GROUP "name >= ?1 || '/' AND name < ?1 || '0'"
+	static const char *const sql[] = {
+		("DELETE FROM ipam_lease WHERE pool IN (SELECT id FROM ipam_pool WHERE " OF_GROUP ")"),
+		("DELETE FROM ipam_free WHERE pool IN (SELECT id FROM ipam_pool WHERE " OF_GROUP ")"),
+		"DELETE FROM ipam_pool WHERE " OF_GROUP,
+	};
 
 	assert(store_in_transaction(st));
 	for (size_t i = 0; i < ARRAY_SIZE(sql); i++) {

@@ -59,8 +59,10 @@ struct subnet_params {
 /* All of them or none. ret, when not NULL, has room for n. */
 int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p, size_t n,
 		   struct subnet *ret, struct err *err);
-int ops_subnet_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
-		      struct err *err);
+/* All at once, which is much quicker than one by one. ret_existed has room for n: those that are not
+ * there are left out. */
+int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[], size_t n,
+		      bool ret_existed[], struct err *err);
 
 /* interface NULL: the one with the default route. ret_changed: false when it was so already. */
 int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct nat *ret,

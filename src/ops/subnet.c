@@ -385,18 +385,22 @@ int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p
 	return 0;
 }
 
-int ops_subnet_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
-		      struct err *err)
+int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[], size_t n,
+		      bool ret_existed[], struct err *err)
 {
-	struct subnet s;
+	_free_ struct subnet *s = xcalloc(n + 1, sizeof(*s));
+	size_t found = 0;
 	struct vpc v;
 	int r = vpc_load(o->st, vpc, &v, NULL);
 
-	if (!r)
-		r = subnet_load(o->st, vpc, name, &s, NULL);
-	*ret_existed = !r;
-	if (r == -ENOENT)
-		return 0;
-	return r ? err_errno(err, r, "cannot look up subnet '%s/%s'", vpc, name)
-		 : ops_teardown_subnets(o, &v, &s, 1, err);
+	memset(ret_existed, 0, n * sizeof(*ret_existed));
+	for (size_t i = 0; !r && i < n; i++) {
+		r = subnet_load(o->st, vpc, names[i], &s[found], NULL);
+		ret_existed[i] = !r;
+		found += !r;
+		r = r == -ENOENT ? 0 : r;
+	}
+	if (r && r != -ENOENT)
+		return err_errno(err, r, "cannot look up the subnets of '%s'", vpc);
+	return found ? ops_teardown_subnets(o, &v, s, found, err) : 0;
 }

@@ -15,8 +15,8 @@
  * the other end of C's bridge. Source addresses can be trusted because of the port guard below.
  *
  * Invariants:
- *  1. What goes from a VPC to a VPC without being in reach is dropped, replies included: removing a
- *     peering cuts at once what runs over it.
+ *  1. What is routed from a VPC to a VPC without being in reach is dropped, replies included: removing
+ *     a peering cuts at once what runs over it.
  *  2. What goes from a VPC to anywhere else passes only from a network in the NAT set of the
  *     interface it leaves by, so that a private subnet's packet is never forwarded outside, and
  *     disabling NAT cuts at once what runs over it.
@@ -67,6 +67,9 @@ void host_rules_init(struct host_rules *h)
 	h->inet = ruleset_table(&h->rs, FW_INET, "byway");
 	h->reach4 = fw_interval_set(h->inet, "reach4", 2, reach4_fields);
 	h->reach6 = fw_interval_set(h->inet, "reach6", 2, reach6_fields);
+	h->bridged4 = fw_interval_set(h->inet, "bridged4", 1, &back4_fields[0]);
+	h->bridged6 = fw_interval_set(h->inet, "bridged6", 1, &back6_fields[0]);
+	h->link6 = fw_interval_set(h->inet, "link6", 1, &reach6_fields[0]);
 	h->bridge = ruleset_table(&h->rs, FW_BRIDGE, "byway");
 	h->ports = fw_set(h->bridge, "ports", 1, port_fields);
 	h->port_mac = fw_set(h->bridge, "port_mac", 2, port_mac_fields);
@@ -228,6 +231,40 @@ static void rule_out(struct fw_chain *c, enum fw_verdict verdict, struct fw_set 
 	fw_match_set(r, FW_OP_IN, set, 1, set->fields);
 }
 
+static void rule_bridged(struct fw_chain *c, struct fw_set *set)
+{
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+	match_from(r);
+	match_to(r);
+	fw_match_set(r, FW_OP_IN, set, 1, set->fields);
+}
+
+static void add_constant(struct fw_set *set, const char *cidr)
+{
+	struct fw_elem e = {0};
+	struct cidr c;
+
+	if (cidr_parse(cidr, &c, NULL))
+		return;
+	fw_elem_cidr(&e, 0, &c);
+	fw_set_add(set, &e);
+}
+
+/* With br_netfilter (net.bridge.bridge-nf-call-iptables, which Docker switches on) frames that stay on
+ * one bridge come by here, too. Multicast, broadcast and link-local packets are never routed by a
+ * host that is no multicast router: here, they are such frames. */
+static void rules_bridged(struct host_rules *h, struct fw_chain *c)
+{
+	add_constant(h->bridged4, "224.0.0.0/4");
+	add_constant(h->bridged4, "255.255.255.255/32");
+	add_constant(h->bridged6, "ff00::/8");
+	add_constant(h->link6, "fe80::/10");
+	rule_bridged(c, h->bridged4);
+	rule_bridged(c, h->bridged6);
+	rule_bridged(c, h->link6);
+}
+
 static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n)
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
@@ -236,6 +273,7 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 
 	rule_between(h, c, AF_INET);
 	rule_between(h, c, AF_INET6);
+	rules_bridged(h, c);
 	r = fw_rule(c, FW_DROP);
 	match_from(r);
 	match_to(r);

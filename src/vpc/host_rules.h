@@ -22,7 +22,9 @@ struct vpc;
 struct host_rules {
 	struct ruleset rs;
 	struct fw_table *inet, *bridge;
-	struct fw_set *reach4, *reach6;                      /* address . interface across */
+	struct fw_set *reach4, *reach6;       /* address . interface across */
+	struct fw_set *bridged4, *bridged6;   /* destinations that are never routed */
+	struct fw_set *link6;                 /* sources that are never routed */
 	struct fw_set *ports, *port_mac, *port_ip4, *port_ip6; /* of bridge ports */
 };
 

@@ -33,7 +33,7 @@ blocked() {
 	fails "$1: the doctor finds it" by doctor
 	like "$1: names the rule" "$(out; err)" "$2"
 	command=$(fix)
-	like "$1: and a command" "$command" '(iptables|nft|ufw|firewall-cmd)'
+	like "$1: and a command" "$command" '^(iptables|nft|ufw|firewall-cmd)'
 	check "$1: the command works" bash -c "$command"
 	can v-a "$INTERNET4" 80 "$1, fixed"
 	can v-a "$(addr4 v-b)" 7 "$1, fixed"

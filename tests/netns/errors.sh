@@ -10,6 +10,12 @@ world_enter "$@"
 
 STATE=/run/byway/state.db
 
+# One firewall for all VPCs of a machine.
+test_other_backend() {
+	exits 7 "another backend while there are VPCs" by --firewall iptables vpc create x 10.1.0.0/16
+	fails "no bridge came of it" has_link br-x
+}
+
 # Every command that takes a VPC or a subnet, with one that is not there.
 test_unknown() {
 	policy "allow tcp 80 -" >p.json
@@ -184,10 +190,11 @@ must by subnet add v a 10.0.1.0/24
 test_unknown
 test_usage
 test_capabilities
-test_missing_program
+test_other_backend
 test_damaged_state
 test_read_only
 test_vanished
+test_missing_program
 test_full_disk
 check "nothing is left" same_as "$WORLD/before"
 done_testing

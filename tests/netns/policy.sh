@@ -234,7 +234,7 @@ test_kept() {
 	must by peer add production other
 	check "it verifies" by policy verify production/web-tier
 	cannot $out "$WEB" 22
-	exits 7 "a policy for another subnet is refused" \
+	exits 2 "a policy for another subnet is refused" \
 		by policy apply production/db-tier "$EXAMPLES/policy-web.json"
 	must by policy remove production/web-tier
 	rm $file

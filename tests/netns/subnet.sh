@@ -54,7 +54,7 @@ test_refusals() {
 	exits 2 "IPv6 outside the VPC" by subnet add v c 10.0.3.0/24 --cidr6 fd01::/64
 	exits 2 "neither public nor private" by subnet add v c 10.0.3.0/24 --type secret
 	exits 3 "an unknown VPC" by subnet add nowhere c 10.0.3.0/24
-	exits 2 "no CIDR" by subnet add v c
+	exits 2 "no name" by subnet add v
 	exits 2 "a name too strange" by subnet add v 'c;d' 10.0.3.0/24
 	fails "nothing was made" has_netns v-c
 }
@@ -105,13 +105,22 @@ test_count() {
 		--name small --type public
 	like "of that size" "$(json '.subnets[] | select(.name == "small-3") | .cidr' subnet list many)" '/28$'
 	is "of that type" "$(json '.subnets[] | select(.name == "small-3") | .type' subnet list many)" public
-	exits 7 "names that are taken are a conflict" by subnet add many --count 2
-	check "more under another name" by subnet add many --count 2 --name more
+	check "again: the next names" by subnet add many --count 2
+	check "continue where the first ended" has_netns many-subnet-22
 	fails "more than fit are refused" by subnet add many --count 300
 	is "all or nothing" "$(json '.subnets | length' subnet list many)" 25
 	exits 2 "--count 0" by subnet add many --count 0
 	exits 2 "--count many" by subnet add many --count many
 	must by vpc delete many
+}
+
+# Without a CIDR a subnet gets the next free slice.
+test_next_slice() {
+	check "add without a CIDR" by subnet add v next
+	is "it is the first free slice" "$(json '.subnets[] | select(.name == "next") | .cidr' \
+		subnet list v)" 10.0.0.0/24
+	is "without the gateway's address" "$(addr4 v-next)" 10.0.0.2
+	must by subnet delete v/next
 }
 
 test_file() {
@@ -152,6 +161,7 @@ test_reach
 test_refusals
 test_stable
 test_processes
+test_next_slice
 test_count
 test_file
 test_list
