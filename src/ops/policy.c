@@ -112,26 +112,30 @@ static void back(struct ops *o, const struct subnet *s)
 		enforce(o, s, old, NULL);
 }
 
-static int save(struct ops *o, const struct subnet *s, const char *file, const char *text,
-		struct err *err)
-{
-	_free_ char *full = strcmp(file, "-") ? realpath(file, NULL) : xstrdup("standard input");
-	int r = ops_begin(o, err);
-
-	if (!r)
-		r = policy_save(o->st, s, full ? full : file, text, err);
-	return ops_end(o, r, err);
-}
-
 static int apply_one(struct ops *o, const struct subnet *s, const struct policy *p,
 		     const char *file, const char *text, struct err *err)
 {
 	int r = enforce(o, s, p, err);
 
 	if (!r)
-		r = save(o, s, file, text, err);
+		r = policy_save(o->st, s, file, text, err);
 	if (r)
-		back(o, s);
+		err_context(err, "subnet '%s/%s'", s->vpc, s->name);
+	return r;
+}
+
+/* How many of them, from the first, until one fails. Those are in force, whatever becomes of the rest. */
+static int apply_each(struct ops *o, const struct subnet *s, size_t n, const struct policy *p,
+		      const char *file, const char *text, size_t *ret_done, struct err *err)
+{
+	_free_ char *full = strcmp(file, "-") ? realpath(file, NULL) : xstrdup("standard input");
+	int r = ops_begin(o, err);
+
+	for (*ret_done = 0; !r && *ret_done < n; ++*ret_done) {
+		r = apply_one(o, &s[*ret_done], p, full ? full : file, text, err);
+		if (r)
+			break;
+	}
 	return r;
 }
 
@@ -140,16 +144,21 @@ int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char
 {
 	_policy_ struct policy *p = NULL;
 	_buf_ struct buf text = {0};
-	int r = read_policy(file, &text, &p, err);
+	size_t done = 0;
+	int end, r = read_policy(file, &text, &p, err);
 
 	for (size_t i = 0; !r && i < n; i++)
 		r = check_target(file, p, &s[i], err);
-	for (size_t i = 0; !r && i < n; i++) {
-		r = apply_one(o, &s[i], p, file, text.data, err);
-		if (r)
-			err_context(err, "subnet '%s/%s'", s[i].vpc, s[i].name);
-	}
-	return r;
+	if (r)
+		return r;
+	r = apply_each(o, s, n, p, file, text.data, &done, err);
+	end = ops_end(o, 0, r ? NULL : err);
+	if (!r && !end)
+		return 0;
+	/* The one that failed goes back; all of them, when nothing could be kept. */
+	for (size_t i = end ? 0 : done; i < MIN(done + 1, n); i++)
+		back(o, &s[i]);
+	return r ? r : end;
 }
 
 int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, struct err *err)
