@@ -14,10 +14,10 @@
  * where N numbers the matches of the table, op is + for "in" and - for "not in", and each field is
  * a letter. So the name says all that adding an element later must know.
  *
- * Differences that remain: the target of neighbour advertisements cannot be looked at; a match with
- * FW_ND_TARGET compares the IPv6 source address instead, which a forger may choose freely. And
- * from a chain below the base chain accepting means ACCEPT, which also skips other people's rules
- * in the same built-in chain.
+ * Differences that remain: here a match with FW_ND_TARGET compares the IPv6 source address, which
+ * a forger may choose freely; a table beside this one looks at the target where the kernel can
+ * (ebtables_nd.c). And from a chain below the base chain accepting means ACCEPT, which also skips
+ * other people's rules in the same built-in chain.
  */
 #include <assert.h>
 #include <errno.h>
@@ -475,16 +475,21 @@ static int replace(struct netns *ns, const struct ruleset *rs, bool with_content
 
 int ebtables_apply(struct netns *ns, const struct ruleset *rs, struct err *err)
 {
-	return replace(ns, rs, true, err);
+	int r = ebtables_nd_apply(ns, rs, err);
+
+	return r ? r : replace(ns, rs, true, err);
 }
 
 int ebtables_remove(struct netns *ns, const struct ruleset *rs, struct err *err)
 {
+	int r;
+
 	for (const struct fw_table *t = rs->tables; t; t = t->next)
 		if (is_bridge(t))
 			oplog_add(ns->log, ns->name,
 				  "ebtables-restore: remove the chains of table %s", t->name);
-	return replace(ns, rs, false, err);
+	r = replace(ns, rs, false, err);
+	return r ? r : ebtables_nd_remove(ns, rs, err);
 }
 
 /* ---- Changing elements: the chain is read back, changed and written anew ---- */
@@ -712,7 +717,9 @@ int ebtables_update(struct netns *ns, const struct ruleset *add, const struct ru
 	}
 	if (oplog_dry(ns->log))
 		return 0;
-	r = read_listing(ns, &listing, err);
+	r = ebtables_nd_update(ns, add, del, err);
+	if (!r)
+		r = read_listing(ns, &listing, err);
 	if (r)
 		return r;
 	update_sets(add, add, del, listing.data, &text);
@@ -733,8 +740,10 @@ int ebtables_verify(struct netns *ns, const struct netns *scratch, const struct 
 {
 	struct netns there = *scratch;
 	_buf_ struct buf want = {0}, got = {0};
-	int r = ebtables_apply(&there, rs, err);
+	int r = ebtables_nd_verify(ns, rs, err);
 
+	if (!r)
+		r = replace(&there, rs, true, err);
 	if (!r)
 		r = save_run(scratch, "ebtables-save", &want, err);
 	if (!r)

@@ -6,6 +6,13 @@
  * iptables: iptables-restore, ip6tables-restore, ebtables-restore and ipset. The backend is chosen
  * once per process (native when the kernel answers it, else nft, else iptables), logged once, and
  * may be forced. All three give the same behaviour; the test battery holds them to it.
+ *
+ * What iptables cannot do: replace all in one transaction (it is one for each of filter, nat, ...
+ * of each family); keep the order of priorities among the tables of one hook; change single
+ * elements of a verdict map (ERR_UNSUPPORTED); keep more than 64 interfaces for one network in a
+ * set of networks and interfaces (a limit of hash:net,iface); look at the target of a neighbour
+ * advertisement: rules about that go to nf_tables, and where the kernel has none, compare the
+ * source address instead, which is weaker.
  */
 #ifndef BYWAY_FIREWALL_FIREWALL_H
 #define BYWAY_FIREWALL_FIREWALL_H
@@ -32,13 +39,14 @@ void firewall_free_p(struct firewall **fw);
 const char *firewall_name(const struct firewall *fw);
 
 /* Makes each table of rs exactly what rs says, replacing what it held: in one transaction where
- * the backend has one (native and nft: all tables; iptables: each family's tables), so that no
- * packet meets half a ruleset. Tables not in rs are not touched. */
+ * the backend has one (see above), so that no packet meets half a ruleset. Tables not in rs are
+ * not touched. */
 int firewall_apply(struct firewall *fw, struct netns *ns, const struct ruleset *rs,
 		   struct err *err);
 /* Adds and removes elements of sets that are in the kernel already. `add` and `del` describe
  * tables with the sets and only the elements concerned (chains are ignored). One transaction with
- * the native and nft backends. An element that is there already, or gone already, is no error. */
+ * the native and nft backends, del before add. An element that is there already, or gone already,
+ * is no error; a table or set that is not there is. Either may be NULL. */
 int firewall_update(struct firewall *fw, struct netns *ns, const struct ruleset *add,
 		    const struct ruleset *del, struct err *err);
 /* Removes the tables named in rs (its sets and chains are ignored). Absent: done. */

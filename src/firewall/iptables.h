@@ -108,4 +108,12 @@ int ebtables_remove(struct netns *ns, const struct ruleset *rs, struct err *err)
 int ebtables_verify(struct netns *ns, const struct netns *scratch, const struct ruleset *rs,
 		    struct err *err);
 
+/* ---- ebtables_nd.c: the rules of these tables that match FW_ND_TARGET, for ebtables.c ---- */
+
+int ebtables_nd_apply(struct netns *ns, const struct ruleset *rs, struct err *err);
+int ebtables_nd_update(struct netns *ns, const struct ruleset *add, const struct ruleset *del,
+		       struct err *err);
+int ebtables_nd_remove(struct netns *ns, const struct ruleset *rs, struct err *err);
+int ebtables_nd_verify(struct netns *ns, const struct ruleset *rs, struct err *err);
+
 #endif

@@ -108,6 +108,7 @@ static void close_others(void)
 static _Noreturn void start(const struct child *c)
 {
 	static const char *const env[] = {"PATH=" RUN_PATH, "LC_ALL=C", NULL};
+	static const char complaint[] = "cannot enter the namespace or start the program\n";
 	sigset_t none;
 	int r = c->ns ? netns_enter(c->ns) : 0;
 
@@ -119,6 +120,7 @@ static _Noreturn void start(const struct child *c)
 		close_others();
 		execve(c->path, (char *const *)c->argv, (char *const *)env);
 	}
+	(void)!write(c->err, complaint, sizeof(complaint) - 1);
 	_exit(STATUS_NOT_STARTED);
 }
 

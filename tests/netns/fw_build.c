@@ -11,8 +11,10 @@
 #include "fw_build.h"
 #include "fw_frame.h"
 
-static const enum fw_field from4[] = {FW_IP4_SADDR, FW_OIFNAME}, back4[] = {FW_IP4_DADDR, FW_IIFNAME};
-static const enum fw_field from6[] = {FW_IP6_SADDR, FW_OIFNAME}, back6[] = {FW_IP6_DADDR, FW_IIFNAME};
+static const enum fw_field from4[] = {FW_IP4_SADDR, FW_OIFNAME},
+			   back4[] = {FW_IP4_DADDR, FW_IIFNAME};
+static const enum fw_field from6[] = {FW_IP6_SADDR, FW_OIFNAME},
+			   back6[] = {FW_IP6_DADDR, FW_IIFNAME};
 static const enum fw_field saddr4[] = {FW_IP4_SADDR};
 static const enum fw_field port_only[] = {FW_IIFNAME};
 static const enum fw_field port_mac[] = {FW_IIFNAME, FW_ETHER_SADDR};
@@ -133,11 +135,12 @@ static void host_forward(struct host *h)
 
 static void host_local(struct host *h)
 {
-	struct fw_chain *in = fw_base_chain(h->t, "input", FW_CHAIN_FILTER, FW_HOOK_INPUT, 0, FW_ACCEPT);
+	struct fw_chain *in =
+		fw_base_chain(h->t, "input", FW_CHAIN_FILTER, FW_HOOK_INPUT, 0, FW_ACCEPT);
 	struct fw_chain *out =
 		fw_base_chain(h->t, "output", FW_CHAIN_FILTER, FW_HOOK_OUTPUT, 0, FW_ACCEPT);
-	struct fw_chain *post = fw_base_chain(h->t, "postrouting", FW_CHAIN_NAT, FW_HOOK_POSTROUTING, 100,
-					      FW_ACCEPT);
+	struct fw_chain *post = fw_base_chain(h->t, "postrouting", FW_CHAIN_NAT,
+					      FW_HOOK_POSTROUTING, 100, FW_ACCEPT);
 	struct fw_rule *r = from_group(in, FW_ACCEPT);
 
 	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED | FW_CT_RELATED);
@@ -167,8 +170,8 @@ void host_build(struct host *h)
 	host_local(h);
 }
 
-void allow(struct fw_set *map, enum fw_verdict verdict, const char *net, uint8_t proto,
-		  uint16_t lo, uint16_t hi)
+void allow(struct fw_set *map, enum fw_verdict verdict, const char *net, uint8_t proto, uint16_t lo,
+	   uint16_t hi)
 {
 	struct fw_elem e = {.verdict = verdict};
 	struct cidr c = cidr(net);
@@ -263,7 +266,7 @@ static void guard_rules(struct guard *g, struct fw_chain *c)
 }
 
 void guard_fill(struct guard *g, const char *dev, const uint8_t *mac, const char *addr4,
-		       const char *addr6)
+		const char *addr6)
 {
 	struct fw_elem e = {0};
 	struct mac m;
@@ -280,8 +283,8 @@ void guard_fill(struct guard *g, const char *dev, const uint8_t *mac, const char
 void guard_build(struct guard *g)
 {
 	struct fw_table *t = guard_sets(g);
-	struct fw_chain *pre =
-		fw_base_chain(t, "prerouting", FW_CHAIN_FILTER, FW_HOOK_PREROUTING, -300, FW_ACCEPT);
+	struct fw_chain *pre = fw_base_chain(t, "prerouting", FW_CHAIN_FILTER, FW_HOOK_PREROUTING,
+					     -300, FW_ACCEPT);
 	struct fw_chain *c = fw_chain(t, "guard");
 
 	fw_match_set(fw_rule_jump(pre, c), FW_OP_IN, g->ports, 1, port_only);

@@ -15,8 +15,8 @@ void add_net(struct fw_set *s, const char *net);
 void add_reach(struct fw_set *s, const char *net, const char *dev);
 void add_port_ip(struct fw_set *s, const char *dev, const char *addr);
 
-/* Routed traffic between the networks 10.1.0.0/24 and fd01::/64 behind va, 10.2.0.0/24 and fd02::/64
- * behind vb, and what is behind eth0. */
+/* Routed traffic between the networks 10.1.0.0/24 and fd01::/64 behind va, 10.2.0.0/24 and
+ * fd02::/64 behind vb, and what is behind eth0. */
 struct host {
 	struct ruleset rs;
 	struct fw_table *t;

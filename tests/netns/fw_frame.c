@@ -64,7 +64,7 @@ static uint16_t ip_sum(const uint8_t *p)
 	for (size_t i = 0; i < 20; i += 2)
 		sum += (uint32_t)p[i] << 8 | p[i + 1];
 	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~(sum + (sum >> 16));
+	return (uint16_t) ~(sum + (sum >> 16));
 }
 
 static struct frame ip4_frame(struct frame f, const char *src, uint16_t sport)

@@ -38,7 +38,8 @@ void world_enter(void)
 {
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS))
 		die("unshare");
-	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", "/run", "tmpfs", 0, NULL))
+	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "/run", "tmpfs", 0, NULL))
 		die("mount");
 	sh("ip link set lo up");
 }
@@ -83,6 +84,9 @@ struct netns *world_netns(const char *name)
 		exit(1);
 	}
 	sh("ip -n %s link set lo up", name);
+	/* Nobody has a duplicate here: addresses need not wait a second to find that out. */
+	sh("nsenter --net=/run/netns/%s sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'",
+	   name);
 	return ns;
 }
 
@@ -275,7 +279,8 @@ static bool receive_icmp(int fd, int family, uint8_t type, unsigned int id, long
 	while (wait_for(fd, POLLIN, deadline)) {
 		uint8_t buf[256];
 		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
-		const uint8_t *msg = buf + (family == AF_INET6 ? 0 : 20); /* IPv4 gives its header too */
+		const uint8_t *msg =
+			buf + (family == AF_INET6 ? 0 : 20); /* IPv4 gives its header too */
 
 		if (n >= msg - buf + 8 && msg[0] == type && !memcmp(msg + 4, &id, sizeof(id)))
 			return true;
@@ -307,7 +312,8 @@ bool ping_answered(struct netns *from, const char *dst, int wait_ms)
 	make_icmp(msg, a.family, v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO, id);
 	if (sendto(fd, msg, sizeof(msg), 0, (void *)&a.sa, a.len) < 0)
 		return false;
-	return receive_icmp(fd, a.family, v6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY, id, now_ms() + wait_ms);
+	return receive_icmp(fd, a.family, v6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY, id,
+			    now_ms() + wait_ms);
 }
 
 struct index_of {
@@ -326,7 +332,8 @@ static int find_index(void *arg)
 static int packet_socket(struct netns *ns, const char *device, int protocol)
 {
 	struct index_of i = {.device = device};
-	struct sockaddr_ll sa = {.sll_family = AF_PACKET, .sll_protocol = htons((uint16_t)protocol)};
+	struct sockaddr_ll sa = {.sll_family = AF_PACKET,
+				 .sll_protocol = htons((uint16_t)protocol)};
 	int fd = open_in(ns, AF_PACKET, SOCK_RAW, 0);
 
 	netns_call(ns, find_index, &i);

@@ -32,13 +32,14 @@ bool udp_arrives(struct netns *from, struct netns *to, const char *dst, uint16_t
 		 int wait_ms);
 /* As udp_arrives(), and then an answer the other way. */
 bool udp_answered(struct netns *from, struct netns *to, const char *dst, uint16_t port);
-bool tcp_connects(struct netns *from, struct netns *to, const char *dst, uint16_t port, int wait_ms);
+bool tcp_connects(struct netns *from, struct netns *to, const char *dst, uint16_t port,
+		  int wait_ms);
 /* Sends an ICMP or ICMPv6 message of this type; whether it is seen there, or for an echo request,
  * answered. */
 bool icmp_arrives(struct netns *from, struct netns *to, const char *dst, uint8_t type, int wait_ms);
 bool ping_answered(struct netns *from, const char *dst, int wait_ms);
-/* Sends a frame out of a device and says whether it comes in at another. It must be unlike any other
- * frame on the way. */
+/* Sends a frame out of a device and says whether it comes in at another. It must be unlike any
+ * other frame on the way. */
 bool frame_arrives(struct netns *from, const char *out, struct netns *to, const char *in,
 		   const void *frame, size_t len, int wait_ms);
 
