@@ -16,9 +16,9 @@ SKIPPED=0
 BAD=()
 
 build_all() {
-	tools/build.sh build --buildtype=release -Dwerror=true &&
-		CC=clang tools/build.sh build-clang -Dwerror=true &&
-		tools/build.sh build-san -Dwerror=true -Dfaults=true -Doptimization=1 \
+	tools/build.sh build --buildtype=release -Dwerror=true -Dtests=enabled &&
+		CC=clang tools/build.sh build-clang -Dwerror=true -Dtests=enabled &&
+		tools/build.sh build-san -Dwerror=true -Dtests=enabled -Dfaults=true -Doptimization=1 \
 			-Dc_args=-Wno-format-truncation \
 			-Db_sanitize=address,undefined -Db_lundef=false
 }
