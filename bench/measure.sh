@@ -24,7 +24,8 @@ took_us() {
 per() { awk -v us="$1" -v n="$2" 'BEGIN { printf "%.3f\n", us / n / 1000 }'; }
 median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
-veths() { ip -o link show type veth | wc -l; }
+# Without the trunks to a VPC's further bridges.
+veths() { ip -o link show type veth | grep -cv ': t[ud]-'; }
 veths_are() { [[ $(veths) == "$1" ]]; }
 
 # The kernel takes namespaces away in the order in which they were given up, in the background: when
