@@ -98,6 +98,13 @@ world_internet() {
 		route add default via 192.0.2.1
 		route add default via 2001:db8:2::1
 	END
+	wait_for is_settled
+}
+
+# The carrier, and with it the link-local address, come a moment after the link is set up.
+is_settled() {
+	[[ $(ip -o link show dev eth0) == *" state UP "* &&
+		$(ip -o addr show dev eth0) != *tentative* ]]
 }
 
 world_enter() {
