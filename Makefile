@@ -22,6 +22,7 @@ test:
 bench: build
 	@tools/deps.sh world bench
 	@BYWAY=build/byway bench/run.sh
+	@BYWAY=build/byway bench/proxy.sh
 
 install:
 	@tools/deps.sh build
@@ -29,4 +30,4 @@ install:
 	DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-clang build-san bench/results.json
+	rm -rf build build-clang build-san bench/results.json bench/results-proxy.json

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The man pages describe the program that there is: every command and its options as `--help` has
-# them; every exit status, JSON schema and environment variable as the source has them.
+# them; every exit status, JSON schema and environment variable as the source has them. Each command
+# is in byway(8); when there is a byway-NOUN(8), its options are in that.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/lib/tap.sh
@@ -50,6 +51,10 @@ check_command() {
 	[[ ! $verb =~ ^[a-z]+$ ]] || words+=("$verb")
 	text=$(entry "$COMMANDS" "$1")
 	exists "byway ${words[*]}, with its arguments" "$text"
+	if [[ -e man/byway-$noun.8 ]]; then
+		text=$(entry "$(section "$(render "man/byway-$noun.8")" COMMANDS)" "$1")
+		exists "byway ${words[*]}, in byway-$noun(8)" "$text"
+	fi
 	while read -r option; do
 		contains "byway ${words[*]} $option" "$text" "$option"
 	done < <("$BYWAY" "${words[@]}" --help | options Options:)
@@ -70,6 +75,13 @@ check_globals() {
 	done < <("$BYWAY" --help | options 'Options of every command:')
 }
 
+environment() {
+	local page
+	for page in man/*.8; do
+		section "$(render "$page")" ENVIRONMENT
+	done
+}
+
 check_source() {
 	local status schema variable
 	while read -r status; do
@@ -79,8 +91,7 @@ check_source() {
 		exists "schema $schema" "$(entry "$(section "$PAGE" 'JSON OUTPUT')" "$schema")"
 	done < <(grep -rhoE '"byway(\.[a-z]+)+/[0-9]+"' src | tr -d '"' | sort -u)
 	while read -r variable; do
-		exists "environment variable $variable" \
-			"$(entry "$(section "$PAGE" ENVIRONMENT)" "$variable")"
+		exists "environment variable $variable" "$(entry "$(environment)" "$variable")"
 	done < <(grep -rhoE --exclude=fault.c 'getenv\("[A-Z_]+"' src | cut -d'"' -f2 | sort -u)
 }
 
@@ -93,6 +104,16 @@ check_vpcctl() {
 	done < <("$TAP_OUTPUT.d/vpcctl" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }')
 }
 
+# What the page says that proxyvpn takes, it takes.
+check_proxyvpn() {
+	local option help
+	ln -s "$BYWAY" "$TAP_OUTPUT.d/proxyvpn"
+	help=$("$TAP_OUTPUT.d/proxyvpn" up --help)
+	while read -r option; do
+		contains "proxyvpn $option" "$help" "$option"
+	done < <(section "$(render man/byway-proxy.8)" PROXYVPN | grep -oE -- '--[a-z-]+' | sort -u)
+}
+
 mkdir "$TAP_OUTPUT.d"
 PAGE=$(render man/byway.8)
 COMMANDS=$(section "$PAGE" COMMANDS)
@@ -103,5 +124,6 @@ check_commands
 check_globals
 check_source
 check_vpcctl
+check_proxyvpn
 rm -rf "$TAP_OUTPUT" "$TAP_OUTPUT".*
 done_testing

@@ -6,12 +6,13 @@
 set -eu
 
 declare -A PACKAGES=(
-	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libnftnl-dev libsqlite3-dev
-		libjansson-dev libfyaml-dev libcap-ng-dev'
+	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libseccomp-dev libnftnl-dev libsqlite3-dev
+		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev'
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps'
-	[test]='libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
+	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
 		mandoc'
-	[bench]='iptables containernetworking-plugins'
+	[bench]='iptables containernetworking-plugins redsocks sshuttle openssh-client openssh-server passt
+		slirp4netns'
 )
 
 is_installed() {
@@ -56,11 +57,21 @@ without_services() {
 	"$@"
 }
 
+# disable_service PACKAGE SERVICE INSTALLED...: so that it is not started at the next boot either.
+disable_service() {
+	local package=$1 service=$2
+	shift 2
+	if [[ " $* " == *" $package "* && -d /run/systemd/system ]]; then
+		as_root systemctl disable "$service"
+	fi
+}
+
 install_packages() {
 	without_services apt_install "$@"
-	if [[ " $* " == *' nginx-light '* && -d /run/systemd/system ]]; then
-		as_root systemctl disable nginx
-	fi
+	disable_service nginx-light nginx "$@"
+	disable_service squid squid "$@"
+	disable_service redsocks redsocks "$@"
+	disable_service openssh-server ssh "$@"
 }
 
 main() {

@@ -19,8 +19,10 @@
 struct cli_opt {
 	const char *name; /* without the dashes */
 	char letter;      /* or 0 */
-	const char *arg;  /* the argument's name in the help, or NULL for a switch */
+	const char *arg;  /* the argument's name in the help, or NULL for a switch; "X,..." may be given
+			   * more than once, and is a list then, too */
 	const char *help;
+	bool secret; /* taken out of the arguments that ps(1) shows */
 };
 
 struct cli;
@@ -35,7 +37,7 @@ struct cli_cmd {
 	const char *help;
 };
 
-#define CLI_OPTS_MAX 16
+#define CLI_OPTS_MAX 24
 
 struct cli {
 	const struct cli_cmd *cmd;
@@ -43,6 +45,7 @@ struct cli {
 	char **args;               /* positional */
 	int n_args;
 	const char *values[CLI_OPTS_MAX]; /* of cmd->opts, NULL where not given; "" for a switch */
+	char *lists[CLI_OPTS_MAX];        /* those of them that were put together, or are secret; owned */
 	bool json, quiet, verbose, dry_run;
 	enum fw_backend_id backend;
 	struct ops ops;
@@ -56,6 +59,7 @@ extern const size_t cli_n_globals;
 
 /* The option's argument, "" for a given switch, or NULL. The name must be one of the command's. */
 const char *cli_opt(const struct cli *c, const char *name);
+void cli_free_secret(char *text); /* wipes it before */
 /* A number in a range, or fallback when the option is not given. */
 int cli_number(struct cli *c, const char *name, unsigned int min, unsigned int max,
 	       unsigned int fallback, unsigned int *ret);
@@ -84,6 +88,8 @@ void cli_print_list(const struct cli *c, const char *schema, const char *key, js
  * the operations instead. */
 void cli_print_result(const struct cli *c, const char *schema, json_t *body, const char *fmt, ...)
 	_printf_(4, 5);
+/* What a dry run would have done. */
+void cli_print_operations(const struct cli *c, const struct oplog *log);
 
 /* Help (help.c). */
 void cli_help(const char *program);
@@ -92,6 +98,7 @@ void cli_help_command(const char *program, const struct cli_cmd *cmd);
 
 /* The command of another tool's command line (vpcctl.c); NULL when name is none of them. */
 int cli_vpcctl(struct cli *c, int argc, char **argv);
+int cli_proxyvpn(struct cli *c, int argc, char **argv);
 int cli_run(struct cli *c, int argc, char **argv);
 
 /* ---- The commands ---- */
@@ -112,6 +119,10 @@ int cmd_policy_apply(struct cli *c);
 int cmd_policy_show(struct cli *c);
 int cmd_policy_verify(struct cli *c);
 int cmd_policy_remove(struct cli *c);
+int cmd_proxy_up(struct cli *c);
+int cmd_proxy_down(struct cli *c);
+int cmd_proxy_status(struct cli *c);
+int cmd_proxy_check(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_gc(struct cli *c);

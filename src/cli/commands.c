@@ -24,6 +24,45 @@ static const struct cli_opt peer_add_opts[] = {
 	{"allow", 0, "CIDR,...", "only these networks of the two VPCs"},
 };
 
+/* Which proxy, and who we are to it. */
+#define UPSTREAM_OPTS                                                                              \
+	{"proxy-url", 'u', "URL,...",                                                              \
+	 "http[s]://[USER:PASSWORD@]HOST[:PORT] (default: $HTTPS_PROXY)", true},                   \
+		{"proxy-host", 0, "HOST", "the same in parts"},                                    \
+		{"proxy-port", 0, "PORT", "its port (default 3128)"},                              \
+		{"proxy-ip", 0, "ADDR,...", "its addresses, instead of resolving its name"},       \
+		{"username", 0, "NAME", "for the proxy"},                                          \
+		{"password", 0, "WORD", "for the proxy; better in a file", true},                  \
+	{                                                                                          \
+		"password-file", 0, "FILE", "holds the password; - is standard input"              \
+	}
+
+static const struct cli_opt proxy_up_opts[] = {
+	UPSTREAM_OPTS,
+	{"in", 0, "NETNS", "capture a namespace, or a VPC/SUBNET, instead of the host"},
+	{"tun-name", 0, "NAME", "of the TUN device (default byway0)"},
+	{"tun-cidr", 0, "CIDR", "its address (default 198.18.0.1/30)"},
+	{"include", 0, "CIDR,...", "capture nothing but these"},
+	{"exclude", 0, "CIDR,...", "leave these alone"},
+	{"exclude-uid", 0, "UID,...", "leave these users alone"},
+	{"dns", 0, "MODE",
+	 "bypass (the default): beside the tunnel; tcp: through it; virtual: by the proxy"},
+	{"allow-dns", 0, "ADDR,...", "the resolvers (default: those of /etc/resolv.conf)"},
+	{"no-killswitch", 0, NULL, "block nothing"},
+	{"detach", 'd', NULL, "go on in the background once the tunnel stands"},
+	{"state-dir", 0, "DIR", "where status and lock are kept"},
+	{"keep-logs", 0, NULL, "accepted for proxyvpn's sake: there are no logs to remove"},
+};
+
+static const struct cli_opt proxy_check_opts[] = {
+	UPSTREAM_OPTS,
+};
+
+static const struct cli_opt proxy_in_opts[] = {
+	{"in", 0, "NETNS", "the tunnel of a namespace, or a VPC/SUBNET, instead of the host's"},
+	{"state-dir", 0, "DIR", "where status and lock are kept"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -51,8 +90,14 @@ const struct cli_cmd cli_commands[] = {
 	{"policy", "show", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_show, "show a subnet's policy"},
 	{"policy", "verify", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_verify,
 	 "compare the kernel's rules with the policy"},
-	{"policy", "remove", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_remove,
-	 "open a subnet again"},
+	{"policy", "remove", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_remove, "open a subnet again"},
+	{"proxy", "up", "", 0, 0, OPTS(proxy_up_opts), cmd_proxy_up,
+	 "send all TCP through an HTTP CONNECT proxy, and block the rest"},
+	{"proxy", "down", "", 0, 0, OPTS(proxy_in_opts), cmd_proxy_down,
+	 "take a tunnel down, running or not, and everything it blocks"},
+	{"proxy", "status", "", 0, 0, OPTS(proxy_in_opts), cmd_proxy_status, "show the tunnels"},
+	{"proxy", "check", "HOST:PORT", 1, 1, OPTS(proxy_check_opts), cmd_proxy_check,
+	 "open one stream through a proxy, with no tunnel, and say how it went"},
 	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
 	 "run a command inside a subnet"},
 	{"status", NULL, "", 0, 0, NO_OPTS, cmd_status, "show everything at a glance"},

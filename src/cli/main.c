@@ -13,6 +13,7 @@ static const struct {
 	int (*run)(struct cli *c, int argc, char **argv);
 } personalities[] = {
 	{"vpcctl", cli_vpcctl},
+	{"proxyvpn", cli_proxyvpn},
 };
 
 static int run(struct cli *c, int argc, char **argv)
@@ -39,6 +40,8 @@ int main(int argc, char **argv)
 	}
 	r = run(&c, argc, argv);
 	ops_close(&c.ops);
+	for (size_t i = 0; i < CLI_OPTS_MAX; i++)
+		cli_free_secret(c.lists[i]);
 	if (fflush(stdout) && !r)
 		r = err_set(&c.err, ERR_FAILED, -1, "cannot write to standard output");
 	if (!r)

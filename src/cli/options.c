@@ -142,6 +142,31 @@ static int unknown_option(struct cli *c, const char *word)
 	return -EINVAL;
 }
 
+void cli_free_secret(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+static void set_value(struct cli *c, size_t k, const char *value)
+{
+	const char *arg = c->cmd->opts[k].arg;
+	char *list = NULL;
+
+	if (c->values[k] && arg && strstr(arg, ",..."))
+		list = xasprintf("%s,%s", c->values[k], value);
+	else if (c->cmd->opts[k].secret)
+		list = xstrdup(value);
+	if (c->cmd->opts[k].secret)
+		memset((char *)value, 'x', strlen(value));
+	if (list) {
+		cli_free_secret(c->lists[k]);
+		c->lists[k] = list;
+	}
+	c->values[k] = list ? list : value;
+}
+
 static int take_option(struct cli *c, int argc, char **argv, int *i)
 {
 	const char *value, *word = argv[*i];
@@ -151,7 +176,7 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
 			continue;
 		if (opt_value(c, &c->cmd->opts[k], argc, argv, i, &value))
 			return -EINVAL;
-		c->values[k] = value;
+		set_value(c, k, value);
 		return 0;
 	}
 	for (size_t k = 0; k < ARRAY_SIZE(cli_globals); k++) {

@@ -85,9 +85,8 @@ void cli_print_list(const struct cli *c, const char *schema, const char *key, js
 	json_decref(rows);
 }
 
-static void print_operations(const struct cli *c)
+void cli_print_operations(const struct cli *c, const struct oplog *log)
 {
-	const struct oplog *log = &c->ops.log;
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < log->n_ops; i++) {
@@ -107,7 +106,7 @@ void cli_print_result(const struct cli *c, const char *schema, json_t *body, con
 
 	if (c->dry_run) {
 		json_decref(body);
-		print_operations(c);
+		cli_print_operations(c, &c->ops.log);
 	} else if (c->json) {
 		cli_print_json(schema, body);
 	} else {

@@ -263,6 +263,9 @@ static const char *verdict_target(const struct fw_chain *c, const struct fw_rule
 	case FW_JUMP:
 	case FW_VMAP:
 	case FW_MASQUERADE:
+	case FW_SET_MARK:
+	case FW_SET_CT_MARK:
+	case FW_REJECT:
 	case FW_NUM_VERDICTS:
 		break;
 	}

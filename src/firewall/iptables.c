@@ -162,6 +162,8 @@ static const char *base_table(const struct fw_chain *c)
 
 	if (c->type == FW_CHAIN_NAT)
 		return "nat";
+	if (c->type == FW_CHAIN_ROUTE)
+		return "mangle";
 	if (early && c->priority < RAW_PRIORITY)
 		return "raw";
 	if (c->hook == FW_HOOK_PREROUTING || c->hook == FW_HOOK_POSTROUTING || c->priority < 0)

@@ -13,6 +13,8 @@
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <linux/netfilter.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -78,6 +80,11 @@ static const char *verdict_target(const struct line *l, enum fw_verdict v)
 		return "RETURN";
 	case FW_MASQUERADE:
 		return "MASQUERADE";
+	case FW_REJECT:
+		return l->family == IPT_IP6 ? "REJECT --reject-with icmp6-adm-prohibited"
+					    : "REJECT --reject-with icmp-admin-prohibited";
+	case FW_SET_CT_MARK:
+	case FW_SET_MARK: /* its argument is the rule's: see ipt_rule_text() */
 	case FW_JUMP:
 	case FW_VMAP:
 	case FW_NUM_VERDICTS:
@@ -150,14 +157,16 @@ static void print_ct_state(uint32_t states, struct buf *b)
 	}
 }
 
-static int match_mark(struct line *l, const struct fw_match *m, const char * not, struct err *err)
+/* match: mark or connmark */
+static int match_mark(struct line *l, const char *match, const struct fw_match *m, const char * not,
+		      struct err *err)
 {
 	uint32_t mark = u32(&m->lo);
 
 	if (m->op == FW_OP_ANY_BIT) /* mark & mask is not 0 */
-		buf_addf(l->b, " -m connmark ! --mark 0x0/0x%" PRIx32, mark);
+		buf_addf(l->b, " -m %s ! --mark 0x0/0x%" PRIx32, match, mark);
 	else if (m->op == FW_OP_EQ || m->op == FW_OP_NE)
-		buf_addf(l->b, " -m connmark%s --mark 0x%" PRIx32, not, mark);
+		buf_addf(l->b, " -m %s%s --mark 0x%" PRIx32, match, not, mark);
 	else
 		return unsupported(l, err);
 	return 0;
@@ -170,7 +179,7 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	enum fw_field f = m->fields[0];
 	struct buf *b = l->b;
 
-	if (m->op == FW_OP_ANY_BIT && f != FW_CT_STATE && f != FW_CT_MARK)
+	if (m->op == FW_OP_ANY_BIT && f != FW_CT_STATE && f != FW_CT_MARK && f != FW_MARK)
 		return unsupported(l, err);
 	if (m->op == FW_OP_RANGE && f != FW_SPORT && f != FW_DPORT)
 		return unsupported(l, err);
@@ -217,7 +226,22 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 		print_ct_state(u32(&m->lo), b);
 		return m->op == FW_OP_ANY_BIT ? 0 : unsupported(l, err);
 	case FW_CT_MARK:
-		return match_mark(l, m, not, err);
+		return match_mark(l, "connmark", m, not, err);
+	case FW_CT_DIRECTION:
+		/* which takes no "!" */
+		buf_addf(b, " -m conntrack --ctdir %s",
+			 (m->lo.bytes[0] == FW_CT_REPLY) == (m->op == FW_OP_EQ) ? "REPLY" : "ORIGINAL");
+		return 0;
+	case FW_MARK:
+		return match_mark(l, "mark", m, not, err);
+	case FW_SKUID:
+		buf_addf(b, " -m owner%s --uid-owner %" PRIu32, not, u32(&m->lo));
+		return 0;
+	case FW_DADDR_TYPE:
+		if (u32(&m->lo) != RTN_LOCAL)
+			return unsupported(l, err);
+		buf_addf(b, " -m addrtype%s --dst-type LOCAL", not);
+		return 0;
 	case FW_ETHER_SADDR:
 		buf_addf(b, " -m mac%s --mac-source ", not );
 		fw_value_print(f, &m->lo, &m->lo, b);
@@ -427,6 +451,12 @@ int ipt_rule_text(const struct fw_table *t, const struct fw_chain *c, const stru
 	if (r->verdict == FW_JUMP) {
 		ipt_chain_name(t, r->target->name, target);
 		print_rule(&l, "", is_tail(t, r->target) ? "-g" : "-j", target, b);
+	} else if (r->verdict == FW_SET_MARK || r->verdict == FW_SET_CT_MARK) {
+		snprintf(target, sizeof(target), "0x%" PRIx32 "/0x%" PRIx32, r->mark_bits,
+			 r->mark_bits);
+		print_rule(&l, "",
+			   r->verdict == FW_SET_MARK ? "-j MARK --set-xmark" : "-j CONNMARK --set-xmark",
+			   target, b);
 	} else {
 		print_rule(&l, "", "-j", verdict_target(&l, r->verdict), b);
 	}

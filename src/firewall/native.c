@@ -126,8 +126,7 @@ static void chain_add(struct nft_batch *b, const struct fw_table *t, const struc
 	nftnl_chain_set_str(nlc, NFTNL_CHAIN_TABLE, t->name);
 	nftnl_chain_set_str(nlc, NFTNL_CHAIN_NAME, c->name);
 	if (c->hook) {
-		nftnl_chain_set_str(nlc, NFTNL_CHAIN_TYPE,
-				    c->type == FW_CHAIN_NAT ? "nat" : "filter");
+		nftnl_chain_set_str(nlc, NFTNL_CHAIN_TYPE, text_chain_type(c->type));
 		nftnl_chain_set_u32(nlc, NFTNL_CHAIN_HOOKNUM, hooks[c->hook]);
 		nftnl_chain_set_s32(nlc, NFTNL_CHAIN_PRIO, c->priority);
 		nftnl_chain_set_u32(nlc, NFTNL_CHAIN_POLICY,

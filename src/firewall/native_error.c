@@ -36,6 +36,8 @@ static const struct {
 } expr_options[] = {
 	{"ct", "CONFIG_NFT_CT"},
 	{"masq", "CONFIG_NFT_MASQ"},
+	{"reject", "CONFIG_NFT_REJECT_INET"},
+	{"fib", "CONFIG_NFT_FIB_INET"},
 };
 
 static const char *attr_str(const struct nlmsghdr *nlh, uint16_t type)

@@ -20,12 +20,12 @@
 #include "firewall/field.h"
 #include "firewall/native.h"
 
-enum source { META, CT, LINK, NETWORK, TRANSPORT };
+enum source { META, CT, FIB, LINK, NETWORK, TRANSPORT };
 
 /* clang-format off */
 static const struct {
 	enum source source;
-	uint8_t key; /* NFT_META_*, NFT_CT_*, or the offset in the header */
+	uint8_t key; /* NFT_META_*, NFT_CT_*, NFT_FIB_RESULT_*, or the offset in the header */
 } loads[] = {
 	[FW_IIFNAME]         = {META, NFT_META_IIFNAME},
 	[FW_OIFNAME]         = {META, NFT_META_OIFNAME},
@@ -44,6 +44,10 @@ static const struct {
 	[FW_ICMP6_TYPE]      = {TRANSPORT, 0},
 	[FW_CT_STATE]        = {CT, NFT_CT_STATE},
 	[FW_CT_MARK]         = {CT, NFT_CT_MARK},
+	[FW_CT_DIRECTION]    = {CT, NFT_CT_DIRECTION},
+	[FW_MARK]            = {META, NFT_META_MARK},
+	[FW_SKUID]           = {META, NFT_META_SKUID},
+	[FW_DADDR_TYPE]      = {FIB, NFT_FIB_RESULT_ADDRTYPE},
 	[FW_ETHER_SADDR]     = {LINK, 6},
 	[FW_ETHER_TYPE]      = {LINK, 12},
 	[FW_ARP_SADDR_IP]    = {NETWORK, 14}, /* RFC 826, for Ethernet and IPv4 */
@@ -103,6 +107,12 @@ static void load_field(struct builder *b, enum fw_field f, size_t to)
 		e = add(b, "ct");
 		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, reg(to));
 		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, loads[f].key);
+		return;
+	case FIB:
+		e = add(b, "fib");
+		nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, reg(to));
+		nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, loads[f].key);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
 		return;
 	case LINK:
 		load_header(b, NFT_PAYLOAD_LL_HEADER, loads[f].key, len, to);
@@ -177,17 +187,24 @@ static void lookup(struct builder *b, const struct fw_set *set, uint32_t flags)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
 }
 
-static void match_any_bit(struct builder *b, const struct fw_match *m)
+/* register = (register & mask) ^ xor */
+static void bitwise(struct builder *b, const void *mask, const void *xor, uint32_t len)
 {
-	uint32_t len = (uint32_t)fw_field_len(m->fields[0]);
 	struct nftnl_expr *e = add(b, "bitwise");
-	const struct fw_value zero = {0};
 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, reg(0));
 	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, reg(0));
 	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, len);
-	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, m->lo.bytes, len);
-	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero.bytes, len);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, mask, len);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, xor, len);
+}
+
+static void match_any_bit(struct builder *b, const struct fw_match *m)
+{
+	uint32_t len = (uint32_t)fw_field_len(m->fields[0]);
+	const struct fw_value zero = {0};
+
+	bitwise(b, m->lo.bytes, zero.bytes, len);
 	compare(b, NFT_CMP_NEQ, zero.bytes, len);
 }
 
@@ -243,6 +260,33 @@ static void immediate(struct builder *b, int verdict, const char *chain)
 		nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain);
 }
 
+static void set_bits(struct builder *b, enum fw_field f, uint32_t bits)
+{
+	uint32_t others = ~bits;
+	struct nftnl_expr *e;
+
+	load_field(b, f, 0);
+	bitwise(b, &others, &bits, sizeof(bits));
+	if (f == FW_CT_MARK) {
+		e = add(b, "ct");
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_MARK);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, reg(0));
+		return;
+	}
+	e = add(b, "meta");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, reg(0));
+}
+
+static void reject(struct builder *b)
+{
+	struct nftnl_expr *e = add(b, "reject");
+
+	assert(b->family == FW_INET);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
+	nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
+}
+
 static void add_verdict(struct builder *b, const struct fw_rule *r)
 {
 	switch (r->verdict) {
@@ -264,6 +308,15 @@ static void add_verdict(struct builder *b, const struct fw_rule *r)
 		return;
 	case FW_MASQUERADE:
 		add(b, "masq");
+		return;
+	case FW_SET_MARK:
+		set_bits(b, FW_MARK, r->mark_bits);
+		return;
+	case FW_SET_CT_MARK:
+		set_bits(b, FW_CT_MARK, r->mark_bits);
+		return;
+	case FW_REJECT:
+		reject(b);
 		return;
 	case FW_NUM_VERDICTS:
 		break;

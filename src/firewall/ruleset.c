@@ -46,6 +46,10 @@ static const struct fw_field_info fields[] = {
 	[FW_ICMP6_TYPE]   = {"icmpv6 type",    "icmpv6_type",  29, 1,  FW_FORMAT_U8,        P_IP6, IPPROTO_ICMPV6},
 	[FW_CT_STATE]     = {"ct state",       "ct_state",     26, 4,  FW_FORMAT_CT_STATE,  0, 0},
 	[FW_CT_MARK]      = {"ct mark",        "mark",         19, 4,  FW_FORMAT_MARK,      0, 0},
+	[FW_CT_DIRECTION] = {"ct direction",   "ct_dir",       27, 1,  FW_FORMAT_U8,        0, 0},
+	[FW_MARK]         = {"meta mark",      "mark",         19, 4,  FW_FORMAT_MARK,      0, 0},
+	[FW_SKUID]        = {"meta skuid",     "uid",          24, 4,  FW_FORMAT_U32,       0, 0},
+	[FW_DADDR_TYPE]   = {"fib daddr type", "fib_addrtype", 38, 4,  FW_FORMAT_U32,       0, 0},
 	[FW_ETHER_SADDR]  = {"ether saddr",    "ether_addr",    9, 6,  FW_FORMAT_MAC,       0, 0},
 	[FW_ETHER_TYPE]   = {"ether type",     "ether_type",   10, 2,  FW_FORMAT_ETHERTYPE, 0, 0},
 	[FW_ARP_SADDR_IP] = {"arp saddr ip",   "ipv4_addr",     7, 4,  FW_FORMAT_IP4,       ETH_P_ARP, 0},
@@ -231,6 +235,15 @@ struct fw_rule *fw_rule_vmap(struct fw_chain *c, const struct fw_set *vmap)
 
 	assert(vmap->is_vmap);
 	r->vmap = vmap;
+	return r;
+}
+
+struct fw_rule *fw_rule_set_bits(struct fw_chain *c, enum fw_verdict verdict, uint32_t bits)
+{
+	struct fw_rule *r = fw_rule(c, verdict);
+
+	assert(verdict == FW_SET_MARK || verdict == FW_SET_CT_MARK);
+	r->mark_bits = bits;
 	return r;
 }
 

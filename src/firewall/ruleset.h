@@ -37,7 +37,12 @@ enum fw_hook {
 	FW_NUM_HOOKS,
 };
 
-enum fw_chain_type { FW_CHAIN_FILTER, FW_CHAIN_NAT };
+enum fw_chain_type {
+	FW_CHAIN_FILTER,
+	FW_CHAIN_NAT,
+	FW_CHAIN_ROUTE, /* at output: a packet whose mark it changes is routed anew */
+	FW_NUM_CHAIN_TYPES,
+};
 
 /* What a rule can look at. Lengths, names and encodings stand in one table in ruleset.c. */
 enum fw_field {
@@ -57,6 +62,10 @@ enum fw_field {
 	FW_ICMP6_TYPE,      /* uint8_t; implies IPPROTO_ICMPV6 */
 	FW_CT_STATE,        /* uint32_t of FW_CT_*, matched with FW_OP_ANY_BIT */
 	FW_CT_MARK,         /* uint32_t, host order */
+	FW_CT_DIRECTION,    /* uint8_t: FW_CT_ORIGINAL, FW_CT_REPLY */
+	FW_MARK,            /* uint32_t, host order: of the packet (SO_MARK, ip-rule(8)'s fwmark) */
+	FW_SKUID,           /* uint32_t, host order: owner of the sending socket; local packets only */
+	FW_DADDR_TYPE,      /* uint32_t, host order: RTN_* of the destination address */
 	FW_ETHER_SADDR,     /* 6 bytes */
 	FW_ETHER_TYPE,      /* 2 bytes, network order: ETH_P_* */
 	FW_ARP_SADDR_IP,    /* 4 bytes: sender protocol address */
@@ -70,6 +79,10 @@ enum fw_field {
 #define FW_CT_RELATED 4u
 #define FW_CT_NEW 8u
 
+/* enum ip_conntrack_dir: of the packet, seen from the first one of its connection. */
+#define FW_CT_ORIGINAL 0u
+#define FW_CT_REPLY 1u
+
 enum fw_verdict {
 	FW_ACCEPT,
 	FW_DROP,
@@ -77,6 +90,11 @@ enum fw_verdict {
 	FW_JUMP,       /* to rule->target */
 	FW_VMAP,       /* the verdict that rule->vmap holds for the key; no element: next rule */
 	FW_MASQUERADE, /* in a FW_CHAIN_NAT chain at postrouting */
+	FW_SET_MARK,   /* sets the bits rule->mark_bits of FW_MARK, then the next rule; with iptables
+			* in a chain of its table mangle only: FW_CHAIN_ROUTE, or at prerouting */
+	FW_SET_CT_MARK, /* the same of FW_CT_MARK, with iptables in any table */
+	FW_REJECT,     /* with ICMP administratively prohibited; in a filter chain at input, forward
+			* or output */
 	FW_NUM_VERDICTS,
 };
 
@@ -128,6 +146,7 @@ struct fw_rule {
 	enum fw_verdict verdict;
 	const struct fw_chain *target; /* FW_JUMP */
 	const struct fw_set *vmap;     /* FW_VMAP; the key's fields are the set's */
+	uint32_t mark_bits;            /* FW_SET_MARK, FW_SET_CT_MARK */
 	struct fw_rule *next;
 };
 
@@ -175,6 +194,8 @@ void fw_set_add(struct fw_set *set, const struct fw_elem *elem);
 struct fw_rule *fw_rule(struct fw_chain *c, enum fw_verdict verdict);
 struct fw_rule *fw_rule_jump(struct fw_chain *c, const struct fw_chain *target);
 struct fw_rule *fw_rule_vmap(struct fw_chain *c, const struct fw_set *vmap);
+/* verdict: FW_SET_MARK or FW_SET_CT_MARK */
+struct fw_rule *fw_rule_set_bits(struct fw_chain *c, enum fw_verdict verdict, uint32_t bits);
 void fw_match_u8(struct fw_rule *r, enum fw_field f, enum fw_op op, uint8_t v);
 void fw_match_u16(struct fw_rule *r, enum fw_field f, enum fw_op op, uint16_t v); /* host order */
 void fw_match_u16_range(struct fw_rule *r, enum fw_field f, uint16_t lo, uint16_t hi); /* same */

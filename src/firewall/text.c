@@ -26,9 +26,19 @@ static const char *const hook_names[] = {
 };
 static_assert(ARRAY_SIZE(hook_names) == FW_NUM_HOOKS, "one name per enum fw_hook");
 
+static const char *const type_names[] = {
+	[FW_CHAIN_FILTER] = "filter",
+	[FW_CHAIN_NAT] = "nat",
+	[FW_CHAIN_ROUTE] = "route",
+};
+static_assert(ARRAY_SIZE(type_names) == FW_NUM_CHAIN_TYPES, "one name per enum fw_chain_type");
+
 static const char *const verdict_names[] = {
 	[FW_ACCEPT] = "accept", [FW_DROP] = "drop", [FW_RETURN] = "return",
 	[FW_JUMP] = "jump",     [FW_VMAP] = "vmap", [FW_MASQUERADE] = "masquerade",
+	[FW_SET_MARK] = "meta mark set meta mark",
+	[FW_SET_CT_MARK] = "ct mark set ct mark",
+	[FW_REJECT] = "reject with icmpx admin-prohibited",
 };
 static_assert(ARRAY_SIZE(verdict_names) == FW_NUM_VERDICTS, "one name per enum fw_verdict");
 
@@ -45,6 +55,11 @@ static const struct {
 const char *text_family(enum fw_family family)
 {
 	return family_names[family];
+}
+
+const char *text_chain_type(enum fw_chain_type type)
+{
+	return type_names[type];
 }
 
 const char *text_hook(enum fw_hook hook)
@@ -255,6 +270,8 @@ void text_rule(const struct fw_rule *r, enum text_dialect dialect, struct buf *b
 		buf_addf(b, " vmap @%s", r->vmap->name);
 	} else
 		buf_adds(b, verdict_names[r->verdict]);
+	if (r->verdict == FW_SET_MARK || r->verdict == FW_SET_CT_MARK)
+		buf_addf(b, " | 0x%08" PRIx32, r->mark_bits);
 }
 
 /* "type ipv4_addr . ifname;" of a set, ": verdict" included */
@@ -278,8 +295,7 @@ static void print_set_type(const struct fw_set *s, bool twin, struct buf *b)
 static void print_base_chain(const struct fw_chain *c, struct buf *b)
 {
 	buf_addf(b, "type %s hook %s priority %d; policy %s;",
-		 c->type == FW_CHAIN_NAT ? "nat" : "filter", hook_names[c->hook], c->priority,
-		 verdict_names[c->policy]);
+		 type_names[c->type], hook_names[c->hook], c->priority, verdict_names[c->policy]);
 }
 
 static void set_block(const struct fw_set *s, bool twin, struct buf *b)

@@ -130,10 +130,10 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 {
 	char mac[MAC_STRLEN];
 	void *extra;
-	struct nlmsghdr *nlh =
-		nlbatch_add(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra,
-			    0, "ip link add %s address %s mtu %u group %u type bridge stp_state 0",
-			    spec->name, mac_format(&spec->mac, mac), spec->mtu_bytes, spec->group);
+	struct nlmsghdr *nlh = nlbatch_add(
+		b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra, 0,
+		"ip link add %s address %s mtu %u group %u type bridge stp_state 0", spec->name,
+		mac_format(&spec->mac, mac), spec->mtu_bytes, spec->group);
 	struct nlattr *info, *data;
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->name);
@@ -167,10 +167,10 @@ void link_add_veth(struct nlbatch *b, const struct veth_spec *spec)
 {
 	const char *in = spec->peer_netns_name;
 	void *extra;
-	struct nlmsghdr *nlh =
-		nlbatch_add(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra,
-			    0, "ip link add %s mtu %u type veth peer name %s%s%s", spec->name,
-			    spec->mtu_bytes, spec->peer_name, in ? " netns " : "", in ? in : "");
+	struct nlmsghdr *nlh = nlbatch_add(
+		b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra, 0,
+		"ip link add %s mtu %u type veth peer name %s%s%s", spec->name, spec->mtu_bytes,
+		spec->peer_name, in ? " netns " : "", in ? in : "");
 	struct nlattr *info, *data;
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->name);
@@ -211,16 +211,21 @@ static void put_no_autoconf(struct nlmsghdr *nlh)
 
 void link_set(struct nlbatch *b, const struct link_change *c)
 {
-	char words[LINK_ALIAS_MAX + 96] = "", group[24] = "";
+	char words[LINK_ALIAS_MAX + 96] = "", group[24] = "", mtu[24] = "", queue[32] = "";
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *nlh;
 
-	if (c->alias || c->master || c->group || c->no_ipv6_autoconf) {
+	if (c->alias || c->master || c->group || c->mtu_bytes || c->queue_packets ||
+	    c->no_ipv6_autoconf) {
 		if (c->group)
 			snprintf(group, sizeof(group), " group %u", c->group);
-		snprintf(words, sizeof(words), "%s%s%s%s%s%s", c->alias ? " alias " : "",
+		if (c->mtu_bytes)
+			snprintf(mtu, sizeof(mtu), " mtu %u", c->mtu_bytes);
+		if (c->queue_packets)
+			snprintf(queue, sizeof(queue), " txqueuelen %u", c->queue_packets);
+		snprintf(words, sizeof(words), "%s%s%s%s%s%s%s%s", c->alias ? " alias " : "",
 			 c->alias ? c->alias : "", c->master ? " master " : "",
-			 c->master && c->master_name ? c->master_name : "", group,
+			 c->master && c->master_name ? c->master_name : "", group, mtu, queue,
 			 c->no_ipv6_autoconf ? " addrgenmode none" : "");
 		nlh = set_message(b, c, &ifi, words);
 		if (c->alias)
@@ -229,6 +234,10 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 			mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)c->master);
 		if (c->group)
 			mnl_attr_put_u32(nlh, IFLA_GROUP, c->group);
+		if (c->mtu_bytes)
+			mnl_attr_put_u32(nlh, IFLA_MTU, c->mtu_bytes);
+		if (c->queue_packets)
+			mnl_attr_put_u32(nlh, IFLA_TXQLEN, c->queue_packets);
 		if (c->no_ipv6_autoconf)
 			put_no_autoconf(nlh);
 	}
@@ -243,8 +252,8 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 void link_del(struct nlbatch *b, const char *name)
 {
 	void *extra;
-	struct nlmsghdr *nlh = nlbatch_add(b, RTM_DELLINK, 0, sizeof(struct ifinfomsg), &extra, ENODEV,
-					   "ip link del %s", name);
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_DELLINK, 0, sizeof(struct ifinfomsg), &extra,
+					   ENODEV, "ip link del %s", name);
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
 }
@@ -252,8 +261,8 @@ void link_del(struct nlbatch *b, const char *name)
 void link_del_group(struct nlbatch *b, uint32_t group)
 {
 	void *extra;
-	struct nlmsghdr *nlh = nlbatch_add(b, RTM_DELLINK, 0, sizeof(struct ifinfomsg), &extra, ENODEV,
-					   "ip link del group %u", group);
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_DELLINK, 0, sizeof(struct ifinfomsg), &extra,
+					   ENODEV, "ip link del group %u", group);
 
 	mnl_attr_put_u32(nlh, IFLA_GROUP, group);
 }

@@ -60,7 +60,8 @@ struct link_change {
 	const char *alias;
 	int master;              /* enslave to this index */
 	const char *master_name; /* for the words only */
-	uint32_t group;
+	uint32_t group, mtu_bytes;
+	uint32_t queue_packets;  /* txqueuelen */
 	bool no_ipv6_autoconf;   /* no link-local address by itself: effective before `up` */
 	bool up;                 /* last */
 };

@@ -102,6 +102,96 @@ void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const str
 	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)ifindex);
 }
 
+static const char *family_option(int family)
+{
+	return family == AF_INET6 ? "-6 " : "";
+}
+
+static struct nlmsghdr *table_message(struct nlmsghdr *nlh, struct rtmsg *rtm, int family,
+				      uint32_t table, uint32_t metric)
+{
+	rtm->rtm_family = (uint8_t)family;
+	rtm->rtm_table = RT_TABLE_UNSPEC;
+	rtm->rtm_protocol = ROUTE_PROTOCOL;
+	mnl_attr_put_u32(nlh, RTA_TABLE, table);
+	if (metric)
+		mnl_attr_put_u32(nlh, RTA_PRIORITY, metric);
+	return nlh;
+}
+
+void route_add_default(struct nlbatch *b, int family, uint32_t table, int ifindex,
+		       const char *ifname, uint32_t metric)
+{
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(
+		b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct rtmsg), &extra, EEXIST,
+		"ip %sroute add default dev %s table %u metric %u proto %d", family_option(family),
+		ifname, table, metric, ROUTE_PROTOCOL);
+	struct rtmsg *rtm = extra;
+
+	table_message(nlh, rtm, family, table, metric);
+	rtm->rtm_scope = family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+	rtm->rtm_type = RTN_UNICAST;
+	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)ifindex);
+}
+
+void route_add_blackhole(struct nlbatch *b, int family, uint32_t table, uint32_t metric)
+{
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(
+		b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct rtmsg), &extra, EEXIST,
+		"ip %sroute add blackhole default table %u metric %u proto %d",
+		family_option(family), table, metric, ROUTE_PROTOCOL);
+	struct rtmsg *rtm = extra;
+
+	table_message(nlh, rtm, family, table, metric);
+	rtm->rtm_scope = RT_SCOPE_UNIVERSE;
+	rtm->rtm_type = RTN_BLACKHOLE;
+}
+
+static void route_del(struct nlbatch *b, const struct route *r)
+{
+	int family = r->dst.addr.family;
+	char to[CIDR_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(
+		b, RTM_DELROUTE, 0, sizeof(struct rtmsg), &extra, ESRCH,
+		"ip %sroute del %s table %u metric %u proto %d", family_option(family),
+		r->dst.prefix ? cidr_format(&r->dst, to) : "default", r->table, r->metric,
+		ROUTE_PROTOCOL);
+	struct rtmsg *rtm = extra;
+
+	table_message(nlh, rtm, family, r->table, r->metric);
+	rtm->rtm_scope = RT_SCOPE_NOWHERE; /* any */
+	rtm->rtm_type = r->type;
+	rtm->rtm_dst_len = (uint8_t)r->dst.prefix;
+	if (r->dst.prefix)
+		mnl_attr_put(nlh, RTA_DST, ip_len(family), r->dst.addr.bytes);
+	if (r->ifindex)
+		mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)r->ifindex);
+}
+
+struct flush {
+	struct nlbatch *batch;
+	uint32_t table;
+};
+
+static int flush_one(const struct route *r, void *arg)
+{
+	const struct flush *f = arg;
+
+	if (r->table == f->table && r->protocol == ROUTE_PROTOCOL)
+		route_del(f->batch, r);
+	return 0;
+}
+
+int route_flush(struct nlbatch *b, int family, uint32_t table, struct err *err)
+{
+	struct flush f = {.batch = b, .table = table};
+
+	return route_each(b->ns, family, flush_one, &f, err);
+}
+
 static int pick_default(const struct route *r, void *arg)
 {
 	struct route *best = arg;

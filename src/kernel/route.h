@@ -31,6 +31,15 @@ int route_each(struct netns *ns, int family, route_fn fn, void *arg, struct err 
 void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
 		   const struct ip *gateway);
 
+/* The default route of a table, by a link or into nothing (blackhole: silently dropped). The lower
+ * metric is preferred; a route by a link goes when the link does. The same one there already: done. */
+void route_add_default(struct nlbatch *b, int family, uint32_t table, int ifindex,
+		       const char *ifname, uint32_t metric);
+void route_add_blackhole(struct nlbatch *b, int family, uint32_t table, uint32_t metric);
+/* Adds to a batch: deleting every route of ours (ROUTE_PROTOCOL) in this table of b's namespace, as
+ * it is now. One that is gone by then: done. */
+int route_flush(struct nlbatch *b, int family, uint32_t table, struct err *err);
+
 /* The link that the main table's default route with the lowest metric goes out of; -ENETUNREACH when there is none. */
 int route_default_link(struct netns *ns, char ret[IFNAMSIZ], struct err *err);
 

@@ -20,10 +20,13 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "ops/ops.h"
+#include "ops/proxy.h"
 #include "proc/reap.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
+
+#define TUNNEL_ALIAS ALIAS_PREFIX "tunnel/"
 
 /* Names that rows claim, or that were found. Owns its strings. */
 struct names {
@@ -112,7 +115,9 @@ static int note_orphan(const struct link *link, void *arg)
 {
 	struct orphans *f = arg;
 
-	if (link_is_ours(link) && !names_have(f->claimed, link->name))
+	/* A tunnel's device is its process's. */
+	if (link_is_ours(link) && strncmp(link->alias, TUNNEL_ALIAS, strlen(TUNNEL_ALIAS)) &&
+	    !names_have(f->claimed, link->name))
 		names_add(&f->found, link->name);
 	return 0;
 }
@@ -370,6 +375,27 @@ static void reset_known(struct ops *o, struct gc_report *ret, struct claims *kno
 	ops_unpublish_all(o, NULL);
 }
 
+/* Those that run, those that a crash left, and whatever else blocks the host. */
+static void reset_tunnels(struct ops *o)
+{
+	char **names = NULL;
+	bool existed;
+	size_t n = 0;
+	struct err e;
+
+	if (ops_proxy_list(PROXY_DIR, &names, &n, &e))
+		log_warn("%s", e.msg);
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(names[i], PROXY_HOST_NAME) &&
+		    ops_proxy_down(PROXY_DIR, names[i], o->backend, &o->log, &existed, &e))
+			log_warn("%s", e.msg);
+		free(names[i]);
+	}
+	free(names);
+	if (ops_proxy_down(PROXY_DIR, NULL, o->backend, &o->log, &existed, &e))
+		log_warn("%s", e.msg);
+}
+
 int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 {
 	_cleanup_(claims_done) struct claims known = {0};
@@ -378,6 +404,8 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 	*ret = (struct gc_report){0};
 	if (r)
 		return r;
+	if (!o->log.dry_run)
+		reset_tunnels(o);
 	reset_known(o, ret, &known);
 	r = remove_orphans(o, &known, ret, err);
 	if (!r && !(o->log.dry_run && o->fw)) /* said already */

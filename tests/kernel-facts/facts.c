@@ -13,7 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +29,8 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "kernel/route.h"
+#include "kernel/rule.h"
+#include "kernel/tun.h"
 
 static struct netns *host(void **state)
 {
@@ -244,6 +249,85 @@ static void a_call_runs_inside(void **state)
 	assert_int_equal(netns_delete("room", NULL, NULL), 0);
 }
 
+/* tun.c: the device is made where the thread is, one header length for all queues, and it goes with them. */
+static void a_tun_is_made_inside(void **state)
+{
+	_netns_ struct netns *ns = NULL;
+	struct link link;
+	struct err err = {0};
+	int fds[2], more[1], header = 0;
+
+	assert_int_equal(netns_create("tunnel", "byway:tunnel", NULL, &ns, NULL), 0);
+	if (tun_open(ns, "tun7", 2, fds, &err))
+		fail_msg("%s", err.msg);
+	assert_string_equal(look_up(ns, "tun7").kind, "tun");
+	assert_int_equal(link_get(host(state), "tun7", &link, NULL), -ENODEV);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(ioctl(fds[i], TUNGETVNETHDRSZ, &header), 0);
+		assert_int_equal(header, TUN_HEADER);
+		assert_true(fcntl(fds[i], F_GETFL) & O_NONBLOCK);
+		assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+	}
+	assert_int_equal(tun_open(ns, "tun7", 1, more, &err), -EEXIST);
+	assert_int_equal(more[0], -1);
+	assert_int_equal(tun_open(ns, "lo", 1, more, &err), -EEXIST);
+	assert_int_equal(tun_open(ns, "tun%d", 1, more, &err), -EINVAL);
+	close(fds[0]);
+	assert_string_equal(look_up(ns, "tun7").kind, "tun");
+	close(fds[1]);
+	assert_int_equal(link_get(ns, "tun7", &link, NULL), -ENODEV);
+	assert_int_equal(netns_delete("tunnel", NULL, NULL), 0);
+}
+
+static int count_routes(const struct route *r, void *arg)
+{
+	*(int *)arg += r->table == 4711;
+	return 0;
+}
+
+static int routes_of_table(struct netns *ns)
+{
+	int n = 0;
+
+	assert_int_equal(route_each(ns, AF_INET, count_routes, &n, NULL), 0);
+	assert_int_equal(route_each(ns, AF_INET6, count_routes, &n, NULL), 0);
+	return n;
+}
+
+/* rule.c, route.c: making is idempotent, deleting too, and a blackhole stays when the link goes. */
+static void a_table_of_our_own(void **state)
+{
+	static const int both[] = {AF_INET, AF_INET6};
+	struct link_change up = {.name = "lo", .up = true};
+	struct netns *ns = host(state);
+	struct link_change tun_up = {.name = "tun8", .up = true};
+	_nlbatch_ struct nlbatch b;
+	int fd;
+
+	assert_int_equal(tun_open(ns, "tun8", 1, &fd, NULL), 0);
+	nlbatch_init(&b, ns);
+	link_set(&b, &up);
+	link_set(&b, &tun_up);
+	for (size_t i = 0; i < 4; i++) {
+		struct rule_spec rule = {.family = both[i % 2], .priority = 4711, .fwmark = 0x10,
+					 .mask = 0x10, .table = 4711};
+
+		rule_add(&b, &rule);
+		route_add_default(&b, both[i % 2], 4711, look_up(ns, "tun8").index, "tun8", 5);
+		route_add_blackhole(&b, both[i % 2], 4711, 500);
+	}
+	commit(&b);
+	assert_int_equal(routes_of_table(ns), 4);
+	close(fd);
+	assert_int_equal(routes_of_table(ns), 2);
+	for (size_t i = 0; i < 4; i++) {
+		rule_del(&b, both[i % 2], 4711);
+		assert_int_equal(route_flush(&b, both[i % 2], 4711, NULL), 0);
+	}
+	commit(&b); /* each twice: gone already is as good */
+	assert_int_equal(routes_of_table(ns), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +339,8 @@ int main(void)
 		cmocka_unit_test(a_namespace_is_born_marked),
 		cmocka_unit_test(a_name_without_a_namespace),
 		cmocka_unit_test(a_call_runs_inside),
+		cmocka_unit_test(a_tun_is_made_inside),
+		cmocka_unit_test(a_table_of_our_own),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <linux/icmp.h>
+#include <linux/rtnetlink.h>
 
 #include <cmocka.h>
 
@@ -317,6 +318,181 @@ static void test_chain_policy(void **state)
 	assert_true(udp_arrives(w->a, w->b, "10.2.0.2", 7000, NULL, WAIT_PASS_MS));
 	assert_true(udp_arrives(w->a, w->b, "fd02::2", 7010, NULL, WAIT_PASS_MS));
 	assert_false(udp_arrives(w->a, w->b, "10.2.0.2", 7011, NULL, WAIT_DROP_MS));
+}
+
+/* ---- Marks, routes and refusals ---- */
+
+#define TO_NOWHERE 0x00100000u
+#define FROM_A 0x00400000u
+#define IN_NS(ns) "nsenter --net=/run/netns/" ns " "
+
+struct marking {
+	struct ruleset rs;
+	struct fw_chain *route, *pre, *forward;
+};
+
+static void marking_init(struct marking *m)
+{
+	struct fw_table *t;
+
+	ruleset_init(&m->rs);
+	t = ruleset_table(&m->rs, FW_INET, "byway");
+	m->route = fw_base_chain(t, "route", FW_CHAIN_ROUTE, FW_HOOK_OUTPUT, -150, FW_ACCEPT);
+	m->pre = fw_base_chain(t, "pre", FW_CHAIN_FILTER, FW_HOOK_PREROUTING, -150, FW_ACCEPT);
+	m->forward = fw_base_chain(t, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD, 0, FW_ACCEPT);
+}
+
+static void marking_done(struct marking *m)
+{
+	ruleset_done(&m->rs);
+}
+
+static struct fw_rule *udp_to(struct fw_rule *r, uint16_t port)
+{
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
+	fw_match_u16(r, FW_DPORT, FW_OP_EQ, port);
+	return r;
+}
+
+static bool r_to_x(struct world *w, uint16_t port, int wait_ms)
+{
+	return udp_arrives(w->r, w->x, "192.0.2.2", port, NULL, wait_ms) &&
+	       udp_arrives(w->r, w->x, "2001:db8::2", port, NULL, wait_ms);
+}
+
+static bool r_to_x_at_all(struct world *w, uint16_t port)
+{
+	return udp_arrives(w->r, w->x, "192.0.2.2", port, NULL, WAIT_DROP_MS) ||
+	       udp_arrives(w->r, w->x, "2001:db8::2", port, NULL, WAIT_DROP_MS);
+}
+
+/* A mark that is set in a route chain has its effect on the same packet; other bits stay. */
+static void test_route_mark(void **state)
+{
+	struct world *w = world_of(state);
+	_cleanup_(marking_done) struct marking m;
+
+	make_router(w);
+	for (const char *family = "46"; *family; family++) {
+		sh("ip -n r -%c rule add fwmark 0x100000/0x100000 lookup 100", *family);
+		sh("ip -n r -%c route add blackhole default table 100", *family);
+	}
+	assert_true(r_to_x(w, PORT, WAIT_PASS_MS));
+	marking_init(&m);
+	fw_match_u32(fw_rule(m.route, FW_ACCEPT), FW_MARK, FW_OP_ANY_BIT, 0x200000);
+	udp_to(fw_rule_set_bits(m.route, FW_SET_MARK, 0x00800000), PORT);
+	udp_to(fw_rule_set_bits(m.route, FW_SET_MARK, TO_NOWHERE), PORT);
+	fw_match_u32(udp_to(fw_rule_set_bits(m.route, FW_SET_MARK, TO_NOWHERE), PORT + 2), FW_SKUID,
+		     FW_OP_EQ, 0);
+	fw_match_u32(udp_to(fw_rule_set_bits(m.route, FW_SET_MARK, TO_NOWHERE), PORT + 3), FW_SKUID,
+		     FW_OP_NE, 0);
+	fw_match_u32(udp_to(fw_rule_set_bits(m.route, FW_SET_CT_MARK, 0x40), PORT + 4), FW_CT_MARK,
+		     FW_OP_EQ, 0);
+	fw_match_u32(udp_to(fw_rule_set_bits(m.route, FW_SET_MARK, TO_NOWHERE), PORT + 4),
+		     FW_CT_MARK, FW_OP_ANY_BIT, 0x40);
+	apply(w, w->r, &m.rs);
+	verify(w, w->r, &m.rs);
+	assert_false(r_to_x_at_all(w, PORT));
+	assert_true(r_to_x(w, PORT + 1, WAIT_PASS_MS));
+	assert_false(r_to_x_at_all(w, PORT + 2));
+	assert_true(r_to_x(w, PORT + 3, WAIT_PASS_MS));
+	assert_false(r_to_x_at_all(w, PORT + 4));
+	sh(IN_NS("r") "nft 'add table inet earlier; add chain inet earlier out { type filter hook "
+		      "output priority -200; }; add rule inet earlier out meta mark set 0x200001'");
+	assert_true(r_to_x(w, PORT, WAIT_PASS_MS));
+	sh(IN_NS("r") "nft 'flush chain inet earlier out; add rule inet earlier out meta mark set 1'");
+	assert_false(r_to_x_at_all(w, PORT)); /* the rule's mask sees no other bit */
+	removal(w, w->r, &m.rs);
+	assert_true(r_to_x(w, PORT, WAIT_PASS_MS));
+}
+
+/* Forwarded packets, by a mark from prerouting, their direction, and what their destination is. */
+static void test_forward_mark(void **state)
+{
+	struct world *w = world_of(state);
+	_cleanup_(marking_done) struct marking m;
+	struct fw_rule *r;
+
+	make_router(w);
+	positive_control(w);
+	marking_init(&m);
+	r = fw_rule(m.pre, FW_DROP);
+	fw_match_name(r, FW_IIFNAME, FW_OP_EQ, "vb");
+	fw_match_u32(r, FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	r = fw_rule_set_bits(m.pre, FW_SET_MARK, FROM_A);
+	fw_match_name(r, FW_IIFNAME, FW_OP_EQ, "va");
+	r = fw_rule(m.forward, FW_DROP);
+	fw_match_u32(r, FW_MARK, FW_OP_ANY_BIT, FROM_A);
+	fw_match_u8(r, FW_CT_DIRECTION, FW_OP_EQ, FW_CT_ORIGINAL);
+	apply(w, w->r, &m.rs);
+	verify(w, w->r, &m.rs);
+	assert_false(a_to_b(w, WAIT_DROP_MS));
+	assert_false(udp_arrives(w->a, w->b, "fd02::2", PORT, NULL, WAIT_DROP_MS));
+	assert_true(b_to_a(w, WAIT_PASS_MS));
+	assert_true(udp_answered(w->b, w->a, "10.1.0.2", PORT + 1));
+	assert_true(udp_answered(w->b, w->a, "fd01::2", PORT + 1));
+	assert_true(udp_arrives(w->a, w->r, "10.1.0.1", PORT, NULL, WAIT_PASS_MS));
+	assert_false(udp_arrives(w->b, w->r, "10.2.0.1", PORT, NULL, WAIT_DROP_MS));
+	assert_false(udp_arrives(w->b, w->r, "2001:db8::1", PORT, NULL, WAIT_DROP_MS));
+	assert_true(udp_arrives(w->b, w->x, "192.0.2.2", PORT, NULL, WAIT_PASS_MS));
+}
+
+static void assert_ping_says(const char *ns, const char *dst, const char *gateway)
+{
+	_buf_ struct buf out = {0};
+	_free_ char *cmd = xasprintf(
+		"nsenter --net=/run/netns/%s ping -n -c 1 -W 1 %s | grep -iE 'from %s.*(filtered|prohibited)'",
+		ns, dst, gateway);
+
+	sh_read(&out, cmd);
+	if (!out.len)
+		fail_msg("no refusal from %s", gateway);
+}
+
+static void test_reject(void **state)
+{
+	struct world *w = world_of(state);
+	_cleanup_(marking_done) struct marking m;
+
+	make_router(w);
+	marking_init(&m);
+	fw_match_name(fw_rule(m.forward, FW_REJECT), FW_IIFNAME, FW_OP_EQ, "va");
+	assert_true(a_to_b(w, WAIT_PASS_MS));
+	apply(w, w->r, &m.rs);
+	verify(w, w->r, &m.rs);
+	assert_false(a_to_b(w, WAIT_DROP_MS));
+	assert_ping_says("a", "10.2.0.2", "10.1.0.1");
+	assert_ping_says("a", "fd02::2", "fd01::1");
+	assert_true(b_to_a(w, WAIT_PASS_MS));
+	removal(w, w->r, &m.rs);
+	assert_true(a_to_b(w, WAIT_PASS_MS));
+}
+
+/* Another bit, another user, another direction: each is noticed. */
+static void test_marking_verify(void **state)
+{
+	struct world *w = world_of(state);
+	_cleanup_(marking_done) struct marking want;
+
+	marking_init(&want);
+	fw_match_u32(fw_rule_set_bits(want.route, FW_SET_MARK, TO_NOWHERE), FW_SKUID, FW_OP_EQ, 5);
+	fw_match_u8(fw_rule(want.forward, FW_REJECT), FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
+	for (int i = 0; i < 4; i++) {
+		_cleanup_(marking_done) struct marking got;
+		struct err err = {0};
+
+		marking_init(&got);
+		fw_match_u32(fw_rule_set_bits(got.route, i == 3 ? FW_SET_CT_MARK : FW_SET_MARK,
+					      TO_NOWHERE << (i == 0)),
+			     FW_SKUID, FW_OP_EQ, i == 1 ? 6 : 5);
+		fw_match_u8(fw_rule(got.forward, FW_REJECT), FW_CT_DIRECTION,
+			    i == 2 ? FW_OP_NE : FW_OP_EQ, FW_CT_REPLY);
+		apply(w, w->r, &got.rs);
+		verify(w, w->r, &got.rs);
+		assert_int_equal(firewall_verify(w->fw, w->r, &want.rs, &err), -ESTALE);
+	}
+	apply(w, w->r, &want.rs);
+	verify(w, w->r, &want.rs);
 }
 
 /* ---- A namespace's policy ---- */
@@ -841,6 +1017,10 @@ static void test_errors(void **state)
 		TEST(id, name ": both ends", test_reach_needs_both_ends),                          \
 		TEST(id, name ": nat", test_nat), TEST(id, name ": local", test_local),            \
 		TEST(id, name ": chain policy", test_chain_policy),                                \
+		TEST(id, name ": route mark", test_route_mark),                                    \
+		TEST(id, name ": forward mark", test_forward_mark),                                \
+		TEST(id, name ": reject", test_reject),                                            \
+		TEST(id, name ": marking verified", test_marking_verify),                          \
 		TEST(id, name ": policy", test_policy), TEST(id, name ": mark", test_mark),        \
 		TEST(id, name ": thousand elements", test_thousand),                               \
 		TEST(id, name ": edges of address space", test_edges),                             \

@@ -4,6 +4,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -460,6 +461,87 @@ static void test_iptables_rules(void **state)
 	assert_null(strstr(v6.data, "80:90"));
 }
 
+/* What a tunnel needs: packets that are routed by their mark, and refused. */
+static struct fw_table *build_capture(struct ruleset *rs)
+{
+	struct fw_chain *route, *out;
+	struct fw_table *t;
+	struct fw_rule *r;
+
+	ruleset_init(rs);
+	t = ruleset_table(rs, FW_INET, "byway");
+	route = fw_base_chain(t, "route", FW_CHAIN_ROUTE, FW_HOOK_OUTPUT, -150, FW_ACCEPT);
+	out = fw_base_chain(t, "out", FW_CHAIN_FILTER, FW_HOOK_OUTPUT, 0, FW_ACCEPT);
+	fw_match_u32(fw_rule(route, FW_ACCEPT), FW_MARK, FW_OP_ANY_BIT, 0x200000);
+	fw_match_u32(fw_rule(route, FW_RETURN), FW_MARK, FW_OP_EQ, 7);
+	fw_match_u8(fw_rule(route, FW_ACCEPT), FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
+	fw_match_u32(fw_rule(route, FW_ACCEPT), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	r = fw_rule_set_bits(route, FW_SET_CT_MARK, 0x200000);
+	fw_match_u32(r, FW_SKUID, FW_OP_EQ, 1000);
+	r = fw_rule_set_bits(route, FW_SET_MARK, 0x100000);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, 6);
+	fw_rule(out, FW_REJECT);
+	return t;
+}
+
+static void test_capture_print(void **state)
+{
+	_ruleset_ struct ruleset rs;
+	_buf_ struct buf b = {0};
+
+	(void)state;
+	build_capture(&rs);
+	ruleset_print(&rs, &b);
+	assert_string_equal(b.data,
+			    "table inet byway {\n"
+			    "\tcomment \"byway\"\n"
+			    "\tchain route {\n"
+			    "\t\ttype route hook output priority -150; policy accept;\n"
+			    "\t\tmeta mark & 0x00200000 != 0 accept\n"
+			    "\t\tmeta mark 0x00000007 return\n"
+			    "\t\tct direction 1 accept\n"
+			    "\t\tfib daddr type 2 accept\n"
+			    "\t\tmeta skuid 1000 ct mark set ct mark | 0x00200000\n"
+			    "\t\tmeta l4proto 6 meta mark set meta mark | 0x00100000\n"
+			    "\t}\n"
+			    "\tchain out {\n"
+			    "\t\ttype filter hook output priority 0; policy accept;\n"
+			    "\t\treject with icmpx admin-prohibited\n"
+			    "\t}\n"
+			    "}\n");
+}
+
+static void test_capture_iptables(void **state)
+{
+	_ruleset_ struct ruleset rs;
+	_buf_ struct buf b = {0}, out = {0}, out6 = {0};
+	struct fw_table *t = build_capture(&rs);
+	struct fw_rule *broadcast = fw_rule(t->chains, FW_ACCEPT);
+	struct err err = {0};
+
+	(void)state;
+	fw_match_u32(broadcast, FW_DADDR_TYPE, FW_OP_EQ, RTN_BROADCAST);
+	assert_int_equal(ipt_rule_text(t, t->chains, broadcast, IPT_IP4, 7, &b, &err), -EOPNOTSUPP);
+	rules_text(t, "out", IPT_IP4, &out);
+	rules_text(t, "out", IPT_IP6, &out6);
+	ruleset_done(&rs);
+	t = build_capture(&rs);
+	buf_reset(&b);
+	rules_text(t, "route", IPT_IP4, &b);
+	assert_string_equal(b.data,
+			    "-A BYWAY-route -m mark ! --mark 0x0/0x200000 -j RETURN\n"
+			    "-A BYWAY-route -m mark --mark 0x7 -j RETURN\n"
+			    "-A BYWAY-route -m conntrack --ctdir REPLY -j RETURN\n"
+			    "-A BYWAY-route -m addrtype --dst-type LOCAL -j RETURN\n"
+			    "-A BYWAY-route -m owner --uid-owner 1000 -j CONNMARK --set-xmark "
+			    "0x200000/0x200000\n"
+			    "-A BYWAY-route -p 6 -j MARK --set-xmark 0x100000/0x100000\n");
+	assert_string_equal(out.data,
+			    "-A BYWAY-out -j REJECT --reject-with icmp-admin-prohibited\n");
+	assert_string_equal(out6.data,
+			    "-A BYWAY-out -j REJECT --reject-with icmp6-adm-prohibited\n");
+}
+
 static void test_ipset(void **state)
 {
 	_ruleset_ struct ruleset rs;
@@ -555,6 +637,8 @@ int main(void)
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_backend_names),
 		cmocka_unit_test(test_iptables_rules),
+		cmocka_unit_test(test_capture_print),
+		cmocka_unit_test(test_capture_iptables),
 		cmocka_unit_test(test_ipset),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_compare),

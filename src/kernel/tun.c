@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fault.h"
+#include "base/util.h"
+#include "kernel/netns.h"
+#include "kernel/oplog.h"
+#include "kernel/tun.h"
+
+/* Linux 6.2; older kernels refuse what they do not know, and headers may be older than the kernel. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+#define OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
+
+struct opening {
+	const char *name;
+	size_t n_queues;
+	int *fds;
+	const char *failed; /* what, for the message */
+};
+
+static int set_offloads(int fd)
+{
+	if (!ioctl(fd, TUNSETOFFLOAD, (unsigned long)(OFFLOADS | TUN_F_USO4 | TUN_F_USO6)))
+		return 0;
+	if (errno == EINVAL && !ioctl(fd, TUNSETOFFLOAD, (unsigned long)OFFLOADS))
+		return 0;
+	return -errno;
+}
+
+/* The first queue makes the device, and must not find one; the others join it. */
+static int attach(const struct opening *o, int fd, size_t nth)
+{
+	struct ifreq ifr = {0};
+	unsigned int flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+
+	if (o->n_queues > 1)
+		flags |= IFF_MULTI_QUEUE;
+	if (nth == 0)
+		flags |= IFF_TUN_EXCL;
+	ifr.ifr_flags = (short)flags;
+	memcpy(ifr.ifr_name, o->name, strlen(o->name) + 1);
+	if (!ioctl(fd, TUNSETIFF, &ifr))
+		return 0;
+	/* A device of that name which is no TUN is EINVAL; one that is, EBUSY. */
+	return nth == 0 && (errno == EBUSY || (errno == EINVAL && if_nametoindex(o->name))) ? -EEXIST
+											  : -errno;
+}
+
+static int open_queue(struct opening *o, size_t nth)
+{
+	_close_ int fd = -1;
+	int size = TUN_HEADER;
+	int r = fault_point("tun open");
+
+	o->failed = "cannot open /dev/net/tun";
+	if (!r)
+		fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return r ? r : -errno;
+	o->failed = "cannot make the device";
+	r = fault_point("tun attach");
+	if (!r)
+		r = attach(o, fd, nth);
+	if (r)
+		return r;
+	o->failed = "cannot set the length of its packet header";
+	if (ioctl(fd, TUNSETVNETHDRSZ, &size))
+		return -errno;
+	o->failed = "cannot set its offloads";
+	r = set_offloads(fd);
+	if (!r)
+		o->fds[nth] = TAKE_FD(fd);
+	return r;
+}
+
+static int open_inside(void *arg)
+{
+	struct opening *o = arg;
+	int r = 0;
+
+	for (size_t i = 0; i < o->n_queues && !r; i++)
+		r = open_queue(o, i);
+	return r;
+}
+
+static int explain(const struct opening *o, int r, struct err *err)
+{
+	if (r == -EEXIST)
+		return err_set(err, ERR_CONFLICT, r, "interface %s exists already", o->name);
+	if (r == -ENOENT || r == -ENXIO || r == -ENODEV)
+		return err_set(err, ERR_UNSUPPORTED, r, "%s: %s (CONFIG_TUN)", o->failed,
+			       strerror(-r));
+	if (r == -E2BIG)
+		return err_set(err, ERR_FAILED, r, "TUN device %s: the kernel has no %zu queues for it",
+			       o->name, o->n_queues);
+	return err_errno(err, r, "TUN device %s: %s", o->name, o->failed);
+}
+
+int tun_open(struct netns *ns, const char *name, size_t n_queues, int fds[], struct err *err)
+{
+	struct opening o = {.name = name,
+			    .n_queues = n_queues,
+			    .fds = fds,
+			    .failed = "cannot enter its namespace"};
+	int r;
+
+	if (!*name || strlen(name) >= IFNAMSIZ || strpbrk(name, "/% \t\n"))
+		return err_set(err, ERR_USAGE, -EINVAL, "'%s' is no name for an interface", name);
+	oplog_add(ns->log, ns->name, "ip tuntap add dev %s mode tun vnet_hdr%s", name,
+		  n_queues > 1 ? " multi_queue" : "");
+	for (size_t i = 0; i < n_queues; i++)
+		fds[i] = -1;
+	if (oplog_dry(ns->log))
+		return 0;
+	/* The device is made in the namespace of the thread that asks; entering one's own takes
+	 * CAP_SYS_ADMIN, as entering any other does. */
+	r = *ns->name ? netns_call(ns, open_inside, &o) : open_inside(&o);
+	if (!r)
+		return 0;
+	for (size_t i = 0; i < n_queues; i++) {
+		close_p(&fds[i]);
+		fds[i] = -1;
+	}
+	return explain(&o, r, err);
+}

@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ * The order is the point: names are resolved while the network is still free; then the blocking
+ * rules, in one transaction; then the TUN device, the routes and the marking, behind them. From
+ * there on, whatever happens to this process, nothing leaves beside the tunnel until somebody says
+ * so: a clean end or ops_proxy_down(). The TUN device goes with its last descriptor, the rules do
+ * not.
+ *
+ *	state         allowed to leave, besides lo and what was excluded
+ *	down          everything: nothing of ours is there
+ *	connecting    what capture_block() lets through: our sockets to the proxy, DNS to resolvers
+ *	up            the same; captured TCP goes into the TUN
+ *	reconnecting  the same; the proxy, which was there, cannot be reached
+ *	error         the same; the proxy does not let streams through, the guest sees it
+ *	killed        the same; nothing reads the TUN, for there is none
+ *
+ * In a namespace other than our own, the sockets to the proxy are ours and stay outside: inside,
+ * nothing but the TUN leads out.
+ */
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "kernel/netns.h"
+#include "kernel/sandbox.h"
+#include "kernel/tun.h"
+#include "ops/proxy.h"
+#include "tunnel/dnspool.h"
+#include "tunnel/worker.h"
+
+#define FLOWS_MAX 65536
+#define DIALS_MAX 4096
+#define CHUNKS 256
+#define TICK_MS 1000
+#define STOP_MS 5000
+
+static const char *const state_names[] = {
+	[PROXY_DOWN] = "down",   [PROXY_CONNECTING] = "connecting",
+	[PROXY_UP] = "up",       [PROXY_RECONNECTING] = "reconnecting",
+	[PROXY_ERROR] = "error", [PROXY_KILLED] = "killed",
+};
+static_assert(ARRAY_SIZE(state_names) == PROXY_NUM_STATES,
+	      "state_names[] doesn't match proxy_state");
+
+const char *proxy_state_name(enum proxy_state s)
+{
+	return state_names[s];
+}
+
+const char *proxy_default_dir(char buf[256])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0 || !runtime)
+		return PROXY_DIR;
+	snprintf(buf, 256, "%s/byway/proxy", runtime);
+	return buf;
+}
+
+#define PATH_LEN 512
+
+static void path_of(const char *dir, const char *netns, const char *suffix, char ret[PATH_LEN])
+{
+	snprintf(ret, PATH_LEN, "%s/%s%s", dir, netns ? netns : PROXY_HOST_NAME, suffix);
+}
+
+/* ---- Who runs: a lock that lives as long as the process, with its PID in it ---- */
+
+static int make_dirs(const char *dir, struct err *err)
+{
+	_free_ char *parent = xstrdup(dir);
+	char *slash = strrchr(parent, '/');
+
+	if (slash && slash != parent) {
+		*slash = '\0';
+		if (mkdir(parent, 0700) && errno != EEXIST)
+			return err_errno(err, -errno, "cannot create %s", parent);
+	}
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		return err_errno(err, -errno, "cannot create %s", dir);
+	return 0;
+}
+
+/* The whole file, for writing (fcntl(2)): the kernel tells who holds it, and nobody has to try. */
+static struct flock whole_file(void)
+{
+	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
+static int try_lock(const char *path, int *ret_fd)
+{
+	_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct flock lock = whole_file();
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fcntl(fd, F_SETLK, &lock))
+		return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
+	if (fstat(fd, &st))
+		return -errno;
+	if (!st.st_nlink) /* its former owner has removed it meanwhile */
+		return -EAGAIN;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int take_lock(const char *dir, const char *netns, int *ret_fd, struct err *err)
+{
+	char path[PATH_LEN];
+	int r = make_dirs(dir, err);
+
+	if (r)
+		return r;
+	path_of(dir, netns, ".lock", path);
+	do
+		r = try_lock(path, ret_fd);
+	while (r == -EAGAIN);
+	if (r == -EBUSY)
+		return err_set(err, ERR_CONFLICT, r,
+			       "a tunnel is running for %s already: `byway proxy status`, `byway "
+			       "proxy down`",
+			       netns ? netns : "the host");
+	return r ? err_errno(err, r, "cannot lock %s", path) : 0;
+}
+
+/* The process that holds the lock, or 0. */
+static pid_t lock_holder(const char *dir, const char *netns)
+{
+	struct flock lock = whole_file();
+	char path[PATH_LEN];
+	_close_ int fd = -1;
+
+	path_of(dir, netns, ".lock", path);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fcntl(fd, F_GETLK, &lock) || lock.l_type == F_UNLCK)
+		return 0;
+	return lock.l_pid;
+}
+
+/* ---- Names, before anything is blocked ---- */
+
+static int resolve_one(struct connect_upstream *u, struct err *err)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *found;
+	char text[IP_STRLEN];
+	int r = getaddrinfo(u->host, NULL, &hints, &found);
+
+	if (r)
+		return err_set(
+			err, ERR_UNREACHABLE, -EHOSTUNREACH,
+			"cannot resolve the proxy's name '%s': %s (--proxy-ip gives its address)",
+			u->host, gai_strerror(r));
+	r = getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), NULL, 0,
+			NI_NUMERICHOST);
+	freeaddrinfo(found);
+	return r ? err_set(err, ERR_UNREACHABLE, -EHOSTUNREACH, "'%s' has no usable address",
+			   u->host)
+		 : ip_parse(text, &u->addr, err);
+}
+
+static int resolve(struct proxy_config *c, struct err *err)
+{
+	for (unsigned int i = 0; i < c->connect.n_upstreams; i++) {
+		struct connect_upstream *u = &c->connect.upstreams[i];
+		int r = u->addr.family ? 0 : resolve_one(u, err);
+
+		if (r)
+			return r;
+		if (!c->netns && c->capture.n_upstreams < CAPTURE_LIST_MAX)
+			c->capture.upstreams[c->capture.n_upstreams++] = u->addr;
+	}
+	return 0;
+}
+
+/* ---- Status ---- */
+
+struct tunnel {
+	struct proxy_config *c;
+	struct netns *ns;
+	struct firewall *fw;
+	struct dialer *dialer;
+	struct worker *worker;
+	pthread_t thread;
+	int lock;
+	int result; /* of the worker */
+	time_t since;
+	enum proxy_state state;
+};
+
+static enum proxy_state state_of(const struct worker_status *s)
+{
+	if (!s->proxy_fails)
+		return s->tcp.accepted ? PROXY_UP : PROXY_CONNECTING;
+	if (s->last_failure == DIAL_AUTH || s->last_failure == DIAL_BROKEN)
+		return PROXY_ERROR;
+	return s->tcp.accepted ? PROXY_RECONNECTING : PROXY_CONNECTING;
+}
+
+static json_t *describe(const struct tunnel *t, const struct worker_status *s)
+{
+	const struct connect_upstream *u = &t->c->connect.upstreams[0];
+	char since[32];
+	struct tm tm;
+
+	gmtime_r(&t->since, &tm);
+	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:i, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, "
+			 "s:I, s:s?, s:s?}",
+			 "name", t->c->netns ? t->c->netns : PROXY_HOST_NAME, "state",
+			 state_names[t->state], "pid", (int)getpid(), "since", since, "proxy",
+			 u->host, "port", (int)u->port, "tun", t->c->capture.tun, "kill_switch",
+			 t->c->capture.kill_switch, "flows", (json_int_t)s->flows, "accepted",
+			 (json_int_t)s->tcp.accepted, "refused", (json_int_t)s->tcp.refused,
+			 "unreachable", (json_int_t)s->tcp.unreachable, "bytes_up",
+			 (json_int_t)s->tcp.bytes_up, "bytes_down", (json_int_t)s->tcp.bytes_down,
+			 "retransmits", (json_int_t)s->tcp.retransmits, "last_failure",
+			 s->last_failure == DIAL_PENDING ? NULL : dial_status_name(s->last_failure),
+			 "last_reason", *s->last_reason ? s->last_reason : NULL);
+}
+
+static void write_status(struct tunnel *t)
+{
+	char path[PATH_LEN], tmp[PATH_LEN + 8];
+	struct worker_status s;
+	json_t *json;
+
+	worker_get_status(t->worker, &s);
+	t->state = state_of(&s);
+	json = describe(t, &s);
+	path_of(t->c->dir, t->c->netns, ".json", path);
+	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+	if (json_dump_file(json, tmp, JSON_INDENT(2)) || rename(tmp, path))
+		log_debug("cannot write %s", path);
+	json_decref(json);
+}
+
+static void remove_files(const char *dir, const char *netns)
+{
+	static const char *const suffixes[] = {".json", ".json.tmp", ".lock"};
+	char path[PATH_LEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		path_of(dir, netns, suffixes[i], path);
+		unlink(path);
+	}
+	rmdir(dir); /* unless there is more in it */
+	if (!strcmp(dir, PROXY_DIR))
+		rmdir("/run/byway");
+}
+
+/* ---- Running ---- */
+
+static void *worker_thread(void *p)
+{
+	struct tunnel *t = p;
+	struct err e;
+
+	if (worker_confine(&e))
+		log_warn("%s", e.msg);
+	t->result = worker_run(t->worker);
+	kill(getpid(), SIGTERM); /* wakes the main thread */
+	return NULL;
+}
+
+/* Every flow is a descriptor. */
+static void raise_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l))
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
+/* Made-up addresses must come into the tunnel, whatever else does. */
+static int include_pool(struct capture *k, struct err *err)
+{
+	static const char *const networks[] = {DNSPOOL_NET4, DNSPOOL_NET6};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(networks) && k->n_include && !r; i++) {
+		if (k->n_include == CAPTURE_LIST_MAX)
+			return err_set(err, ERR_USAGE, -E2BIG,
+				       "too many networks are included: no room for "
+				       "the addresses that --dns virtual gives out");
+		r = cidr_parse(networks[i], &k->include[k->n_include++], err);
+	}
+	return r;
+}
+
+static int set_dns(struct proxy_config *c, struct err *err)
+{
+	struct cidr pool;
+	int r = cidr_parse(DNSPOOL_NET4, &pool, err);
+
+	c->capture.dns = c->dns == DNS_BYPASS ? CAPTURE_DNS_BYPASS : CAPTURE_DNS_TUNNEL;
+	if (r || c->dns != DNS_VIRTUAL)
+		return r;
+	if (cidr_contains(&c->capture.tun_addr4, &pool))
+		return err_set(err, ERR_USAGE, -EINVAL,
+			       "the TUN's own network leaves no room in " DNSPOOL_NET4
+			       " for the addresses that --dns virtual gives out");
+	return include_pool(&c->capture, err);
+}
+
+/* NET_ADMIN for the marks of our sockets and to take everything down; SYS_ADMIN to enter another
+ * namespace for that, and DAC_OVERRIDE, FOWNER to remove files that belong to somebody else's
+ * folder. */
+static const int kept_caps[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_FOWNER};
+
+/* The dialer's thread, and what starts later, has only the capabilities that are kept. */
+static int start_worker(struct tunnel *t, struct worker_config *w, struct err *err)
+{
+	int r = sandbox_keep_caps(kept_caps, ARRAY_SIZE(kept_caps), err);
+
+	if (!r)
+		r = dialer_connect(&t->c->connect, &t->dialer, err);
+	explicit_bzero(t->c->connect.password, sizeof(t->c->connect.password));
+	w->dialer = t->dialer;
+	return r ? r : worker_new(w, &t->worker, err);
+}
+
+static int bring_up(struct tunnel *t, struct err *err)
+{
+	struct worker_config w = {.tun = -1,
+				  .mtu = (uint16_t)t->c->capture.mtu_bytes,
+				  .max_flows = FLOWS_MAX,
+				  .max_dials = DIALS_MAX,
+				  .chunks = CHUNKS,
+				  .dns = {.mode = t->c->dns,
+					  .resolvers = t->c->capture.resolvers,
+					  .n_resolvers = t->c->capture.n_resolvers,
+					  .tun_addr4 = t->c->capture.tun_addr4}};
+	int r = netns_open(t->c->netns, &t->c->log, &t->ns, err);
+
+	if (!r)
+		r = set_dns(t->c, err);
+	if (!r)
+		r = firewall_new(t->c->backend, t->ns, &t->fw, err);
+	if (!r)
+		r = capture_block(&t->c->capture, t->ns, t->fw, err);
+	if (!r)
+		r = tun_open(t->ns, t->c->capture.tun, 1, &w.tun, err);
+	if (!r)
+		r = capture_up(&t->c->capture, t->ns, err);
+	if (!r && !t->c->log.dry_run)
+		r = start_worker(t, &w, err);
+	return r;
+}
+
+static int wait_for_end(struct tunnel *t, const sigset_t *signals, struct err *err)
+{
+	_close_ int fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot wait for signals");
+	do
+		write_status(t);
+	while (poll(&p, 1, TICK_MS) <= 0);
+	return 0;
+}
+
+static int run(struct tunnel *t, const sigset_t *signals, struct err *err)
+{
+	int r = bring_up(t, err);
+
+	if (r || t->c->log.dry_run)
+		return r;
+	raise_limit();
+	r = pthread_create(&t->thread, NULL, worker_thread, t);
+	if (r)
+		return err_errno(err, -r, "cannot start the tunnel's thread");
+	t->since = time(NULL);
+	write_status(t);
+	if (t->c->ready)
+		t->c->ready(t->c->arg);
+	r = wait_for_end(t, signals, err);
+	worker_stop(t->worker);
+	pthread_join(t->thread, NULL);
+	if (!r && t->result < 0)
+		r = err_errno(err, t->result, "the TUN device %s went away", t->c->capture.tun);
+	return r;
+}
+
+/* What a tunnel before this one left of itself: its kill switch is not ours to lift by failing. */
+static bool is_left_over(const struct proxy_config *c)
+{
+	char path[PATH_LEN];
+
+	path_of(c->dir, c->netns, ".lock", path);
+	return access(path, F_OK) == 0 && !lock_holder(c->dir, c->netns);
+}
+
+/* An end that was asked for leaves nothing, nor does a set-up that failed. A tunnel that breaks
+ * leaves what blocks. */
+static void end(struct tunnel *t, bool leave_blocked, struct err *err)
+{
+	struct err ignored;
+
+	worker_free(t->worker);
+	dialer_free(t->dialer);
+	if (t->fw && !leave_blocked)
+		capture_down(t->ns, t->fw, err ? err : &ignored);
+	firewall_free(t->fw);
+	netns_free(t->ns);
+	if (!leave_blocked)
+		remove_files(t->c->dir, t->c->netns);
+	close_p(&t->lock);
+}
+
+int ops_proxy_run(struct proxy_config *c, struct err *err)
+{
+	struct tunnel t = {.c = c, .lock = -1};
+	bool left_over = is_left_over(c), broke;
+	sigset_t signals;
+	int r;
+
+	if (c->log.dry_run) {
+		r = resolve(c, err);
+		r = r ? r : bring_up(&t, err);
+		firewall_free(t.fw);
+		netns_free(t.ns);
+		return r;
+	}
+	umask(077);
+	r = take_lock(c->dir, c->netns, &t.lock, err);
+	if (r)
+		return r;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	r = resolve(c, err);
+	if (!r)
+		r = run(&t, &signals, err);
+	broke = r && t.since;
+	end(&t, broke || (r && left_over), r ? NULL : err);
+	return r;
+}
+
+/* ---- Trying the proxy, without a tunnel ---- */
+
+static uint64_t clock_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static enum dial_status dial_and_wait(const struct dialer *d, struct dial *c,
+				      const struct dial_target *t)
+{
+	enum dial_status s = dial_start(d, c, t, clock_ms());
+
+	while (s == DIAL_PENDING) {
+		struct pollfd p = {.fd = c->fd, .events = (short)c->events};
+		uint64_t now = clock_ms();
+
+		/* EPOLLIN and EPOLLOUT are POLLIN and POLLOUT. */
+		poll(&p, 1, now < c->deadline_ms ? (int)(c->deadline_ms - now) : 0);
+		s = dial_step(c, (uint32_t)p.revents, clock_ms());
+	}
+	return s;
+}
+
+int ops_proxy_check(struct proxy_config *c, const char *host, uint16_t port, struct err *err)
+{
+	static const enum err_kind kinds[DIAL_NUM_STATUSES] = {
+		[DIAL_REFUSED] = ERR_UNREACHABLE, [DIAL_UNREACHABLE] = ERR_UNREACHABLE,
+		[DIAL_DENIED] = ERR_BLOCKED,      [DIAL_AUTH] = ERR_AUTH,
+		[DIAL_TIMEOUT] = ERR_UNREACHABLE, [DIAL_BROKEN] = ERR_FAILED,
+	};
+	_dialer_ struct dialer *d = NULL;
+	struct dial_target target = {.port = port};
+	struct dial dial = {.fd = -1};
+	enum dial_status s;
+	int r = resolve(c, err);
+
+	if (!r && str_copy(target.host, sizeof(target.host), host))
+		r = err_set(err, ERR_USAGE, -EINVAL, "the name of the target is too long");
+	if (!r && !ip_parse(host, &target.addr, NULL))
+		target.host[0] = '\0';
+	if (!r)
+		r = dialer_connect(&c->connect, &d, err);
+	if (r)
+		return r;
+	s = dial_and_wait(d, &dial, &target);
+	if (s != DIAL_CONNECTED)
+		r = err_set(err, kinds[s], -ECONNREFUSED, "%s: %s", dial_status_name(s),
+			    dial.reason);
+	dial_abort(&dial);
+	return r;
+}
+
+/* ---- Ending it from outside ---- */
+
+static int end_process(const char *dir, const char *netns, struct err *err)
+{
+	pid_t pid = lock_holder(dir, netns);
+	struct pollfd p = {.events = POLLIN};
+	_close_ int fd = -1;
+
+	if (!pid)
+		return 0;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return errno == ESRCH ? 0
+				      : err_errno(err, -errno, "cannot watch process %d", (int)pid);
+	if (lock_holder(dir, netns) != pid)
+		return 0; /* it ended, and its number may be another's */
+	p.fd = fd;
+	syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0);
+	if (poll(&p, 1, STOP_MS) > 0)
+		return 0;
+	syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	return poll(&p, 1, STOP_MS) > 0
+		       ? 0
+		       : err_set(err, ERR_FAILED, -ETIMEDOUT, "process %d does not end", (int)pid);
+}
+
+int ops_proxy_down(const char *dir, const char *netns, enum fw_backend_id backend,
+		   struct oplog *log, bool *ret_existed, struct err *err)
+{
+	_netns_ struct netns *ns = NULL;
+	_firewall_ struct firewall *fw = NULL;
+	char path[PATH_LEN];
+	int r;
+
+	path_of(dir, netns, ".lock", path);
+	*ret_existed = access(path, F_OK) == 0;
+	r = log && log->dry_run ? 0 : end_process(dir, netns, err);
+	if (!r)
+		r = netns_open(netns, log, &ns, err);
+	if (r == -ENOENT) { /* the namespace is gone, and all in it */
+		remove_files(dir, netns);
+		return 0;
+	}
+	if (!r)
+		r = firewall_new(backend, ns, &fw, err);
+	if (!r)
+		r = capture_down(ns, fw, err);
+	if (!r && !(log && log->dry_run))
+		remove_files(dir, netns);
+	return r;
+}
+
+int ops_proxy_status(const char *dir, const char *netns, json_t **ret, struct err *err)
+{
+	bool alive = lock_holder(dir, netns) != 0;
+	char path[PATH_LEN];
+	json_t *json;
+
+	(void)err;
+	path_of(dir, netns, ".lock", path);
+	if (access(path, F_OK)) {
+		*ret = json_pack("{s:s, s:s}", "name", netns ? netns : PROXY_HOST_NAME, "state",
+				 state_names[PROXY_DOWN]);
+		return 0;
+	}
+	path_of(dir, netns, ".json", path);
+	json = json_load_file(path, 0, NULL);
+	if (!json)
+		json = json_pack("{s:s, s:s}", "name", netns ? netns : PROXY_HOST_NAME, "state",
+				 state_names[PROXY_CONNECTING]);
+	if (!alive)
+		json_object_set_new(json, "state", json_string(state_names[PROXY_KILLED]));
+	*ret = json;
+	return 0;
+}
+
+int ops_proxy_list(const char *dir, char ***ret, size_t *n, struct err *err)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+
+	*ret = NULL;
+	*n = 0;
+	if (!d)
+		return errno == ENOENT ? 0 : err_errno(err, -errno, "cannot read %s", dir);
+	while ((e = readdir(d))) {
+		const char *dot = strrchr(e->d_name, '.');
+
+		if (!dot || strcmp(dot, ".lock"))
+			continue;
+		*ret = xrealloc(*ret, *n + 1, sizeof(**ret));
+		(*ret)[(*n)++] = strndup(e->d_name, (size_t)(dot - e->d_name));
+	}
+	closedir(d);
+	return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What goes into a tunnel, what goes its usual way, and what is blocked: policy routing and the
+ * kill switch, in one network namespace.
+ *
+ * A route chain marks what is to be captured; one rule (ip-rule(8)) sends the mark to a table whose
+ * default is the TUN device. Blocking rules come first, in one transaction, before the TUN exists,
+ * and stay when we die; capture_down() takes everything away, and needs nothing but the names.
+ *
+ * Captured is TCP by its destination alone, wherever the main table would send it: networks that
+ * live on this machine or beside it (of VPCs, of containers, the LAN) belong into `exclude`.
+ */
+#ifndef BYWAY_TUNNEL_CAPTURE_H
+#define BYWAY_TUNNEL_CAPTURE_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+
+struct err;
+struct firewall;
+struct netns;
+
+#define CAPTURE_LIST_MAX 64
+
+/* Marks are bits of their own, matched and set with a mask, so that other users keep theirs. */
+#define CAPTURE_MARK_TUNNEL 0x00100000u /* into the TUN */
+#define CAPTURE_MARK_BYPASS                                                                        \
+	0x00200000u /* SO_MARK of our own sockets: not captured. Of a connection                   \
+		     * (ct mark): of an excluded user */
+#define CAPTURE_MARK_INBOUND 0x00400000u /* came for an address of ours: may be forwarded (DNAT)   \
+					  */
+
+/* Names by which capture_down() finds everything. Priority and table: byway's range is 9800 to
+ * 9899. */
+#define CAPTURE_FIREWALL_TABLE "byway_tunnel"
+#define CAPTURE_ROUTE_TABLE 9800u
+#define CAPTURE_RULE_PRIORITY 9800u
+
+enum capture_dns {
+	CAPTURE_DNS_BYPASS, /* UDP and TCP port 53 to the resolvers go their usual way */
+	CAPTURE_DNS_TUNNEL, /* port 53 goes into the TUN, whoever it is for */
+};
+
+struct capture {
+	char tun[IFNAMSIZ];
+	struct cidr tun_addr4, tun_addr6; /* of the device; family 0: none */
+	uint32_t mtu_bytes;
+	/* Addresses of the proxy: TCP to them is never captured, always allowed. */
+	struct ip upstreams[CAPTURE_LIST_MAX];
+	size_t n_upstreams;
+	struct ip resolvers[CAPTURE_LIST_MAX];
+	size_t n_resolvers;
+	enum capture_dns dns;
+	struct cidr include[CAPTURE_LIST_MAX],
+		exclude[CAPTURE_LIST_MAX]; /* include: none means all */
+	size_t n_include, n_exclude;
+	/* All that these users send from this host goes its usual way. */
+	uint32_t exclude_uids[CAPTURE_LIST_MAX];
+	size_t n_exclude_uids;
+	bool kill_switch;
+};
+
+/* Makes the firewall table, in one transaction with the native and nft backends; then, with a kill
+ * switch, the rule, and a route that swallows what is marked as long as there is no TUN.
+ *
+ * With a kill switch leave only: what goes over lo or the TUN; answers to connections that came
+ * from elsewhere; TCP to the upstreams; port 53 to the resolvers when dns is BYPASS; the excluded,
+ * and what is not included; ICMP errors, neighbour discovery, multicast reports, DHCP. TCP that
+ * would be captured is dropped until capture_up(), so that it only waits; anything else is rejected
+ * with ICMP administratively prohibited. CAPTURE_MARK_BYPASS does not let through what goes
+ * elsewhere than to an upstream. Forwarded traffic, too. Without a kill switch there is only the
+ * marking, without effect until capture_up().
+ *
+ * May be called again in any state, with other addresses: the table is replaced. */
+int capture_block(const struct capture *c, struct netns *ns, struct firewall *fw, struct err *err);
+/* Alias, addresses, MTU, reverse path filter, routes and rules for a TUN device that is new, both
+ * families; needs capture_block() first. IPv6 is left out where the device has none. On failure
+ * what it made goes with the device and with capture_down(). */
+int capture_up(const struct capture *c, struct netns *ns, struct err *err);
+/* Takes away what either made; by names, priorities and table numbers alone, the firewall last.
+ * Absent: done. Goes on after errors; err is the first one, and says how many more there were. */
+int capture_down(struct netns *ns, struct firewall *fw, struct err *err);
+
+#endif

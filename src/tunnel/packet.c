@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <arpa/inet.h>
+#include <assert.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <linux/virtio_net.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "kernel/tun.h"
+#include "tunnel/packet.h"
+
+static_assert(sizeof(struct virtio_net_hdr_v1) == TUN_HEADER, "TUN_HEADER is the header's size");
+static_assert(TUN_HEADER + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) + 8 <= PACKET_HEADROOM,
+	      "PACKET_HEADROOM holds the longest headers");
+
+#define OPT_END 0
+#define OPT_NOP 1
+#define OPT_MSS 2
+#define OPT_WSCALE 3
+#define WSCALE_MAX 14 /* RFC 7323 2.3 */
+#define HOP_LIMIT 64
+
+/* RFC 1071, over chunks of even length but for the last. */
+static uint64_t sum(uint64_t acc, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	for (; len >= 4; p += 4, len -= 4) {
+		uint32_t w;
+
+		memcpy(&w, p, 4);
+		acc += w;
+	}
+	if (len >= 2) {
+		uint16_t w;
+
+		memcpy(&w, p, 2);
+		acc += w;
+		p += 2;
+		len -= 2;
+	}
+	if (len) {
+		uint8_t last[2] = {p[0], 0};
+		uint16_t w;
+
+		memcpy(&w, last, 2);
+		acc += w;
+	}
+	return acc;
+}
+
+static uint16_t fold(uint64_t acc)
+{
+	while (acc >> 16)
+		acc = (acc & 0xffff) + (acc >> 16);
+	return (uint16_t)acc;
+}
+
+static uint64_t pseudo_header(const struct ip *src, const struct ip *dst, uint8_t proto, size_t len)
+{
+	uint32_t tail[2] = {htonl((uint32_t)len), htonl(proto)};
+	uint64_t acc = sum(0, src->bytes, ip_len(src->family));
+
+	acc = sum(acc, dst->bytes, ip_len(dst->family));
+	return sum(acc, tail, sizeof(tail));
+}
+
+static void get_ip(int family, const void *bytes, struct ip *ret)
+{
+	*ret = (struct ip){.family = family};
+	memcpy(ret->bytes, bytes, ip_len(family));
+}
+
+/* ---- Parsing ---- */
+
+struct cursor {
+	const uint8_t *p;
+	size_t len;
+};
+
+static bool parse_ip4(struct cursor *c, struct packet *ret, uint8_t *proto)
+{
+	struct iphdr h;
+	size_t header, total;
+
+	if (c->len < sizeof(h))
+		return false;
+	memcpy(&h, c->p, sizeof(h));
+	header = h.ihl * 4u;
+	total = ntohs(h.tot_len);
+	if (header < sizeof(h) || header > c->len || total < header || total > c->len)
+		return false;
+	if (ntohs(h.frag_off) & 0x3fff) /* more fragments, or an offset */
+		return false;
+	get_ip(AF_INET, &h.saddr, &ret->ends.src);
+	get_ip(AF_INET, &h.daddr, &ret->ends.dst);
+	*proto = h.protocol;
+	*c = (struct cursor){c->p + header, total - header};
+	return true;
+}
+
+/* Extension headers are not followed: nothing that is tunnelled has them. */
+static bool parse_ip6(struct cursor *c, struct packet *ret, uint8_t *proto)
+{
+	struct ipv6hdr h;
+	size_t payload;
+
+	if (c->len < sizeof(h))
+		return false;
+	memcpy(&h, c->p, sizeof(h));
+	payload = ntohs(h.payload_len);
+	if (payload > c->len - sizeof(h))
+		return false;
+	get_ip(AF_INET6, &h.saddr, &ret->ends.src);
+	get_ip(AF_INET6, &h.daddr, &ret->ends.dst);
+	*proto = h.nexthdr;
+	*c = (struct cursor){c->p + sizeof(h), payload};
+	return true;
+}
+
+static void parse_options(const uint8_t *p, size_t len, struct tcp_segment *t)
+{
+	while (len > 0 && *p != OPT_END) {
+		size_t size = *p == OPT_NOP ? 1 : len > 1 ? p[1] : 0;
+
+		if (size == 0 || size > len || (*p != OPT_NOP && size < 2))
+			return;
+		if (*p == OPT_MSS && size == 4)
+			t->mss = (uint16_t)(p[2] << 8 | p[3]);
+		if (*p == OPT_WSCALE && size == 3)
+			t->wscale = MIN(p[2], WSCALE_MAX);
+		p += size;
+		len -= size;
+	}
+}
+
+static enum packet_kind parse_tcp(const struct cursor *c, struct packet *ret)
+{
+	struct tcp_segment *t = &ret->tcp;
+	struct tcphdr h;
+	size_t header;
+
+	if (c->len < sizeof(h))
+		return PACKET_BAD;
+	memcpy(&h, c->p, sizeof(h));
+	header = h.doff * 4u;
+	if (header < sizeof(h) || header > c->len)
+		return PACKET_BAD;
+	ret->ends.sport = ntohs(h.source);
+	ret->ends.dport = ntohs(h.dest);
+	*t = (struct tcp_segment){
+		.seq = ntohl(h.seq),
+		.ack = ntohl(h.ack_seq),
+		.window = ntohs(h.window),
+		.flags = c->p[13] & 0x1f,
+		.wscale = TCP_NO_WSCALE,
+		.data = c->p + header,
+		.len = c->len - header,
+	};
+	if (t->flags & TCP_SYN)
+		parse_options(c->p + sizeof(h), header - sizeof(h), t);
+	return PACKET_TCP;
+}
+
+static enum packet_kind parse_udp(const struct cursor *c, struct packet *ret)
+{
+	struct udphdr h;
+	size_t len;
+
+	if (c->len < sizeof(h))
+		return PACKET_BAD;
+	memcpy(&h, c->p, sizeof(h));
+	len = ntohs(h.len);
+	if (len < sizeof(h) || len > c->len)
+		return PACKET_BAD;
+	ret->ends.sport = ntohs(h.source);
+	ret->ends.dport = ntohs(h.dest);
+	ret->data = c->p + sizeof(h);
+	ret->len = len - sizeof(h);
+	return PACKET_UDP;
+}
+
+/* What the kernel has neither left to us nor vouched for came over a wire. */
+static bool checksum_ok(const struct virtio_net_hdr_v1 *v, const struct packet *p, uint8_t proto,
+			const struct cursor *c)
+{
+	uint16_t field;
+
+	if (v->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
+		return true;
+	if (proto == IPPROTO_UDP && c->len >= sizeof(struct udphdr)) {
+		memcpy(&field, c->p + 6, sizeof(field));
+		if (!field && p->ends.src.family == AF_INET)
+			return true; /* RFC 768: none */
+	}
+	return fold(sum(pseudo_header(&p->ends.src, &p->ends.dst, proto, c->len), c->p, c->len)) ==
+	       0xffff;
+}
+
+static bool is_other_icmp(uint8_t proto, const struct cursor *c)
+{
+	if (proto == IPPROTO_ICMP)
+		return c->len < 8 || c->p[0] != ICMP_ECHO;
+	return proto == IPPROTO_ICMPV6 && (c->len < 8 || c->p[0] != ICMPV6_ECHO_REQUEST);
+}
+
+enum packet_kind packet_parse(const uint8_t *buf, size_t len, struct packet *ret)
+{
+	struct virtio_net_hdr_v1 v;
+	struct cursor c;
+	uint8_t proto;
+	bool ok;
+
+	*ret = (struct packet){0};
+	if (len <= TUN_HEADER)
+		return PACKET_BAD;
+	memcpy(&v, buf, sizeof(v));
+	c = (struct cursor){buf + TUN_HEADER, len - TUN_HEADER};
+	ret->ip = c.p;
+	ret->ip_len = c.len;
+	ok = c.p[0] >> 4 == 4 ? parse_ip4(&c, ret, &proto)
+			      : c.p[0] >> 4 == 6 && parse_ip6(&c, ret, &proto);
+	if (!ok)
+		return PACKET_BAD;
+	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
+		return is_other_icmp(proto, &c) ? PACKET_ERROR : PACKET_OTHER;
+	if (!checksum_ok(&v, ret, proto, &c))
+		return PACKET_BAD;
+	return proto == IPPROTO_TCP ? parse_tcp(&c, ret) : parse_udp(&c, ret);
+}
+
+/* ---- Building: each header goes in front of what is there ---- */
+
+static uint8_t *put_ip(const struct ip *src, const struct ip *dst, uint8_t proto, uint8_t *payload,
+		       size_t len)
+{
+	if (src->family == AF_INET) {
+		struct iphdr h = {.version = 4,
+				  .ihl = 5,
+				  .tot_len = htons((uint16_t)(sizeof(h) + len)),
+				  .frag_off = htons(0x4000), /* don't fragment */
+				  .ttl = HOP_LIMIT,
+				  .protocol = proto};
+
+		memcpy(&h.saddr, src->bytes, 4);
+		memcpy(&h.daddr, dst->bytes, 4);
+		h.check = (uint16_t)~fold(sum(0, &h, sizeof(h)));
+		return memcpy(payload - sizeof(h), &h, sizeof(h));
+	} else {
+		struct ipv6hdr h = {.version = 6,
+				    .payload_len = htons((uint16_t)len),
+				    .nexthdr = proto,
+				    .hop_limit = HOP_LIMIT};
+
+		memcpy(&h.saddr, src->bytes, 16);
+		memcpy(&h.daddr, dst->bytes, 16);
+		return memcpy(payload - sizeof(h), &h, sizeof(h));
+	}
+}
+
+static uint8_t *put_virtio(const struct virtio_net_hdr_v1 *v, uint8_t *packet)
+{
+	return memcpy(packet - TUN_HEADER, v, TUN_HEADER);
+}
+
+static size_t put_options(const struct tcp_reply *r, uint8_t *at)
+{
+	if (!r->mss)
+		return 0;
+	at[0] = OPT_MSS;
+	at[1] = 4;
+	at[2] = (uint8_t)(r->mss >> 8);
+	at[3] = (uint8_t)r->mss;
+	if (r->wscale == TCP_NO_WSCALE)
+		return 4;
+	at[4] = OPT_NOP;
+	at[5] = OPT_WSCALE;
+	at[6] = 3;
+	at[7] = r->wscale;
+	return 8;
+}
+
+uint8_t *packet_put_tcp(const struct endpoints *ends, const struct tcp_reply *r, uint8_t *payload,
+			size_t len, size_t *ret_len)
+{
+	size_t options = r->mss ? r->wscale == TCP_NO_WSCALE ? 4 : 8 : 0;
+	size_t header = sizeof(struct tcphdr) + options;
+	uint8_t *tcp = payload - header, *ip;
+	bool v6 = ends->src.family == AF_INET6;
+	struct virtio_net_hdr_v1 v = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				      .csum_offset = offsetof(struct tcphdr, check),
+				      .num_buffers = 1};
+	struct tcphdr h = {.source = htons(ends->dport),
+			   .dest = htons(ends->sport),
+			   .seq = htonl(r->seq),
+			   .ack_seq = htonl(r->ack),
+			   .window = htons(r->window)};
+
+	put_options(r, tcp + sizeof(h));
+	h.doff = header / 4 & 0xfu;
+	h.check = fold(pseudo_header(&ends->dst, &ends->src, IPPROTO_TCP, header + len));
+	memcpy(tcp, &h, sizeof(h));
+	tcp[13] = r->flags;
+	ip = put_ip(&ends->dst, &ends->src, IPPROTO_TCP, tcp, header + len);
+	v.csum_start = (uint16_t)(tcp - ip);
+	if (r->gso_size && len > r->gso_size) {
+		v.gso_type = v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+		v.gso_size = r->gso_size;
+		v.hdr_len = (uint16_t)(payload - ip);
+	}
+	ip = put_virtio(&v, ip);
+	*ret_len = (size_t)(payload - ip) + len;
+	return ip;
+}
+
+uint8_t *packet_put_udp(const struct endpoints *ends, uint8_t *payload, size_t len, size_t *ret_len)
+{
+	struct virtio_net_hdr_v1 v = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				      .csum_offset = offsetof(struct udphdr, check),
+				      .num_buffers = 1};
+	struct udphdr h = {.source = htons(ends->dport),
+			   .dest = htons(ends->sport),
+			   .len = htons((uint16_t)(sizeof(h) + len))};
+	uint8_t *udp = payload - sizeof(h), *ip;
+
+	h.check = fold(pseudo_header(&ends->dst, &ends->src, IPPROTO_UDP, sizeof(h) + len));
+	memcpy(udp, &h, sizeof(h));
+	ip = put_ip(&ends->dst, &ends->src, IPPROTO_UDP, udp, sizeof(h) + len);
+	v.csum_start = (uint16_t)(udp - ip);
+	ip = put_virtio(&v, ip);
+	*ret_len = (size_t)(payload - ip) + len;
+	return ip;
+}
+
+#define QUOTE_MAX 512 /* of the packet that the error is about: all stay below the least MTU */
+
+size_t packet_put_error(enum packet_error error, const struct endpoints *ends, const uint8_t *ip,
+			size_t ip_len, uint8_t *buf)
+{
+	static const uint8_t code4[] = {
+		[PACKET_UNREACHABLE] = ICMP_HOST_UNREACH, [PACKET_PROHIBITED] = ICMP_PKT_FILTERED};
+	static const uint8_t code6[] = {[PACKET_UNREACHABLE] = ICMPV6_ADDR_UNREACH,
+					[PACKET_PROHIBITED] = ICMPV6_ADM_PROHIBITED};
+	bool v6 = ends->src.family == AF_INET6;
+	struct virtio_net_hdr_v1 v = {.num_buffers = 1};
+	size_t quote = MIN(ip_len, QUOTE_MAX), len = 8 + quote;
+	uint8_t *icmp = buf + PACKET_HEADROOM, *p;
+	uint16_t check;
+
+	memset(icmp, 0, 8);
+	icmp[0] = v6 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH;
+	icmp[1] = v6 ? code6[error] : code4[error];
+	memcpy(icmp + 8, ip, quote);
+	check = (uint16_t)~fold(sum(
+		v6 ? pseudo_header(&ends->dst, &ends->src, IPPROTO_ICMPV6, len) : 0, icmp, len));
+	memcpy(icmp + 2, &check, sizeof(check));
+	p = put_ip(&ends->dst, &ends->src, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, icmp, len);
+	p = put_virtio(&v, p);
+	len += (size_t)(icmp - p);
+	memmove(buf, p, len);
+	return len;
+}
+
+size_t packet_put_syn_error(enum packet_error error, const struct endpoints *ends, uint32_t seq,
+			    uint8_t *buf)
+{
+	uint8_t syn[PACKET_HEADROOM];
+	uint8_t *tcp = syn + sizeof(syn) - sizeof(struct tcphdr), *ip;
+	struct tcphdr h = {.source = htons(ends->sport),
+			   .dest = htons(ends->dport),
+			   .seq = htonl(seq),
+			   .doff = 5,
+			   .syn = 1};
+
+	memcpy(tcp, &h, sizeof(h));
+	ip = put_ip(&ends->src, &ends->dst, IPPROTO_TCP, tcp, sizeof(h));
+	return packet_put_error(error, ends, ip, (size_t)(syn + sizeof(syn) - ip), buf);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Packets as they come out of a TUN device and go into it: a virtio_net_hdr (virtio 1.2, 5.1.6), an
+ * IPv4 or IPv6 header, TCP or UDP. Up to 64 KiB each; segmentation and most checksums are left to
+ * the kernel.
+ */
+#ifndef BYWAY_TUNNEL_PACKET_H
+#define BYWAY_TUNNEL_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+
+/* The two ends, seen from the packet that came out of the TUN. */
+struct endpoints {
+	struct ip src, dst;
+	uint16_t sport, dport; /* host order */
+};
+
+#define TCP_FIN 0x01u
+#define TCP_SYN 0x02u
+#define TCP_RST 0x04u
+#define TCP_PSH 0x08u
+#define TCP_ACK 0x10u
+
+struct tcp_segment {
+	uint32_t seq, ack;
+	uint16_t window; /* not scaled */
+	uint8_t flags;
+	uint16_t mss;   /* of a SYN; 0 without the option */
+	uint8_t wscale; /* of a SYN; TCP_NO_WSCALE without */
+	const uint8_t *data;
+	size_t len;
+};
+
+#define TCP_NO_WSCALE 255
+
+enum packet_kind {
+	PACKET_BAD, /* malformed, wrong checksum, a fragment: dropped */
+	PACKET_TCP,
+	PACKET_UDP,
+	PACKET_OTHER, /* of a protocol that is not tunnelled: may be answered with an error */
+	PACKET_ERROR, /* an ICMP error, or other ICMP than an echo request: never answered (RFC
+			 1122 3.2.2) */
+};
+
+struct packet {
+	struct endpoints ends;
+	struct tcp_segment tcp; /* of PACKET_TCP */
+	const uint8_t *data;    /* payload of PACKET_UDP */
+	size_t len;
+	const uint8_t *ip; /* the IP header, for ICMP errors */
+	size_t ip_len;
+};
+
+/* buf: what read() gave, virtio_net_hdr first. Nothing in it is trusted. */
+enum packet_kind packet_parse(const uint8_t *buf, size_t len, struct packet *ret);
+
+/* Room that packet_put_tcp() needs in front of the payload. */
+#define PACKET_HEADROOM 128
+
+struct tcp_reply {
+	uint32_t seq, ack;
+	uint16_t window;
+	uint8_t flags;
+	uint16_t mss;      /* put as an option when not 0 */
+	uint8_t wscale;    /* put when mss is and this is not TCP_NO_WSCALE */
+	uint16_t gso_size; /* segment size when the payload is larger */
+};
+
+/* Writes headers for a segment that goes back (from ends->dst to ends->src), right in front of
+ * payload, which must have PACKET_HEADROOM bytes before it. Returns where the packet begins;
+ * *ret_len is its length. The TCP checksum is the kernel's to finish. */
+uint8_t *packet_put_tcp(const struct endpoints *ends, const struct tcp_reply *r, uint8_t *payload,
+			size_t len, size_t *ret_len);
+/* As above, for a UDP datagram that goes back. */
+uint8_t *packet_put_udp(const struct endpoints *ends, uint8_t *payload, size_t len,
+			size_t *ret_len);
+
+enum packet_error { PACKET_UNREACHABLE, PACKET_PROHIBITED };
+
+/* An ICMP or ICMPv6 error about a packet of which we know ip, ip_len (its beginning is quoted).
+ * Returns the length written into buf, which holds PACKET_ERROR_MAX bytes. */
+#define PACKET_ERROR_MAX 640
+size_t packet_put_error(enum packet_error error, const struct endpoints *ends, const uint8_t *ip,
+			size_t ip_len, uint8_t *buf);
+/* The same about a SYN that is no longer at hand. */
+size_t packet_put_syn_error(enum packet_error error, const struct endpoints *ends, uint32_t seq,
+			    uint8_t *buf);
+
+#endif

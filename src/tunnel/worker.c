@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ * One epoll set holds the TUN queue, the streams being opened and those that are open. What an
+ * event is about stands in its 64 bits of data: kind in the upper half, index in the lower. A
+ * flow's descriptor is registered once, edge-triggered for both directions, and never touched
+ * again: closing it takes it out.
+ *
+ * An event may be about a flow that an earlier event of the same batch has ended: its index may
+ * even be a later flow's by now. That does no harm: a flow that is not FLOW_SYN_RCVD or FLOW_OPEN
+ * is left alone, and for any other flow a spurious event only means that it looks and finds
+ * nothing.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "kernel/sandbox.h"
+#include "kernel/tun.h"
+#include "tunnel/worker.h"
+
+#define EVENTS 256
+#define TUN_BATCH 64 /* packets read before other events have their turn */
+#define PACKET_MAX (TUN_HEADER + 65535 + 64)
+#define STATUS_MS 1000
+
+enum kind { KIND_STOP, KIND_TUN, KIND_FLOW, KIND_DIAL, KIND_DNS };
+
+struct opening {
+	struct dial dial;
+	uint32_t flow; /* FLOW_NONE: free, or nobody waits any more */
+	uint32_t next_free;
+	int registered; /* the descriptor that epoll knows, or -1 */
+	uint32_t events;
+};
+
+struct worker {
+	struct tcp tcp;
+	const struct dialer *dialer;
+	struct dns *dns; /* NULL with DNS_BYPASS */
+	int epoll, stop;
+	struct opening *openings;
+	uint32_t free_opening;
+	uint8_t *rx;
+	uint64_t dials, packets, ignored;
+	enum dial_status last_failure;
+	bool proxy_fails;
+	char last_reason[160];
+	uint64_t next_status_ms;
+	pthread_mutex_t lock; /* of published */
+	struct worker_status published;
+};
+
+static uint64_t clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+static uint64_t now_ms(const struct worker *w)
+{
+	return w->tcp.now_us / 1000;
+}
+
+static int watch(struct worker *w, int fd, uint32_t events, enum kind kind, uint32_t index)
+{
+	struct epoll_event e = {.events = events, .data.u64 = (uint64_t)kind << 32 | index};
+
+	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+}
+
+/* ---- Opening streams ---- */
+
+static void opening_free(struct worker *w, struct opening *o)
+{
+	o->flow = FLOW_NONE;
+	o->registered = -1;
+	o->next_free = w->free_opening;
+	w->free_opening = (uint32_t)(o - w->openings);
+	w->dials--;
+}
+
+/* The dial may have another descriptor, or wait for something else, after each step. */
+static int follow(struct worker *w, struct opening *o)
+{
+	struct epoll_event e = {.events = o->dial.events,
+				.data.u64 =
+					(uint64_t)KIND_DIAL << 32 | (uint32_t)(o - w->openings)};
+
+	if (o->registered != o->dial.fd) {
+		o->registered = o->dial.fd;
+		o->events = o->dial.events;
+		return epoll_ctl(w->epoll, EPOLL_CTL_ADD, o->dial.fd, &e) ? -errno : 0;
+	}
+	if (o->events == o->dial.events)
+		return 0;
+	o->events = o->dial.events;
+	return epoll_ctl(w->epoll, EPOLL_CTL_MOD, o->dial.fd, &e) ? -errno : 0;
+}
+
+static void note_failure(enum dial_status why, const char *reason, void *arg)
+{
+	struct worker *w = arg;
+
+	w->last_failure = why;
+	snprintf(w->last_reason, sizeof(w->last_reason), "%s", reason);
+}
+
+/* proxy_fails: the way to the proxy, or the proxy itself, is at fault, not the target. */
+static void fail(struct worker *w, struct flow *f, enum dial_status why, const char *reason,
+		 bool proxy_fails)
+{
+	w->proxy_fails = proxy_fails;
+	note_failure(why, reason, w);
+	tcp_failed(&w->tcp, f, why);
+}
+
+static void connected(struct worker *w, struct opening *o, struct flow *f)
+{
+	int fd = TAKE_FD(o->dial.fd);
+
+	/* Out of the set under its old meaning: descriptors handed out by a dialer may differ. */
+	if (o->registered >= 0)
+		epoll_ctl(w->epoll, EPOLL_CTL_DEL, o->registered, NULL);
+	opening_free(w, o);
+	if (watch(w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, KIND_FLOW,
+		  flow_index(w->tcp.flows, f))) {
+		close(fd);
+		fail(w, f, DIAL_BROKEN, "cannot watch the stream", w->proxy_fails);
+		return;
+	}
+	w->proxy_fails = false;
+	tcp_connected(&w->tcp, f, fd);
+}
+
+static void go_on(struct worker *w, struct opening *o, enum dial_status status)
+{
+	struct flow *f = flow_at(w->tcp.flows, o->flow);
+	char reason[sizeof(o->dial.reason)];
+	bool answered;
+
+	if (status == DIAL_PENDING && follow(w, o)) {
+		dial_abort(&o->dial);
+		status = DIAL_BROKEN;
+	}
+	switch (status) {
+	case DIAL_PENDING:
+		flow_set_timer(w->tcp.flows, f, o->dial.deadline_ms);
+		return;
+	case DIAL_CONNECTED:
+		connected(w, o, f);
+		return;
+	default:
+		memcpy(reason, o->dial.reason, sizeof(reason));
+		answered = o->dial.answered;
+		opening_free(w, o);
+		f->dial = FLOW_NONE;
+		fail(w, f, status, reason,
+		     !answered || status == DIAL_AUTH || status == DIAL_BROKEN);
+	}
+}
+
+static void dial(struct flow *f, void *arg)
+{
+	struct worker *w = arg;
+	struct dial_target target = {.addr = f->ends.dst, .port = f->ends.dport};
+	struct opening *o;
+
+	if (w->dns && !dns_translate(w->dns, &target, now_ms(w))) {
+		fail(w, f, DIAL_UNREACHABLE, "an address that no name has, or has any more",
+		     w->proxy_fails);
+		return;
+	}
+	if (w->free_opening == FLOW_NONE) {
+		fail(w, f, DIAL_BROKEN, "too many streams are being opened at once",
+		     w->proxy_fails);
+		return;
+	}
+	o = &w->openings[w->free_opening];
+	w->free_opening = o->next_free;
+	w->dials++;
+	*o = (struct opening){.flow = flow_index(w->tcp.flows, f), .registered = -1, .dial.fd = -1};
+	f->dial = (uint32_t)(o - w->openings);
+	go_on(w, o, dial_start(w->dialer, &o->dial, &target, now_ms(w)));
+}
+
+static void cancel(struct flow *f, void *arg)
+{
+	struct worker *w = arg;
+	struct opening *o = &w->openings[f->dial];
+
+	dial_abort(&o->dial);
+	opening_free(w, o);
+	f->dial = FLOW_NONE;
+}
+
+/* ---- Events ---- */
+
+static void packet_in(struct worker *w, size_t len)
+{
+	uint8_t error[PACKET_ERROR_MAX];
+	struct packet p;
+
+	w->packets++;
+	switch (packet_parse(w->rx, len, &p)) {
+	case PACKET_TCP:
+		tcp_input(&w->tcp, &p);
+		return;
+	case PACKET_UDP:
+		if (w->dns && p.ends.dport == DNS_PORT) {
+			dns_input(w->dns, &p, now_ms(w));
+			return;
+		}
+		/* fall through */
+	case PACKET_OTHER:
+		len = packet_put_error(PACKET_PROHIBITED, &p.ends, p.ip, p.ip_len, error);
+		(void)!write(w->tcp.tun, error, len);
+		break;
+	case PACKET_BAD:
+	case PACKET_ERROR:
+		break;
+	}
+	w->ignored++;
+}
+
+/* 0, or -errno when the device is gone. */
+static int read_tun(struct worker *w)
+{
+	for (int i = 0; i < TUN_BATCH; i++) {
+		ssize_t n = read(w->tcp.tun, w->rx, PACKET_MAX);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (n == 0)
+			return -ENODEV;
+		packet_in(w, (size_t)n);
+	}
+	return 0;
+}
+
+static void flow_event(struct worker *w, uint32_t index, uint32_t events)
+{
+	struct flow *f = flow_at(w->tcp.flows, index);
+
+	if (f->state != FLOW_SYN_RCVD && f->state != FLOW_OPEN)
+		return;
+	if (events & EPOLLRDHUP)
+		f->upstream_eof = true;
+	if (events & EPOLLOUT)
+		tcp_writable(&w->tcp, f);
+	if (f->state == FLOW_OPEN && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		tcp_readable(&w->tcp, f);
+}
+
+static void dial_event(struct worker *w, uint32_t index, uint32_t events)
+{
+	struct opening *o = &w->openings[index];
+
+	if (o->flow != FLOW_NONE)
+		go_on(w, o, dial_step(&o->dial, events, now_ms(w)));
+}
+
+static void timer(struct flow *f, void *arg)
+{
+	struct worker *w = arg;
+
+	if (f->state == FLOW_DIALING && f->dial != FLOW_NONE)
+		go_on(w, &w->openings[f->dial],
+		      dial_step(&w->openings[f->dial].dial, 0, now_ms(w)));
+	else
+		tcp_timer(&w->tcp, f);
+}
+
+static void publish(struct worker *w)
+{
+	if (now_ms(w) < w->next_status_ms)
+		return;
+	w->next_status_ms = now_ms(w) + STATUS_MS;
+	pthread_mutex_lock(&w->lock);
+	w->published = (struct worker_status){.tcp = w->tcp.counters,
+					      .flows = flows_used(w->tcp.flows),
+					      .dials = w->dials,
+					      .packets = w->packets,
+					      .ignored = w->ignored,
+					      .last_failure = w->last_failure,
+					      .proxy_fails = w->proxy_fails};
+	memcpy(w->published.last_reason, w->last_reason, sizeof(w->last_reason));
+	pthread_mutex_unlock(&w->lock);
+}
+
+void worker_get_status(struct worker *w, struct worker_status *ret)
+{
+	pthread_mutex_lock(&w->lock);
+	*ret = w->published;
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* 1: go on; 0: stopped; -errno. */
+static int turn(struct worker *w, int timeout_ms)
+{
+	struct epoll_event events[EVENTS];
+	int n = epoll_wait(w->epoll, events, EVENTS, timeout_ms), r = 0;
+
+	w->tcp.now_us = clock_us();
+	for (int i = 0; i < n && !r; i++) {
+		uint32_t index = (uint32_t)events[i].data.u64;
+
+		switch ((enum kind)(events[i].data.u64 >> 32)) {
+		case KIND_STOP:
+			return 0;
+		case KIND_TUN:
+			r = read_tun(w);
+			break;
+		case KIND_FLOW:
+			flow_event(w, index, events[i].events);
+			break;
+		case KIND_DIAL:
+			dial_event(w, index, events[i].events);
+			break;
+		case KIND_DNS:
+			dns_step(w->dns, now_ms(w));
+			break;
+		}
+	}
+	return r ? r : 1;
+}
+
+int worker_run(struct worker *w)
+{
+	int r = 1;
+
+	while (r > 0) {
+		int timeout;
+
+		w->tcp.now_us = clock_us();
+		timeout = flows_expire(w->tcp.flows, now_ms(w), STATUS_MS, timer, w);
+		if (w->dns)
+			timeout = dns_expire(w->dns, now_ms(w), timeout);
+		publish(w);
+		r = turn(w, timeout);
+	}
+	return r;
+}
+
+void worker_stop(struct worker *w)
+{
+	uint64_t one = 1;
+
+	(void)!write(w->stop, &one, sizeof(one));
+}
+
+/* ---- Confinement ---- */
+
+/* What the loop and the dialers ask for, memory management and locks of the C library and of
+ * OpenSSL included. No file is opened, no program run, no other process touched. */
+static const int system_calls[] = {
+#ifdef __NR_epoll_wait /* newer architectures have epoll_pwait() only */
+	__NR_epoll_wait,
+#endif
+	__NR_epoll_pwait,
+	__NR_epoll_ctl,
+	__NR_read,
+	__NR_write,
+	__NR_readv,
+	__NR_writev,
+	__NR_recvfrom,
+	__NR_recvmsg,
+	__NR_sendto,
+	__NR_sendmsg,
+	__NR_socket,
+	__NR_socketpair,
+	__NR_connect,
+	__NR_bind,
+	__NR_getsockname,
+	__NR_getpeername,
+	__NR_getsockopt,
+	__NR_setsockopt,
+	__NR_shutdown,
+	__NR_ioctl,
+	__NR_fcntl,
+	__NR_close,
+	__NR_dup,
+	__NR_clock_gettime,
+	__NR_getrandom,
+	__NR_futex,
+	__NR_mmap,
+	__NR_munmap,
+	__NR_mremap,
+	__NR_mprotect,
+	__NR_madvise,
+	__NR_brk,
+	__NR_sched_yield,
+	__NR_getpid,
+	__NR_gettid,
+	__NR_rt_sigprocmask,
+	__NR_rt_sigreturn,
+	__NR_rt_sigaction,
+	__NR_restart_syscall,
+	__NR_kill,
+	__NR_tgkill,
+	__NR_rseq,
+	__NR_set_robust_list,
+	__NR_exit,
+	__NR_exit_group,
+};
+
+int worker_confine(struct err *err)
+{
+	return sandbox_syscalls(system_calls, ARRAY_SIZE(system_calls), err);
+}
+
+/* ---- Making and freeing ---- */
+
+static int add_dns(struct worker *w, struct dns_config c)
+{
+	int r;
+
+	if (c.mode == DNS_BYPASS)
+		return 0;
+	c.dialer = w->dialer;
+	c.tun = w->tcp.tun;
+	c.mtu = w->tcp.mtu;
+	c.failed = note_failure;
+	c.arg = w;
+	r = dns_new(&c, &w->dns);
+	return r ? r : watch(w, dns_fd(w->dns), EPOLLIN, KIND_DNS, 0);
+}
+
+int worker_new(const struct worker_config *c, struct worker **ret, struct err *err)
+{
+	struct worker *w = xcalloc(1, sizeof(*w));
+	int r = 0;
+
+	pthread_mutex_init(&w->lock, NULL);
+	w->dialer = c->dialer;
+	w->tcp = (struct tcp){.flows = flows_new(c->max_flows),
+			      .tun = c->tun,
+			      .mtu = c->mtu,
+			      .now_us = clock_us(),
+			      .dial = dial,
+			      .cancel = cancel,
+			      .arg = w};
+	tcp_init(&w->tcp, c->chunks);
+	w->rx = xcalloc(1, PACKET_MAX);
+	w->openings = xcalloc(c->max_dials, sizeof(*w->openings));
+	w->free_opening = FLOW_NONE;
+	for (size_t i = c->max_dials; i-- > 0;) {
+		w->openings[i] = (struct opening){.flow = FLOW_NONE,
+						  .registered = -1,
+						  .next_free = w->free_opening,
+						  .dial.fd = -1};
+		w->free_opening = (uint32_t)i;
+	}
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	w->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->epoll < 0 || w->stop < 0)
+		r = -errno;
+	if (!r)
+		r = watch(w, w->stop, EPOLLIN, KIND_STOP, 0);
+	if (!r)
+		r = watch(w, c->tun, EPOLLIN, KIND_TUN, 0);
+	if (!r)
+		r = add_dns(w, c->dns);
+	if (r) {
+		worker_free(w);
+		return err_errno(err, r, "cannot make an event loop");
+	}
+	*ret = w;
+	return 0;
+}
+
+static void end_flow(struct flow *f, void *arg)
+{
+	tcp_abort(arg, f);
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	flows_each(w->tcp.flows, end_flow, &w->tcp);
+	dns_free(w->dns);
+	close_p(&w->tcp.tun);
+	close_p(&w->epoll);
+	close_p(&w->stop);
+	flows_free(w->tcp.flows);
+	tcp_done(&w->tcp);
+	pthread_mutex_destroy(&w->lock);
+	free(w->openings);
+	free(w->rx);
+	free(w);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One thread's share of a tunnel: a queue of the TUN device, its flows, their upstream streams, and
+ * an event loop over them. Workers share nothing but the dialer.
+ */
+#ifndef BYWAY_TUNNEL_WORKER_H
+#define BYWAY_TUNNEL_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tunnel/dns.h"
+#include "tunnel/tcp.h"
+
+struct err;
+struct worker;
+
+struct worker_config {
+	const struct dialer *dialer;
+	int tun; /* taken; non-blocking, whole packets, TUN_HEADER in front */
+	uint16_t mtu;
+	size_t max_flows;
+	size_t max_dials;      /* streams being opened at once */
+	size_t chunks;         /* see tcp_init() */
+	struct dns_config dns; /* but for what is the worker's own */
+};
+
+struct worker_status {
+	struct tcp_counters tcp;
+	uint64_t flows, dials;
+	uint64_t packets, ignored;     /* from the TUN; not TCP, or malformed */
+	enum dial_status last_failure; /* DIAL_PENDING: none yet */
+	char last_reason[160];
+	bool proxy_fails; /* the latest stream failed because of the proxy, not of its target */
+};
+
+int worker_new(const struct worker_config *config, struct worker **ret, struct err *err);
+void worker_free(struct worker *w);
+
+/* Leaves the calling thread, which is going to be worker_run()'s, no other system calls than that
+ * needs. */
+int worker_confine(struct err *err);
+/* Runs until worker_stop(), which any thread and a signal handler may call. 0, or -errno when the
+ * TUN device is gone. */
+int worker_run(struct worker *w);
+void worker_stop(struct worker *w);
+
+/* A copy that is at most a second old; any thread. */
+void worker_get_status(struct worker *w, struct worker_status *ret);
+
+#endif

@@ -1,0 +1,356 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The leak matrix: in every state of a tunnel over a real proxy, what the host sends and what it
+# forwards for a guest, seen by an observer on the far side. The first state is `down`: the same probes
+# by the same observer, so that each of them would have been seen. Starting and stopping are looked at
+# between any two messages to the kernel (step.c).
+set -u
+# shellcheck source=/dev/null
+. "$(dirname "$0")/../lib/suite.sh"
+world_enter "$@"
+
+CAPTURE=$(realpath "${CAPTURE:-$WORLD_TREE/build/tests/lib/capture}")
+STEP=$(realpath "${STEP:-$WORLD_TREE/build/tests/leak/step.so}")
+PROXY4=192.0.2.1 PROXY6=2001:db8:2::1 PORT=8888
+DEAD4=203.0.113.200 DEAD6=2001:db8:99::200 # nobody is there, and nobody says so
+RESOLVER4=203.0.113.53 RESOLVER6=2001:db8:99::53
+# The guest's probes go to addresses of their own, so that a packet tells whose it was.
+FOR_GUEST4=203.0.113.11 FOR_GUEST6=2001:db8:99::11
+
+# ---- the world ----
+
+lay_out() {
+	local address
+	for address in "$RESOLVER4" "$FOR_GUEST4"; do must ip -n internet addr add "$address/32" dev lo; done
+	for address in "$RESOLVER6" "$FOR_GUEST6"; do
+		must ip -n internet addr add "$address/128" dev lo nodad
+	done
+	must ip -n internet route add blackhole "$DEAD4/32"
+	must ip -n internet route add blackhole "$DEAD6/128"
+	ip netns add guest
+	ip link add guest0 type veth peer name eth0 netns guest
+	ip -batch - <<-'BATCH'
+		addr add 10.5.0.1/24 dev guest0
+		addr add fd05::1/64 dev guest0 nodad
+		link set guest0 addrgenmode none
+		link set guest0 up
+	BATCH
+	ip -n guest -batch - <<-'BATCH'
+		link set lo up
+		addr add 10.5.0.2/24 dev eth0
+		addr add fd05::2/64 dev eth0 nodad
+		link set eth0 up
+		route add default via 10.5.0.1
+		route add default via fd05::1
+	BATCH
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+	# Every refusal is to be seen, not only the first few a second.
+	echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
+	echo 0 >/proc/sys/net/ipv6/icmp/ratelimit
+	MAC=$(mac_of host eth0) GATE=$(mac_of internet eth0)
+	mkdir "$WORLD/status"
+}
+
+start_servers() {
+	echo_server internet 53
+	echo_server internet 443
+	wait_for reaches guest "$INTERNET6" 443 || bail "the guest reaches nobody"
+	background observer internet "$CAPTURE" observe eth0
+	start_proxy
+}
+
+start_proxy() {
+	cat >"$WORLD/tinyproxy.conf" <<-CONF
+		Port $PORT
+		Listen $PROXY4
+		Listen $PROXY6
+		Timeout 600
+		MaxClients 100
+		LogFile "$WORLD/tinyproxy.log"
+		BasicAuth alice s3cret
+	CONF
+	become internet tinyproxy -d -c "$WORLD/tinyproxy.conf" >"$WORLD/tinyproxy.out" 2>&1 &
+	# shellcheck disable=SC2034,SC2154 # world.sh's
+	PIDS[proxy]=$!
+	wait_for inside internet "$PROBE" tcp "$PROXY6" "$PORT" 500 || bail "tinyproxy does not start"
+}
+
+# ---- probes ----
+
+# Each line: who, class, packet, command. Classes: tcp (belongs into the tunnel), none (nothing that a tunnel
+# carries), dns (to an allowed resolver).
+probes() {
+	local ns to4=$INTERNET4 to6=$INTERNET6
+	for ns in host guest; do
+		cat <<-LIST
+			$ns|tcp|tcp $to4 443|reaches $ns $to4 443
+			$ns|tcp|tcp $to6 443|reaches $ns $to6 443
+			$ns|tcp|tcp $to4 53|reaches $ns $to4 53
+			$ns|none|udp $to4 53|reaches $ns udp:$to4 53
+			$ns|none|udp $to6 53|reaches $ns udp:$to6 53
+			$ns|none|udp $to4 443|reaches $ns udp:$to4 443
+			$ns|none|udp $to6 443|reaches $ns udp:$to6 443
+			$ns|none|icmp $to4 8|reaches $ns ping:$to4
+			$ns|none|icmp $to6 128|reaches $ns ping:$to6
+		LIST
+		to4=$FOR_GUEST4 to6=$FOR_GUEST6
+	done
+	# A resolver is asked by one of the two at a time: the observer sees no sources.
+	cat <<-LIST
+		host|dns|udp $RESOLVER4 53|reaches host udp:$RESOLVER4 53
+		host|dns|tcp $RESOLVER6 53|reaches host $RESOLVER6 53
+		guest|dns|udp $RESOLVER6 53|reaches guest udp:$RESOLVER6 53
+		guest|dns|tcp $RESOLVER4 53|reaches guest $RESOLVER4 53
+	LIST
+}
+
+CONTROLS=0
+# After this, all that was sent before has arrived, if it arrives at all. Frames of packet sockets pass
+# every firewall.
+control() {
+	CONTROLS=$((CONTROLS + 1))
+	"$PROBE" send-udp eth0 "$MAC" "$GATE" "$HOST4" 192.0.2.1 "$CONTROLS"
+	wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" || bail "the observer sees nothing"
+}
+
+# observed COMMAND...: runs it; what the observer saw meanwhile is in the file seen.
+observed() {
+	control
+	local from=$CONTROLS
+	"$@"
+	control
+	sed -n "/^mark $from\$/,/^mark $CONTROLS\$/p" "$WORLD/observer.out" | sort -u >"$WORLD/seen"
+}
+seen() { grep -qxF -- "$1" "$WORLD/seen"; }
+
+one_probe() {
+	"${@:2}" >/dev/null 2>&1
+	echo "$?" >"$WORLD/status/$1"
+}
+
+# All at once; each one's exit status is in status/NUMBER. PATIENCE: milliseconds for what is expected to be
+# answered; RESTRAINT: for what is not.
+PATIENCE=3000 RESTRAINT=300
+send_all() {
+	local state=$1 class command n=0 pids=() ms
+	while IFS='|' read -r -u 9 _ class _ command; do
+		n=$((n + 1))
+		ms=$RESTRAINT
+		[[ $state/$class != down/* && $state/$class != up/tcp && $class != dns ]] || ms=$PATIENCE
+		# shellcheck disable=SC2086 # a command and its arguments
+		REACH_MS=$ms REACH_S=$((ms / 1000)).$((ms % 1000 / 100)) one_probe "$n" $command </dev/null &
+		pids+=($!)
+	done 9< <(probes)
+	wait "${pids[@]}"
+}
+
+# verdict STATE CLASS PACKET STATUS: what is wrong with it, if anything.
+verdict() {
+	local left=no
+	! seen "$3" || left=yes
+	case $1/$2 in
+	down/* | */dns)
+		[[ $left == yes ]] || echo "it did not leave"
+		[[ $4 == 0 ]] || echo "no answer, status $4" ;;
+	up/tcp)
+		[[ $left == no ]] || echo "it LEAKED"
+		[[ $4 == 0 ]] || echo "it did not get through the tunnel, status $4" ;;
+	*)
+		[[ $left == no ]] || echo "it LEAKED"
+		[[ $4 != 0 ]] || echo "it was answered" ;;
+	esac
+}
+
+may_leave() {
+	case $1/$2 in
+	down/* | */dns) echo leaves ;;
+	up/tcp) echo "goes through the tunnel" ;;
+	*) echo "does not leave" ;;
+	esac
+}
+
+# matrix STATE NAME [TO-PROXY]: every probe; then, whether a packet for the proxy left, when told which.
+matrix() {
+	local state=$1 name=$2 who class packet n=0 wrong
+	observed send_all "$state"
+	while IFS='|' read -r -u 9 who class packet _; do
+		n=$((n + 1))
+		wrong=$(verdict "$state" "$class" "$packet" "$(<"$WORLD/status/$n")")
+		what="$name: $who's $packet $(may_leave "$state" "$class")"
+		if [[ -z $wrong ]]; then pass "$what"; else fail "$what" "$wrong"; fi
+	done 9< <(probes)
+	[[ $# -lt 3 ]] || check "$name: the proxy is spoken to" seen "$3"
+}
+
+# ---- the tunnel ----
+
+options() { echo "--proxy-url $1 --allow-dns $RESOLVER4,$RESOLVER6"; }
+# shellcheck disable=SC2046 # words
+up() { by proxy up -q --detach $(options "$1"); }
+state() { by proxy status --json | jq -r '.tunnels[0].state // "down"'; }
+in_state() { [[ $(state) == "$1" ]]; }
+tunnel_pid() { by proxy status --json | jq -r '.tunnels[0].pid'; }
+URL4=http://alice:s3cret@$PROXY4:$PORT URL6=http://alice:s3cret@[$PROXY6]:$PORT
+
+# ---- states ----
+
+test_unreachable() {
+	check "up, with a proxy that is not there" up "http://$DEAD4:$PORT"
+	matrix connecting "connecting" "tcp $DEAD4 $PORT"
+	check "the state is connecting" in_state connecting
+	check "down" by proxy down
+	check "the same with IPv6" up "http://[$DEAD6]:$PORT"
+	matrix connecting "connecting, IPv6 proxy" "tcp $DEAD6 $PORT"
+	check "down" by proxy down
+}
+
+# Flows that were there before the tunnel are not to go on beside it, nor answer.
+test_old_flows() {
+	flow_open old-tcp host "$INTERNET4" 443
+	flow_open old-tcp6 guest "$FOR_GUEST6" 443
+	flow_open old-udp host "$INTERNET4" 443 udp-flow
+	check "before: a UDP flow works" flow_works old-udp
+	check "before: a TCP flow works" flow_works old-tcp
+	check "before: a TCP flow of the guest works" flow_works old-tcp6
+	check "up" up "$URL4"
+	observed use_old_flows
+	check "an old TCP flow is cut" not seen "tcp $INTERNET4 443"
+	check "an old UDP flow is cut" not seen "udp $INTERNET4 443"
+	check "an old TCP flow of the guest is cut" not seen "tcp $FOR_GUEST6 443"
+	flow_close old-tcp
+	flow_close old-tcp6
+	flow_close old-udp
+}
+use_old_flows() {
+	flow_is_cut old-tcp >/dev/null
+	flow_is_cut old-udp >/dev/null
+	flow_is_cut old-tcp6 >/dev/null
+}
+
+test_up() {
+	matrix up "up" "tcp $PROXY4 $PORT"
+	check "the state is up" wait_for in_state up
+}
+
+# The proxy dies with a flow through it, and comes back.
+test_reconnecting() {
+	flow_open through host "$INTERNET4" 443
+	check "a flow through the tunnel works" flow_works through
+	stop proxy
+	matrix reconnecting "reconnecting" "tcp $PROXY4 $PORT"
+	check "the flow through the dead proxy is cut" flow_is_cut through
+	flow_close through
+	check "the state says that the proxy is away" wait_for not in_state up
+	talk_nonsense
+	start_proxy
+	matrix up "reconnected" "tcp $PROXY4 $PORT"
+	check "the state is up again" wait_for in_state up
+}
+
+# In the proxy's place, something that is none.
+talk_nonsense() {
+	echo "SSH-2.0-nonsense" | become internet nc -N -l "$PROXY4" "$PORT" >/dev/null 2>&1 &
+	# shellcheck disable=SC2034,SC2154 # world.sh's
+	PIDS[nonsense]=$!
+	wait_for listens
+	fails "nonsense in the proxy's place opens no stream" reaches host "$INTERNET4" 443
+	check "and is an error" wait_for in_state error
+	stop nonsense
+}
+listens() { inside internet ss -Hltn "sport = $PORT" | grep -q .; }
+
+test_killed() {
+	local pid
+	pid=$(tunnel_pid)
+	flow_open killed host "$INTERNET4" 443
+	kill -KILL "$pid"
+	wait_gone test -e "/proc/$pid"
+	matrix killed "killed"
+	check "the state is killed" in_state killed
+	check "killed: the flow that was open is cut" flow_is_cut killed
+	flow_close killed
+	check "up again after that" up "$URL4"
+	matrix up "up after killed" "tcp $PROXY4 $PORT"
+	check "down" by proxy down
+	matrix down "down after killed"
+}
+
+test_ipv6_proxy() {
+	check "up, IPv6 proxy" up "$URL6"
+	matrix up "up, IPv6 proxy" "tcp $PROXY6 $PORT"
+	stop proxy
+	matrix reconnecting "reconnecting, IPv6 proxy" "tcp $PROXY6 $PORT"
+	start_proxy
+	matrix up "reconnected, IPv6 proxy" "tcp $PROXY6 $PORT"
+	check "down" by proxy down
+}
+
+test_error() {
+	check "up, with a wrong password" up "http://alice:wrong@$PROXY4:$PORT"
+	matrix error "error" "tcp $PROXY4 $PORT"
+	check "the state is error" wait_for in_state error
+	check "down" by proxy down
+}
+
+# ---- starting and stopping, step by step ----
+
+# Whether anything of what must not leave did: after `observed send_all`.
+leaked() {
+	local class packet
+	while IFS='|' read -r -u 9 _ class packet _; do
+		[[ $class == dns ]] || ! seen "$packet" || return 0
+	done 9< <(probes)
+	return 1
+}
+
+# Lets the process go from message to message; TRACE has a letter for each step, o: open, c: closed.
+# Ends when nothing more comes for a second.
+walk() {
+	local _
+	TRACE=
+	while read -r -t "$1" -u "$STEPS" _; do
+		PATIENCE=1000 RESTRAINT=50 observed send_all closed
+		if leaked; then TRACE+=o; else TRACE+=c; fi
+		echo >&"$LEAVE"
+	done
+}
+
+# Closed once it is closed, and open only after the last step that was closed.
+test_steps() {
+	local pid
+	mkfifo "$WORLD/step.out" "$WORLD/step.in"
+	exec {STEPS}<>"$WORLD/step.out" {LEAVE}<>"$WORLD/step.in"
+	# shellcheck disable=SC2046 # words
+	LD_PRELOAD=$STEP STEP_OUT=$WORLD/step.out STEP_IN=$WORLD/step.in \
+		ASAN_OPTIONS=verify_asan_link_order=0 \
+		"$BYWAY" proxy up -q $(options "$URL4") >"$WORLD/steps.out" 2>&1 </dev/null &
+	pid=$!
+	walk 2
+	like "starting: from the first rule on, nothing leaves ($TRACE)" "$TRACE" '^o+c+$'
+	matrix up "up, step by step" "tcp $PROXY4 $PORT"
+	kill -TERM "$pid"
+	walk 2
+	like "stopping: until the last rule, nothing leaves ($TRACE)" "$TRACE" '^c+o*$'
+	wait "$pid"
+	is "it ended well" $? 0
+	exec {STEPS}>&- {LEAVE}>&-
+	matrix down "stopped"
+}
+
+lay_out
+snapshot_host >"$WORLD/before"
+start_servers
+matrix down "down"
+test_unreachable
+test_old_flows
+test_up
+test_reconnecting
+test_killed
+test_ipv6_proxy
+test_error
+test_steps
+stop_all
+check "the network is as before" same_as "$WORLD/before"
+done_testing

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Preloaded into byway, it makes each message to the kernel's netlink wait for leave: a line is
+ * written into the FIFO $STEP_OUT before the message is sent, and a byte is read from $STEP_IN. So a test can
+ * look at the network between any two steps of starting and stopping.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+typedef ssize_t (*sendto_fn)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+
+static int out = -1, in = -1;
+
+/* Both for reading and writing: neither open(2) waits, and neither end is ever the last. */
+static int open_fifo(const char *variable)
+{
+	const char *path = getenv(variable);
+
+	return path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	out = open_fifo("STEP_OUT");
+	in = open_fifo("STEP_IN");
+	unsetenv("LD_PRELOAD"); /* children go at their own pace */
+}
+
+static void wait_for_leave(void)
+{
+	char c;
+
+	if (write(out, ".\n", 2) < 0)
+		return;
+	while (read(in, &c, 1) < 0 && errno == EINTR)
+		;
+}
+
+ssize_t sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to,
+	       socklen_t to_len)
+{
+	sendto_fn next = (sendto_fn)dlsym(RTLD_NEXT, "sendto");
+
+	if (to && to->sa_family == AF_NETLINK && out >= 0 && in >= 0)
+		wait_for_leave();
+	return next(fd, data, len, flags, to, to_len);
+}

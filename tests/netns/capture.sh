@@ -1,0 +1,366 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What leaves the host in each state of a tunnel, seen by an observer on the far side: the host's own
+# packets, and those that it forwards for a guest. Nothing that must not leave does; the same
+# probes are seen while there is no tunnel, so that each would have been seen.
+set -u
+# shellcheck source=/dev/null
+. "$(dirname "$0")/../lib/suite.sh"
+world_enter "$@"
+
+CAPTURE=$(realpath "${CAPTURE:-$WORLD_TREE/build/tests/lib/capture}")
+RESOLVER4=203.0.113.53 RESOLVER6=2001:db8:99::53
+UPSTREAM4=203.0.113.99 UPSTREAM6=2001:db8:99::99
+EXCLUDED4=203.0.113.70 EXCLUDED6=2001:db8:99:1::70
+GUEST4=10.5.0.2
+PUBLISHED4=10.6.0.2 # the guest's, too, and not among the excluded
+USER_EXCLUDED=4242
+BYPASS=0x200000 INBOUND=0x400000
+STRICT=150 # ms that a probe waits for what must not come
+
+OPTIONS=(--address 10.99.0.1/30 --address fd99::1/64 --upstream "$UPSTREAM4" --upstream "$UPSTREAM6"
+	--resolver "$RESOLVER4" --resolver "$RESOLVER6" --exclude 203.0.113.64/28
+	--exclude 203.0.113.70/32 --exclude 2001:db8:99:1::/64 --exclude 10.5.0.0/24 --exclude fd05::/64
+	--uid "$USER_EXCLUDED")
+
+lay_out() {
+	local address
+	for address in "$RESOLVER4" "$UPSTREAM4" "$EXCLUDED4"; do
+		must ip -n internet addr add "$address/32" dev lo
+	done
+	for address in "$RESOLVER6" "$UPSTREAM6" "$EXCLUDED6"; do
+		must ip -n internet addr add "$address/128" dev lo nodad
+	done
+	ip netns add guest
+	ip link add guest0 type veth peer name eth0 netns guest
+	ip -batch - <<-'END'
+		addr add 10.5.0.1/24 dev guest0
+		addr add fd05::1/64 dev guest0 nodad
+		link set guest0 addrgenmode none
+		link set guest0 up
+		route add 10.6.0.2 via 10.5.0.2
+	END
+	ip -n guest -batch - <<-'END'
+		link set lo up
+		addr add 10.5.0.2/24 dev eth0
+		addr add fd05::2/64 dev eth0 nodad
+		addr add 10.6.0.2/32 dev lo
+		link set eth0 up
+		route add default via 10.5.0.1
+		route add default via fd05::1
+	END
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+	# Every refusal is to be seen, not only the first few a second.
+	echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
+	echo 0 >/proc/sys/net/ipv6/icmp/ratelimit
+	echo_server internet 53
+	echo_server internet 443
+	echo_server host 7002
+	echo_server guest 7003
+	wait_for reaches guest "$INTERNET6" 443 || bail "the guest reaches nobody"
+	# A published port, as container managers make it.
+	nft -f - <<-END
+		table ip published {
+			chain prerouting {
+				type nat hook prerouting priority dstnat;
+				ip daddr $HOST4 tcp dport 8080 dnat to $PUBLISHED4:7003
+				ip daddr $HOST4 udp dport 8080 dnat to $PUBLISHED4:7003
+			}
+		}
+	END
+	MAC=$(mac_of host eth0) GATE=$(mac_of internet eth0)
+	background observer internet "$CAPTURE" observe eth0
+}
+
+# ---- probes ----
+
+CONTROLS=0
+# After this, all that was sent before has arrived, if it arrives at all. Frames of packet sockets pass every
+# firewall.
+control() {
+	CONTROLS=$((CONTROLS + 1))
+	"$PROBE" send-udp eth0 "$MAC" "$GATE" "$HOST4" 192.0.2.1 "$CONTROLS"
+	wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" || bail "the observer sees nothing"
+}
+
+# leaves PACKET COMMAND...: a line of the observer, and what should cause it.
+leaves() {
+	local want=$1 from
+	shift
+	control
+	from=$CONTROLS
+	"$@" >"$WORLD/probe.out" 2>&1
+	PROBE_STATUS=$?
+	control
+	sed -n "/^mark $from\$/,/^mark $CONTROLS\$/p" "$WORLD/observer.out" | grep -qx -- "$want"
+}
+
+tcp() { inside "$1" "$PROBE" tcp "$2" "$3" "$STRICT"; }
+udp() { inside "$1" "$PROBE" udp "$2" "$3" "$STRICT"; }
+echo_request() { inside "$1" ping -n -q -c 1 -W 0.$STRICT "$2"; }
+as_user() { setpriv --reuid "$USER_EXCLUDED" --clear-groups "$@"; }
+dial_marked() { "$CAPTURE" dial "$1" "$2" "$3" "$STRICT"; }
+
+# Each probe: a class, a packet, a command. Classes: capture (TCP that belongs into the tunnel), refuse
+# (nothing that a tunnel carries), pass.
+probes() {
+	local ns
+	for ns in host guest; do
+		cat <<-END
+			capture|tcp $INTERNET4 443|tcp $ns $INTERNET4 443
+			capture|tcp $INTERNET6 443|tcp $ns $INTERNET6 443
+			capture|tcp $INTERNET4 53|tcp $ns $INTERNET4 53
+			refuse|udp $INTERNET4 53|udp $ns $INTERNET4 53
+			refuse|udp $INTERNET6 53|udp $ns $INTERNET6 53
+			refuse|udp $INTERNET4 443|udp $ns $INTERNET4 443
+			refuse|udp $INTERNET6 443|udp $ns $INTERNET6 443
+			refuse|udp $RESOLVER4 443|udp $ns $RESOLVER4 443
+			refuse|udp $UPSTREAM4 443|udp $ns $UPSTREAM4 443
+			refuse|icmp $INTERNET4 8|echo_request $ns $INTERNET4
+			refuse|icmp $INTERNET6 128|echo_request $ns $INTERNET6
+			pass|udp $RESOLVER4 53|udp $ns $RESOLVER4 53
+			pass|udp $RESOLVER6 53|udp $ns $RESOLVER6 53
+			pass|tcp $RESOLVER4 53|tcp $ns $RESOLVER4 53
+			pass|tcp $UPSTREAM4 443|tcp $ns $UPSTREAM4 443
+			pass|tcp $UPSTREAM6 443|tcp $ns $UPSTREAM6 443
+			pass|tcp $EXCLUDED4 443|tcp $ns $EXCLUDED4 443
+			pass|tcp $EXCLUDED6 443|tcp $ns $EXCLUDED6 443
+			pass|udp $EXCLUDED4 443|udp $ns $EXCLUDED4 443
+			pass|icmp $EXCLUDED6 128|echo_request $ns $EXCLUDED6
+		END
+	done
+	cat <<-END
+		pass|tcp $INTERNET4 443|as_user $PROBE tcp $INTERNET4 443 $STRICT
+		pass|tcp $INTERNET6 443|as_user $PROBE tcp $INTERNET6 443 $STRICT
+		pass|udp $INTERNET4 443|as_user $PROBE udp $INTERNET4 443 $STRICT
+		pass|tcp $UPSTREAM4 443|dial_marked $BYPASS $UPSTREAM4 443
+		bypass|tcp $INTERNET4 443|dial_marked $BYPASS $INTERNET4 443
+		capture|tcp $INTERNET4 443|dial_marked $INBOUND $INTERNET4 443
+	END
+}
+
+TUN_FROM=1 # line of tun.out where the packets of the probe at hand may start
+tun_mark() { [[ ! -e $WORLD/tun.out ]] || TUN_FROM=$(($(wc -l <"$WORLD/tun.out") + 1)); }
+tun_had() { tail -n "+$TUN_FROM" "$WORLD/tun.out" | grep -qx -- "$1"; }
+
+WRONG= # what is wrong in this state, line by line
+wrong() { WRONG+="$*"$'\n'; }
+
+# judge STATE CLASS PACKET COMMAND: one probe.
+judge() {
+	local state=$1 class=$2 packet=$3 command=$4 left=no
+	tun_mark
+	# shellcheck disable=SC2086 # a command and its arguments
+	! leaves "$packet" $command || left=yes
+	case $state/$class in
+	open/* | up-open/refuse | up-open/bypass)
+		[[ $left == yes ]] || wrong "$command: $packet did not leave" ;;
+	*/pass)
+		[[ $left == yes && $PROBE_STATUS == 0 ]] ||
+			wrong "$command: $packet left: $left, status $PROBE_STATUS"
+		[[ ! -e $WORLD/tun.out ]] || ! tun_had "$packet" || wrong "$command: $packet in the TUN" ;;
+	up/capture | up-open/capture)
+		[[ $left == no ]] || wrong "$command: $packet LEAKED"
+		wait_for tun_had "$packet" || wrong "$command: $packet is not in the TUN"
+		[[ $PROBE_STATUS == 2 ]] || wrong "$command: no answer of the TUN, status $PROBE_STATUS" ;;
+	*)
+		[[ $left == no ]] || wrong "$command: $packet LEAKED"
+		[[ ! -e $WORLD/tun.out ]] || ! tun_had "$packet" || wrong "$command: $packet in the TUN"
+		if [[ $class == refuse && $command != echo_request* && $PROBE_STATUS != 2 ]]; then
+			wrong "$command: not refused at once, status $PROBE_STATUS"
+		fi ;;
+	esac
+}
+
+# matrix STATE NAME: every probe. States: open, blocked, up, up-open (without a kill switch).
+matrix() {
+	local class packet command
+	WRONG=
+	while IFS='|' read -r -u 9 class packet command; do
+		judge "$1" "$class" "$packet" "$command" </dev/null
+	done 9< <(probes)
+	if [[ -z $WRONG ]]; then pass "$2"; else fail "$2" "$WRONG"; fi
+}
+
+# What comes from outside: the host's own services, a published port of the guest, errors.
+servers() {
+	can internet "$HOST4" 7002 "$1"
+	can internet "$HOST6" 7002 "$1"
+	can internet "udp:$HOST4" 7002 "$1"
+	can internet "ping:$HOST6" 0 "$1"
+	can internet "$HOST4" 8080 "published, $1"
+	can internet "udp:$HOST4" 8080 "published, $1"
+	can guest 10.5.0.1 7002 "$1"
+	can host "$GUEST4" 7003 "$1"
+	can host 127.0.0.1 7002 "$1"
+	can host "$HOST4" 7002 "$1"
+	run inside internet "$PROBE" udp "$HOST4" 9 1000
+	is "a closed port answers so, $1" "$TAP_STATUS" 2
+	ip neigh flush dev eth0
+	ip -6 neigh flush dev eth0
+	can host "$UPSTREAM6" 443 "neighbour discovery, $1"
+}
+
+refused_by_icmp() {
+	is "the host's UDP is refused by ICMP" "$("$CAPTURE" refusal "$INTERNET4" 443)" "No route to host"
+	is "in IPv6, too" "$("$CAPTURE" refusal "$INTERNET6" 443)" "Permission denied"
+	run inside guest ping -n -c 1 -W 1 "$INTERNET4"
+	like "an echo request is answered" "$(out)" 'From 10\.5\.0\.1 .*([Ff]iltered|[Pp]rohibited)'
+	run inside guest ping -n -c 1 -W 1 "$INTERNET6"
+	like "in IPv6 too" "$(out)" 'From fd05::1 .*([Ff]iltered|[Pp]rohibited)'
+}
+
+# A lease is renewed by unicast from a socket; whoever may not bind such a port may not send so.
+dhcp_passes() {
+	check "the host's DHCP passes, $1" leaves "udp $INTERNET4 67" "$CAPTURE" udp-from 68 "$INTERNET4" 67
+	check "DHCPv6 too" leaves "udp $INTERNET6 547" "$CAPTURE" udp-from 546 "$INTERNET6" 547
+	check "but not from elsewhere" not leaves "udp $INTERNET4 67" "$CAPTURE" udp-from 6868 "$INTERNET4" 67
+	check "nor to elsewhere" not leaves "udp $INTERNET4 443" "$CAPTURE" udp-from 68 "$INTERNET4" 443
+}
+
+hold() { background tun host "$CAPTURE" hold byway0 "$1"; }
+kill_holder() {
+	kill -9 "${PIDS[tun]}"
+	wait "${PIDS[tun]}" 2>/dev/null
+	unset "PIDS[tun]"
+	wait_gone ip link show byway0
+	rm -f "$WORLD/tun.out"
+}
+
+# Another program that knows no bits of others, between our chains.
+overwrite_marks() {
+	nft -f - <<-'END'
+		table inet rude {
+			chain output { type filter hook output priority -149; meta mark set 0; }
+			chain prerouting { type filter hook prerouting priority -149; meta mark set 0; }
+		}
+	END
+}
+
+# ---- states ----
+
+test_blocked() {
+	check "block" "$CAPTURE" block "${OPTIONS[@]}"
+	matrix blocked "blocked: what leaves"
+	servers blocked
+	dhcp_passes blocked
+	refused_by_icmp
+	check "block again, with other addresses" "$CAPTURE" block "${OPTIONS[@]}" --exclude 198.51.100.0/24
+	check "and back" "$CAPTURE" block "${OPTIONS[@]}"
+}
+
+test_up() {
+	for key in all eth0 guest0; do echo 1 >"/proc/sys/net/ipv4/conf/$key/rp_filter"; done
+	hold 2
+	check "up" "$CAPTURE" up "${OPTIONS[@]}"
+	matrix up "up: what leaves, and what is in the TUN"
+	servers up
+	tun_mark
+	check "what an excluded user leaves behind goes its way, too" leaves "tcp $INTERNET4 443" \
+		as_user "$CAPTURE" leave "$INTERNET4" 443
+	check "and not into the TUN" not tun_had "tcp $INTERNET4 443"
+	dhcp_passes up
+	refused_by_icmp
+	ip rule del priority 9800
+	ip -6 rule del priority 9800
+	matrix blocked "up, without its rules: nothing leaves"
+	check "block repairs" "$CAPTURE" block "${OPTIONS[@]}"
+	matrix up "up again"
+	overwrite_marks
+	matrix blocked "up, with the marks overwritten: nothing leaves"
+	nft delete table inet rude
+}
+
+test_killed() {
+	kill_holder
+	matrix blocked "killed with -9: what leaves"
+	fails "marked packets have no route" ip route get "$INTERNET4" mark 0x100000
+	fails "in IPv6 either" ip -6 route get "$INTERNET6" mark 0x100000
+	servers killed
+	hold 1
+	check "up anew" "$CAPTURE" up "${OPTIONS[@]}"
+	matrix up "up anew: what leaves, and what is in the TUN"
+	kill_holder
+}
+
+test_down() {
+	check "down" "$CAPTURE" down
+	for key in all eth0 guest0; do echo 0 >"/proc/sys/net/ipv4/conf/$key/rp_filter"; done
+	check "the network is as before" same_as "$WORLD/before"
+	check "down again" "$CAPTURE" down
+	matrix open "down: everything leaves"
+}
+
+test_without_kill_switch() {
+	check "block without a kill switch" "$CAPTURE" block "${OPTIONS[@]}" --no-kill-switch
+	matrix open "without a kill switch, before: everything leaves"
+	hold 1
+	check "up without a kill switch" "$CAPTURE" up "${OPTIONS[@]}" --no-kill-switch
+	matrix up-open "without a kill switch, up: what leaves"
+	servers "without a kill switch"
+	kill_holder
+	matrix open "without a kill switch, killed: everything leaves"
+	check "down" "$CAPTURE" down
+	check "the network is as before" same_as "$WORLD/before"
+}
+
+# Port 53 into the TUN, whoever it is for; only some networks captured.
+test_dns_tunnel() {
+	local packet ns
+	check "block" "$CAPTURE" block "${OPTIONS[@]}" --dns-tunnel
+	hold 1
+	check "up" "$CAPTURE" up "${OPTIONS[@]}" --dns-tunnel
+	for packet in "$RESOLVER4" "$RESOLVER6" "$EXCLUDED4" "$INTERNET6"; do
+		for ns in host guest; do
+			tun_mark
+			fails "DNS of the $ns to $packet does not leave" leaves "udp $packet 53" udp "$ns" "$packet" 53
+			check "but goes into the TUN" wait_for tun_had "udp $packet 53"
+		done
+	done
+	check "the resolver's other ports are captured" not leaves "tcp $RESOLVER4 443" tcp host "$RESOLVER4" 443
+	overwrite_marks
+	for ns in host guest; do
+		check "DNS of the $ns to the excluded does not leave with the mark overwritten" \
+			not leaves "udp $EXCLUDED4 53" udp "$ns" "$EXCLUDED4" 53
+	done
+	nft delete table inet rude
+	kill_holder
+	check "nor without the TUN" not leaves "udp $EXCLUDED4 53" udp host "$EXCLUDED4" 53
+	ip rule del priority 9800
+	check "nor without the rule" not leaves "udp $EXCLUDED4 53" udp host "$EXCLUDED4" 53
+	check "nor the guest's" not leaves "udp $EXCLUDED4 53" udp guest "$EXCLUDED4" 53
+	must "$CAPTURE" down
+}
+
+test_include() {
+	check "block, with a list of the included" "$CAPTURE" block --include 203.0.113.0/27 --include 203.0.113.10/32
+	check "what is included does not leave" not leaves "tcp $INTERNET4 443" tcp host "$INTERNET4" 443
+	check "nor by UDP" not leaves "udp $INTERNET4 443" udp guest "$INTERNET4" 443
+	check "what is not does" leaves "udp $RESOLVER4 443" udp host "$RESOLVER4" 443
+	check "so does the other family" leaves "tcp $INTERNET6 443" tcp guest "$INTERNET6" 443
+	must "$CAPTURE" down
+	check "the network is as before" same_as "$WORLD/before"
+}
+
+test_dry_run() {
+	check "a dry run" "$CAPTURE" block "${OPTIONS[@]}" --dry-run
+	says "says what it would do" 'blackhole default table 9800'
+	check "of up" "$CAPTURE" up "${OPTIONS[@]}" --dry-run
+	says "says it too" 'route add default dev byway0 table 9800'
+	check "changes nothing" same_as "$WORLD/before"
+}
+
+lay_out
+snapshot_host >"$WORLD/before"
+test_dry_run
+matrix open "no tunnel: everything leaves"
+test_blocked
+test_up
+test_killed
+test_down
+test_without_kill_switch
+test_dns_tunnel
+test_include
+done_testing

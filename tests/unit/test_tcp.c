@@ -1,0 +1,796 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The TCP terminator against a guest that the test plays, segment by segment. The TUN is a socket
+ * pair that keeps packet boundaries, the upstream another one, the clock is ours.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernel/tun.h"
+#include "tunnel/packet.h"
+#include "tunnel/tcp.h"
+
+#define MTU 1500
+#define ISS 1000u /* of the guest */
+
+struct world {
+	struct tcp tcp;
+	struct endpoints ends; /* as the guest sends */
+	struct flow *asked;    /* the flow that dial() was called for */
+	unsigned int cancelled;
+	int tun;      /* the guest's end */
+	int upstream; /* the server's end */
+	uint32_t seq, ack; /* the guest's next, and what it has */
+	uint8_t wscale;
+};
+
+/* What the terminator sent last. */
+struct reply {
+	bool there;
+	uint8_t flags;
+	uint32_t seq, ack;
+	uint32_t window;
+	size_t len;
+	uint8_t data[66000];
+	uint8_t icmp_type, icmp_code;
+};
+
+static void on_dial(struct flow *f, void *arg)
+{
+	((struct world *)arg)->asked = f;
+	f->dial = 7;
+}
+
+static void on_cancel(struct flow *f, void *arg)
+{
+	((struct world *)arg)->cancelled++;
+	f->dial = FLOW_NONE;
+}
+
+static int set_up_family(void **state, const char *src, const char *dst)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	int pair[2];
+
+	assert_non_null(w);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	w->tun = pair[1];
+	w->upstream = -1;
+	w->wscale = 7;
+	w->tcp = (struct tcp){.flows = flows_new(64),
+			      .tun = pair[0],
+			      .mtu = MTU,
+			      .now_us = 1000000,
+			      .dial = on_dial,
+			      .cancel = on_cancel,
+			      .arg = w};
+	tcp_init(&w->tcp, 4);
+	assert_int_equal(ip_parse(src, &w->ends.src, NULL), 0);
+	assert_int_equal(ip_parse(dst, &w->ends.dst, NULL), 0);
+	w->ends.sport = 40000;
+	w->ends.dport = 80;
+	w->seq = ISS;
+	*state = w;
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	return set_up_family(state, "10.0.0.2", "203.0.113.10");
+}
+
+static int set_up6(void **state)
+{
+	return set_up_family(state, "fd00::2", "2001:db8::10");
+}
+
+static void end_one(struct flow *f, void *arg)
+{
+	tcp_abort(arg, f);
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	flows_each(w->tcp.flows, end_one, &w->tcp);
+	assert_int_equal(flows_used(w->tcp.flows), 0);
+	assert_int_equal(w->tcp.n_free_chunks, 4); /* none is lost */
+	flows_free(w->tcp.flows);
+	close(w->tcp.tun);
+	close(w->tun);
+	if (w->upstream >= 0)
+		close(w->upstream);
+	tcp_done(&w->tcp);
+	free(w);
+	return 0;
+}
+
+/* ---- The guest ---- */
+
+static void send_options(struct world *w, uint8_t flags, uint32_t seq, uint32_t ack, uint16_t window,
+			 const void *data, size_t len)
+{
+	/* packet_put_tcp() builds what goes back; seen from the other end that is what the guest sends. */
+	struct endpoints back = {.src = w->ends.dst,
+				 .dst = w->ends.src,
+				 .sport = w->ends.dport,
+				 .dport = w->ends.sport};
+	struct tcp_reply r = {.seq = seq, .ack = ack, .flags = flags, .window = window};
+	uint8_t *buf = malloc(PACKET_HEADROOM + len + 1), *start;
+	struct packet p;
+	size_t total;
+
+	assert_non_null(buf);
+	if (flags & TCP_SYN) {
+		r.mss = 1460;
+		r.wscale = w->wscale;
+	}
+	if (len)
+		memcpy(buf + PACKET_HEADROOM, data, len);
+	start = packet_put_tcp(&back, &r, buf + PACKET_HEADROOM, len, &total);
+	assert_int_equal(packet_parse(start, total, &p), PACKET_TCP);
+	tcp_input(&w->tcp, &p);
+	free(buf);
+}
+
+static void guest(struct world *w, uint8_t flags, const void *data, size_t len)
+{
+	send_options(w, flags, w->seq, w->ack, 512, data, len);
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static struct reply next(struct world *w)
+{
+	static uint8_t buf[70000];
+	static struct reply r;
+	ssize_t n = recv(w->tun, buf, sizeof(buf), MSG_DONTWAIT);
+	bool v6 = w->ends.src.family == AF_INET6;
+	size_t ip = TUN_HEADER + (v6 ? 40u : 20u);
+	const uint8_t *tcp = buf + ip;
+	size_t header;
+
+	memset(&r, 0, sizeof(r));
+	if (n < 0) {
+		assert_int_equal(errno, EAGAIN);
+		return r;
+	}
+	r.there = true;
+	if (buf[TUN_HEADER + (v6 ? 6 : 9)] != 6) {
+		r.icmp_type = tcp[0];
+		r.icmp_code = tcp[1];
+		return r;
+	}
+	header = (size_t)(tcp[12] >> 4) * 4;
+	r.seq = get32(tcp + 4);
+	r.ack = get32(tcp + 8);
+	r.flags = tcp[13];
+	r.window = (uint32_t)(tcp[14] << 8 | tcp[15]);
+	r.len = (size_t)n - ip - header;
+	memcpy(r.data, tcp + header, r.len);
+	return r;
+}
+
+static void nothing(struct world *w)
+{
+	assert_false(next(w).there);
+}
+
+/* The last of what was sent, and how many there were. */
+static struct reply last(struct world *w, unsigned int *count)
+{
+	struct reply r = {0}, now;
+
+	for (*count = 0; (now = next(w)).there; ++*count)
+		r = now;
+	return r;
+}
+
+static void expire(struct flow *f, void *arg)
+{
+	tcp_timer(arg, f);
+}
+
+static void later(struct world *w, uint64_t ms)
+{
+	for (uint64_t i = 0; i < ms; i += 4) {
+		w->tcp.now_us += 4000;
+		flows_expire(w->tcp.flows, w->tcp.now_us / 1000, 1000, expire, &w->tcp);
+	}
+}
+
+static struct flow *flow_of(struct world *w)
+{
+	return flow_find(w->tcp.flows, &w->ends);
+}
+
+static void syn(struct world *w)
+{
+	guest(w, TCP_SYN, NULL, 0);
+	w->seq++;
+}
+
+static void connect_upstream(struct world *w)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	w->upstream = pair[1];
+	tcp_connected(&w->tcp, w->asked, pair[0]);
+}
+
+static void open_connection(struct world *w)
+{
+	struct reply r;
+
+	syn(w);
+	nothing(w);
+	connect_upstream(w);
+	r = next(w);
+	assert_int_equal(r.flags, TCP_SYN | TCP_ACK);
+	assert_int_equal(r.ack, w->seq);
+	w->ack = r.seq + 1;
+	guest(w, TCP_ACK, NULL, 0);
+	nothing(w);
+	assert_int_equal(flow_of(w)->state, FLOW_OPEN);
+}
+
+static void upstream_says(struct world *w, const void *data, size_t len)
+{
+	assert_int_equal(write(w->upstream, data, len), (ssize_t)len);
+	tcp_readable(&w->tcp, flow_of(w));
+}
+
+static void upstream_heard(struct world *w, const char *text)
+{
+	char buf[256] = "";
+	ssize_t n = read(w->upstream, buf, sizeof(buf) - 1);
+
+	assert_int_equal(n, strlen(text));
+	assert_string_equal(buf, text);
+}
+
+/* ---- Opening ---- */
+
+static void a_syn_is_answered_when_the_upstream_stands(void **state)
+{
+	struct world *w = *state;
+
+	open_connection(w);
+	assert_int_equal(w->tcp.counters.accepted, 1);
+}
+
+static void syn_retransmits_are_ignored_while_dialing(void **state)
+{
+	struct world *w = *state;
+
+	syn(w);
+	for (int i = 0; i < 3; i++)
+		send_options(w, TCP_SYN, ISS, 0, 512, NULL, 0);
+	nothing(w);
+	assert_int_equal(flows_used(w->tcp.flows), 1);
+	assert_int_equal(w->cancelled, 0);
+}
+
+static void another_syn_from_the_port_starts_anew(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	syn(w);
+	w->seq = 5000;
+	syn(w);
+	assert_int_equal(w->cancelled, 1);
+	connect_upstream(w);
+	r = next(w);
+	assert_int_equal(r.ack, 5001);
+}
+
+static void a_refusal_is_a_reset(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	syn(w);
+	tcp_failed(&w->tcp, w->asked, DIAL_REFUSED);
+	r = next(w);
+	assert_int_equal(r.flags, TCP_RST | TCP_ACK);
+	assert_int_equal(r.ack, ISS + 1);
+	assert_null(flow_of(w));
+}
+
+static void the_unreachable_is_an_icmp_error(void **state)
+{
+	struct world *w = *state;
+	bool v6 = w->ends.src.family == AF_INET6;
+	struct reply r;
+
+	syn(w);
+	tcp_failed(&w->tcp, w->asked, DIAL_UNREACHABLE);
+	r = next(w);
+	assert_int_equal(r.icmp_type, v6 ? 1 : 3);
+	assert_int_equal(r.icmp_code, v6 ? 3 : 1);
+	w->seq = ISS;
+	syn(w);
+	tcp_failed(&w->tcp, w->asked, DIAL_DENIED);
+	r = next(w);
+	assert_int_equal(r.icmp_code, v6 ? 1 : 13);
+	assert_null(flow_of(w));
+}
+
+static void a_guest_that_gives_up_cancels_the_dial(void **state)
+{
+	struct world *w = *state;
+
+	syn(w);
+	guest(w, TCP_RST, NULL, 0);
+	assert_int_equal(w->cancelled, 1);
+	assert_null(flow_of(w));
+}
+
+static void our_syn_is_sent_again(void **state)
+{
+	struct world *w = *state;
+	struct reply first, again;
+
+	syn(w);
+	connect_upstream(w);
+	first = next(w);
+	later(w, 1100);
+	again = next(w);
+	assert_int_equal(again.flags, TCP_SYN | TCP_ACK);
+	assert_int_equal(again.seq, first.seq);
+	later(w, 200000);
+	assert_null(flow_of(w)); /* nobody answers: given up */
+}
+
+static void a_wrong_ack_of_our_syn_is_reset(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	syn(w);
+	connect_upstream(w);
+	next(w);
+	send_options(w, TCP_ACK, w->seq, 4711, 512, NULL, 0);
+	r = next(w);
+	assert_int_equal(r.flags, TCP_RST);
+	assert_int_equal(r.seq, 4711);
+	assert_int_equal(flow_of(w)->state, FLOW_SYN_RCVD);
+}
+
+static void strangers_are_reset(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	w->ack = 99;
+	guest(w, TCP_ACK, "x", 1);
+	r = next(w);
+	assert_int_equal(r.flags, TCP_RST);
+	assert_int_equal(r.seq, 99);
+	guest(w, TCP_RST, NULL, 0);
+	nothing(w); /* a reset is never answered */
+}
+
+/* ---- Data from the guest ---- */
+
+static void data_goes_up_and_is_acknowledged(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	guest(w, TCP_ACK | TCP_PSH, "hello", 5);
+	upstream_heard(w, "hello");
+	r = next(w);
+	assert_int_equal(r.flags, TCP_ACK);
+	assert_int_equal(r.ack, w->seq + 5);
+	assert_true(r.window > 0);
+}
+
+static void what_overlaps_is_taken_once(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	guest(w, TCP_ACK, "abcd", 4);
+	upstream_heard(w, "abcd");
+	guest(w, TCP_ACK, "abcd", 4); /* again, whole */
+	send_options(w, TCP_ACK, w->seq + 2, w->ack, 512, "cdef", 4);
+	upstream_heard(w, "ef");
+	send_options(w, TCP_ACK, w->seq + 7, w->ack, 512, "hi", 2); /* a gap */
+	assert_int_equal(read(w->upstream, &r, sizeof(r)), -1);
+	assert_int_equal(w->tcp.counters.out_of_order, 1);
+	send_options(w, TCP_ACK, w->seq + 6, w->ack, 512, "ghi", 3);
+	upstream_heard(w, "ghi");
+	for (int i = 0; i < 5; i++) {
+		static const uint32_t acked[] = {4, 4, 6, 6, 9};
+
+		r = next(w);
+		assert_int_equal(r.ack, w->seq + acked[i]);
+	}
+	nothing(w);
+}
+
+static void a_full_upstream_closes_the_window(void **state)
+{
+	static char block[32768];
+	struct world *w = *state;
+	struct reply r = {0};
+	uint32_t sent = 0;
+	size_t got = 0;
+
+	open_connection(w);
+	for (int i = 0; i < 64; i++) {
+		uint32_t room = flow_of(w)->rcv_edge - flow_of(w)->rcv_nxt;
+		size_t len = room < sizeof(block) ? room : sizeof(block);
+
+		if (!len)
+			break;
+		send_options(w, TCP_ACK, w->seq + sent, w->ack, 512, block, len);
+		r = next(w);
+		assert_true(r.ack - w->seq >= sent); /* never takes an acknowledgement back */
+		sent = r.ack - w->seq;
+	}
+	assert_int_equal(r.window, 0);
+	assert_true(sent > 100000);
+	send_options(w, TCP_ACK, w->seq + sent, w->ack, 512, "x", 1); /* a probe: not taken */
+	r = next(w);
+	assert_int_equal(r.ack - w->seq, sent);
+	while (got < sent) {
+		ssize_t n = read(w->upstream, block, sizeof(block));
+
+		assert_true(n > 0);
+		got += (size_t)n;
+		tcp_writable(&w->tcp, flow_of(w));
+	}
+	assert_int_equal(got, sent); /* every acknowledged byte arrives */
+	r = last(w, &(unsigned int){0});
+	assert_true(r.window > 0); /* and the guest is told that there is room again */
+}
+
+static void a_keepalive_is_answered(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	send_options(w, TCP_ACK, w->seq - 1, w->ack, 512, NULL, 0);
+	r = next(w);
+	assert_int_equal(r.flags, TCP_ACK);
+	assert_int_equal(r.ack, w->seq);
+}
+
+/* ---- Data to the guest ---- */
+
+static void data_comes_down_and_leaves_with_its_ack(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	char left[8];
+
+	open_connection(w);
+	upstream_says(w, "welcome", 7);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack);
+	assert_int_equal(r.len, 7);
+	assert_memory_equal(r.data, "welcome", 7);
+	assert_int_equal(recv(flow_of(w)->fd, left, 7, MSG_PEEK | MSG_DONTWAIT), -1); /* behind the place */
+	w->ack += 3;
+	guest(w, TCP_ACK, NULL, 0);
+	nothing(w);
+	w->ack += 4;
+	guest(w, TCP_ACK, NULL, 0);
+	assert_int_equal(w->tcp.counters.bytes_down, 7);
+	assert_int_equal(flow_of(w)->deadline_ms, 0);
+	upstream_says(w, "more", 4);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack);
+	assert_memory_equal(r.data, "more", 4);
+}
+
+static void what_is_lost_is_sent_again(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	upstream_says(w, "first", 5);
+	next(w);
+	upstream_says(w, "second", 6);
+	next(w);
+	later(w, 1100);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack);
+	assert_memory_equal(r.data, "firstsecond", 11);
+	later(w, 1000); /* twice as long, the second time */
+	nothing(w);
+	w->ack += 5;
+	guest(w, TCP_ACK, NULL, 0);
+	later(w, 4500);
+	r = last(w, &(unsigned int){0});
+	assert_int_equal(r.seq, w->ack);
+	assert_memory_equal(r.data, "second", 6);
+	w->ack += 6;
+	guest(w, TCP_ACK, NULL, 0);
+	assert_int_equal(w->tcp.counters.bytes_down, 11);
+}
+
+static void three_duplicates_are_a_loss(void **state)
+{
+	static char block[4000];
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	memset(block, 'x', sizeof(block));
+	upstream_says(w, block, sizeof(block));
+	last(w, &(unsigned int){0});
+	for (int i = 0; i < 2; i++)
+		guest(w, TCP_ACK, NULL, 0);
+	nothing(w);
+	guest(w, TCP_ACK, NULL, 0);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack);
+	assert_true(r.len > 0);
+	assert_true(w->tcp.counters.retransmits > 0);
+}
+
+static void a_guest_that_never_answers_is_given_up(void **state)
+{
+	struct world *w = *state;
+
+	open_connection(w);
+	upstream_says(w, "x", 1);
+	later(w, 1200000);
+	assert_null(flow_of(w));
+}
+
+static void a_closed_window_is_probed(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	unsigned int n;
+
+	open_connection(w);
+	send_options(w, TCP_ACK, w->seq, w->ack, 0, NULL, 0);
+	upstream_says(w, "patience", 8);
+	nothing(w);
+	later(w, 1300);
+	r = last(w, &n);
+	assert_true(n >= 1);
+	assert_int_equal(r.len, 0);
+	assert_int_equal(r.seq, w->ack - 1);
+	later(w, 300000); /* for as long as it takes */
+	assert_non_null(flow_of(w));
+	last(w, &n);
+	guest(w, TCP_ACK, NULL, 0); /* the window opens */
+	r = next(w);
+	assert_memory_equal(r.data, "patience", 8);
+}
+
+static void the_window_of_the_guest_is_kept(void **state)
+{
+	static char block[8000];
+	struct world *w = *state;
+	size_t got = 0;
+	struct reply r;
+
+	open_connection(w);
+	send_options(w, TCP_ACK, w->seq, w->ack, 16, NULL, 0); /* 16 << 7 = 2048 bytes */
+	upstream_says(w, block, sizeof(block));
+	while ((r = next(w)).there)
+		got += r.len;
+	assert_int_equal(got, 2048);
+}
+
+/* ---- Closing ---- */
+
+static void the_guest_closes_first(void **state)
+{
+	struct world *w = *state;
+	char buf[8];
+	struct reply r;
+
+	open_connection(w);
+	guest(w, TCP_ACK | TCP_FIN, "bye", 3);
+	w->seq += 4;
+	r = next(w);
+	assert_int_equal(r.ack, w->seq);
+	upstream_heard(w, "bye");
+	assert_int_equal(read(w->upstream, buf, sizeof(buf)), 0); /* half-closed */
+	upstream_says(w, "rest", 4);
+	r = next(w);
+	assert_memory_equal(r.data, "rest", 4);
+	w->ack += 4;
+	guest(w, TCP_ACK, NULL, 0);
+	close(w->upstream);
+	w->upstream = -1;
+	tcp_readable(&w->tcp, flow_of(w));
+	r = next(w);
+	assert_true(r.flags & TCP_FIN);
+	w->ack++;
+	guest(w, TCP_ACK, NULL, 0);
+	assert_null(flow_of(w));
+}
+
+static void the_upstream_closes_first(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	assert_int_equal(write(w->upstream, "last", 4), 4);
+	shutdown(w->upstream, SHUT_WR);
+	tcp_readable(&w->tcp, flow_of(w));
+	r = next(w);
+	assert_memory_equal(r.data, "last", 4);
+	if (!(r.flags & TCP_FIN)) {
+		w->ack += 4;
+		guest(w, TCP_ACK, NULL, 0);
+		r = next(w);
+		if (!r.there) {
+			tcp_readable(&w->tcp, flow_of(w));
+			r = next(w);
+		}
+	}
+	assert_true(r.flags & TCP_FIN);
+	w->ack = r.seq + (uint32_t)r.len + 1;
+	guest(w, TCP_ACK, "still here", 10); /* half-open the other way */
+	upstream_heard(w, "still here");
+	w->seq += 10;
+	next(w);
+	guest(w, TCP_ACK | TCP_FIN, NULL, 0);
+	r = next(w);
+	assert_int_equal(r.ack, w->seq + 1);
+	assert_int_equal(flow_of(w)->state, FLOW_TIME_WAIT);
+	guest(w, TCP_ACK | TCP_FIN, NULL, 0); /* our ACK was lost */
+	r = next(w);
+	assert_int_equal(r.ack, w->seq + 1);
+	later(w, 61000);
+	assert_null(flow_of(w));
+}
+
+static void a_lost_fin_is_sent_again(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	shutdown(w->upstream, SHUT_WR);
+	tcp_readable(&w->tcp, flow_of(w));
+	r = next(w);
+	assert_true(r.flags & TCP_FIN);
+	later(w, 1100);
+	r = next(w);
+	assert_true(r.flags & TCP_FIN);
+	assert_int_equal(r.seq, w->ack);
+}
+
+/* ---- Resets ---- */
+
+static void a_reset_must_be_exact(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	send_options(w, TCP_RST, w->seq + 10, 0, 0, NULL, 0); /* in the window: challenged (RFC 5961) */
+	r = next(w);
+	assert_int_equal(r.flags, TCP_ACK);
+	assert_non_null(flow_of(w));
+	send_options(w, TCP_RST, w->seq - 10, 0, 0, NULL, 0); /* outside: ignored */
+	nothing(w);
+	assert_non_null(flow_of(w));
+	send_options(w, TCP_RST, w->seq, 0, 0, NULL, 0);
+	assert_null(flow_of(w));
+	nothing(w);
+}
+
+static void a_syn_inside_is_challenged(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	send_options(w, TCP_SYN, w->seq + 100, 0, 512, NULL, 0);
+	r = next(w);
+	assert_int_equal(r.flags, TCP_ACK);
+	assert_int_equal(flow_of(w)->state, FLOW_OPEN);
+}
+
+static void an_ack_of_the_future_is_challenged(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	send_options(w, TCP_ACK, w->seq, w->ack + 1000, 512, "x", 1);
+	r = next(w);
+	assert_int_equal(r.ack, w->seq); /* the segment is not taken */
+}
+
+static void a_broken_upstream_resets_the_guest(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	open_connection(w);
+	close(w->upstream);
+	w->upstream = -1;
+	guest(w, TCP_ACK, "x", 1);
+	r = next(w);
+	assert_true(r.flags & TCP_RST);
+	assert_int_equal(r.seq, w->ack);
+	assert_null(flow_of(w));
+}
+
+static void a_full_pool_refuses(void **state)
+{
+	struct world *w = *state;
+	struct reply r = {0};
+
+	for (uint16_t i = 0; i < 65; i++) {
+		w->ends.sport = (uint16_t)(41000 + i);
+		w->seq = ISS;
+		syn(w);
+	}
+	r = next(w);
+	assert_true(r.flags & TCP_RST);
+	nothing(w);
+	assert_int_equal(flows_used(w->tcp.flows), 64);
+}
+
+#define BOTH(test)                                                                                 \
+	cmocka_unit_test_setup_teardown(test, set_up, tear_down),                                  \
+		cmocka_unit_test_setup_teardown(test, set_up6, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(a_syn_is_answered_when_the_upstream_stands),
+		BOTH(syn_retransmits_are_ignored_while_dialing),
+		BOTH(another_syn_from_the_port_starts_anew),
+		BOTH(a_refusal_is_a_reset),
+		BOTH(the_unreachable_is_an_icmp_error),
+		BOTH(a_guest_that_gives_up_cancels_the_dial),
+		BOTH(our_syn_is_sent_again),
+		BOTH(a_wrong_ack_of_our_syn_is_reset),
+		BOTH(strangers_are_reset),
+		BOTH(data_goes_up_and_is_acknowledged),
+		BOTH(what_overlaps_is_taken_once),
+		BOTH(a_full_upstream_closes_the_window),
+		BOTH(a_keepalive_is_answered),
+		BOTH(data_comes_down_and_leaves_with_its_ack),
+		BOTH(what_is_lost_is_sent_again),
+		BOTH(three_duplicates_are_a_loss),
+		BOTH(a_guest_that_never_answers_is_given_up),
+		BOTH(a_closed_window_is_probed),
+		BOTH(the_window_of_the_guest_is_kept),
+		BOTH(the_guest_closes_first),
+		BOTH(the_upstream_closes_first),
+		BOTH(a_lost_fin_is_sent_again),
+		BOTH(a_reset_must_be_exact),
+		BOTH(a_syn_inside_is_challenged),
+		BOTH(an_ack_of_the_future_is_challenged),
+		BOTH(a_broken_upstream_resets_the_guest),
+		BOTH(a_full_pool_refuses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
