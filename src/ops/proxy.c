@@ -386,7 +386,7 @@ static int run(struct tunnel *t, const sigset_t *signals, struct err *err)
 {
 	int r = bring_up(t, err);
 
-	if (r || t->c->log.dry_run)
+	if (r)
 		return r;
 	raise_limit();
 	r = pthread_create(&t->thread, NULL, worker_thread, t);
@@ -462,30 +462,6 @@ int ops_proxy_run(struct proxy_config *c, struct err *err)
 
 /* ---- Trying the proxy, without a tunnel ---- */
 
-static uint64_t clock_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-static enum dial_status dial_and_wait(const struct dialer *d, struct dial *c,
-				      const struct dial_target *t)
-{
-	enum dial_status s = dial_start(d, c, t, clock_ms());
-
-	while (s == DIAL_PENDING) {
-		struct pollfd p = {.fd = c->fd, .events = (short)c->events};
-		uint64_t now = clock_ms();
-
-		/* EPOLLIN and EPOLLOUT are POLLIN and POLLOUT. */
-		poll(&p, 1, now < c->deadline_ms ? (int)(c->deadline_ms - now) : 0);
-		s = dial_step(c, (uint32_t)p.revents, clock_ms());
-	}
-	return s;
-}
-
 int ops_proxy_check(struct proxy_config *c, const char *host, uint16_t port, struct err *err)
 {
 	static const enum err_kind kinds[DIAL_NUM_STATUSES] = {
@@ -507,7 +483,7 @@ int ops_proxy_check(struct proxy_config *c, const char *host, uint16_t port, str
 		r = dialer_connect(&c->connect, &d, err);
 	if (r)
 		return r;
-	s = dial_and_wait(d, &dial, &target);
+	s = dial_wait(d, &dial, &target);
 	if (s != DIAL_CONNECTED)
 		r = err_set(err, kinds[s], -ECONNREFUSED, "%s: %s", dial_status_name(s),
 			    dial.reason);

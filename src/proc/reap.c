@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/util.h"
@@ -120,22 +120,15 @@ static int find_victims(struct victims *v, const struct nsid *ids, size_t n)
 	return 0;
 }
 
-static long long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
-}
-
 /* Waits for all to end, at most until the deadline; a pidfd is readable once its process is dead. */
-static size_t wait_victims(struct victims *v, long long deadline)
+static size_t wait_victims(struct victims *v, uint64_t deadline_ms)
 {
 	for (;;) {
-		long long left = deadline - now_ms();
+		uint64_t now = clock_ms();
+		int left = now < deadline_ms ? (int)(deadline_ms - now) : 0;
 		size_t alive = 0;
 
-		if (poll(v->fds, v->n, left > 0 ? (int)left : 0) < 0 && errno != EINTR)
+		if (poll(v->fds, v->n, left) < 0 && errno != EINTR)
 			return v->n;
 		for (size_t i = 0; i < v->n; i++) {
 			if (v->fds[i].revents)
@@ -143,7 +136,7 @@ static size_t wait_victims(struct victims *v, long long deadline)
 			alive += v->fds[i].fd >= 0;
 			v->fds[i].revents = 0;
 		}
-		if (!alive || left <= 0)
+		if (!alive || !left)
 			return alive;
 	}
 }
@@ -166,7 +159,7 @@ int reap_netns(const char *const names[], size_t n, unsigned int grace_ms, struc
 {
 	_free_ struct nsid *ids = xcalloc(n + 1, sizeof(*ids));
 	size_t n_ids = collect_ids(names, n, ids);
-	long long deadline = now_ms() + grace_ms;
+	uint64_t deadline_ms = clock_ms() + grace_ms;
 	int r = n_ids ? fault_point("reap") : 0;
 
 	for (int round = 0; n_ids && !r && round < ROUNDS; round++) {
@@ -176,10 +169,10 @@ int reap_netns(const char *const names[], size_t n, unsigned int grace_ms, struc
 		if (r || !v.n)
 			break;
 		signal_victims(&v, SIGTERM, log);
-		if (oplog_dry(log) || !wait_victims(&v, deadline))
+		if (oplog_dry(log) || !wait_victims(&v, deadline_ms))
 			continue;
 		signal_victims(&v, SIGKILL, log);
-		wait_victims(&v, now_ms() + REAP_GRACE_MS);
+		wait_victims(&v, clock_ms() + REAP_GRACE_MS);
 	}
 	return r ? err_errno(err, r, "cannot stop what runs in the namespaces") : 0;
 }

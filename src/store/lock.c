@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -22,14 +23,6 @@
  * it had to be, and hundreds of waiters still leave the machine to the one that works. */
 #define PAUSE_MIN_US 200u
 #define PAUSE_MAX_US 25000u
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 static void pause_after(uint64_t waited_us)
 {
@@ -90,7 +83,7 @@ int lock_take(const char *dir, unsigned int timeout_ms, int *ret_fd, struct err 
 {
 	_free_ char *path = xasprintf("%s/lock", dir);
 	_close_ int fd = -1;
-	uint64_t start = now_us(), waited = 0;
+	uint64_t start = clock_us(), waited = 0;
 	bool announced = false;
 	char who[40];
 
@@ -107,7 +100,7 @@ int lock_take(const char *dir, unsigned int timeout_ms, int *ret_fd, struct err 
 		}
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return err_errno(err, -errno, "cannot lock %s", path);
-		waited = now_us() - start;
+		waited = clock_us() - start;
 		if (waited >= (uint64_t)timeout_ms * 1000)
 			return err_set(err, ERR_CONFLICT, -EBUSY,
 				       "%s is held by %s and was not released in %u s: wait for it "

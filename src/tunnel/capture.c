@@ -68,9 +68,6 @@
 #include "tunnel/capture.h"
 
 /* From linux/icmp.h and linux/netfilter_ipv4.h, which clash with netinet/in.h. */
-/* Packets that wait for the engine. A thousand programs may begin or end at the same moment; with the
- * default of 500, SYNs and RSTs of some would be lost: a second's delay, or a flow that nobody ends. */
-#define TUN_QUEUE 10000u
 #define ICMP_DEST_UNREACH 3
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
@@ -82,6 +79,9 @@
 
 #define TUN_METRIC 100u
 #define BLACKHOLE_METRIC 4000000u
+/* Packets that wait for the engine. A thousand programs may begin or end at the same moment; with the
+ * default of 500, SYNs and RSTs of some would be lost: a second's delay, or a flow that nobody ends. */
+#define TUN_QUEUE 10000u
 
 enum { V4, V6, N_FAMILIES };
 static const int families[N_FAMILIES] = {AF_INET, AF_INET6};

@@ -11,12 +11,13 @@
  * 2. A dial that failed has a reason; one that did not has none.
  * 3. A descriptor is closed after the one that replaces it was opened, at most once in a step, so
  *    that the two cannot have one number: a caller that compares numbers sees the change.
- * 4. Nothing here blocks, resolves a name, or allocates.
+ * 4. Nothing here but dial_wait() blocks; nothing resolves a name, or allocates.
  */
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "tunnel/dialer_impl.h"
 
@@ -177,6 +179,21 @@ enum dial_status dial_step(struct dial *c, uint32_t revents, uint64_t now_ms)
 {
 	assert(c->dialer && c->dialer != &nothing);
 	return settle(c, c->dialer->ops->step(c, revents, now_ms));
+}
+
+enum dial_status dial_wait(const struct dialer *d, struct dial *c, const struct dial_target *t)
+{
+	enum dial_status s = dial_start(d, c, t, clock_ms());
+
+	while (s == DIAL_PENDING) {
+		struct pollfd p = {.fd = c->fd, .events = (short)c->events};
+		uint64_t now = clock_ms();
+
+		/* EPOLLIN and EPOLLOUT are POLLIN and POLLOUT. */
+		poll(&p, 1, now < c->deadline_ms ? (int)(c->deadline_ms - now) : 0);
+		s = dial_step(c, (uint32_t)p.revents, clock_ms());
+	}
+	return s;
 }
 
 void dial_abort(struct dial *c)

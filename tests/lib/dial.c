@@ -16,23 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "tunnel/dialer.h"
 #include "tunnel/url.h"
 
 #define PARALLEL_MAX 256
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static _Noreturn void die(const char *why)
 {
@@ -109,14 +101,14 @@ static void dial_many(struct dialer *d, const struct dial_target *t, size_t coun
 		for (size_t i = 0; i < parallel && started < count; i++)
 			if (polled[i].fd < 0) {
 				started++;
-				over += advance(i, dial_start(d, &dials[i], t, now_ms()), counts);
+				over += advance(i, dial_start(d, &dials[i], t, clock_ms()), counts);
 			}
 		poll(polled, parallel, 100);
 		for (size_t i = 0; i < parallel; i++)
 			if (polled[i].fd >= 0 &&
-			    (polled[i].revents || now_ms() >= dials[i].deadline_ms))
+			    (polled[i].revents || clock_ms() >= dials[i].deadline_ms))
 				over += advance(i, dial_step(&dials[i], (uint32_t)polled[i].revents,
-							     now_ms()), counts);
+							     clock_ms()), counts);
 	}
 }
 
@@ -129,20 +121,6 @@ static int print_counts(const unsigned int *counts)
 }
 
 /* ---- One ---- */
-
-static enum dial_status dial_one(struct dialer *d, const struct dial_target *t, struct dial *c)
-{
-	enum dial_status s = dial_start(d, c, t, now_ms());
-
-	while (s == DIAL_PENDING) {
-		struct pollfd p = {.fd = c->fd, .events = (short)c->events};
-		uint64_t now = now_ms();
-
-		poll(&p, 1, c->deadline_ms > now ? (int)(c->deadline_ms - now) : 0);
-		s = dial_step(c, (uint32_t)p.revents, now_ms());
-	}
-	return s;
-}
 
 /* What came from stdin and has not gone out yet: the other direction must not wait for it. */
 struct outgoing {
@@ -219,7 +197,7 @@ static int relay(int fd, size_t keep)
 static int relay_one(struct dialer *d, const struct dial_target *t, size_t keep)
 {
 	struct dial c;
-	enum dial_status s = dial_one(d, t, &c);
+	enum dial_status s = dial_wait(d, &c, t);
 
 	fprintf(stderr, "%s%s%s\n", dial_status_name(s), c.reason[0] ? ": " : "", c.reason);
 	return s == DIAL_CONNECTED ? relay(c.fd, keep) : 10 + (int)s;

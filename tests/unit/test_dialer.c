@@ -4,7 +4,6 @@
  * test wants, and time is what the test says.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -22,6 +21,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "open_fds.h"
 #include "private_net.h"
 #include "tunnel/dialer.h"
 #include "tunnel/digest.h"
@@ -244,32 +244,6 @@ static void establish(struct dial *c, int fd)
 	assert_int_equal(step(c), DIAL_CONNECTED);
 	close(TAKE_FD(c->fd));
 	close(fd);
-}
-
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static unsigned int fds_before;
-
-static int remember_fds(void **state)
-{
-	(void)state;
-	fds_before = count_fds();
-	return 0;
-}
-
-static int compare_fds(void **state)
-{
-	(void)state;
-	return count_fds() == fds_before ? 0 : -1;
 }
 
 static void over(struct dialer *d, struct proxy *p)

@@ -4,7 +4,6 @@
  * who is trusted, and that a stream behaves as a TCP connection does.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -19,7 +18,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,8 +25,10 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "open_fds.h"
 #include "private_net.h"
 #include "tunnel/dialer.h"
 
@@ -266,14 +266,6 @@ static void server_stop(struct server *s)
 
 /* ---- The client ---- */
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static struct dialer *dialer_to(const struct server *s, const char *host, uint32_t timeout_ms)
 {
 	struct connect_config config = {
@@ -300,16 +292,8 @@ static struct dialer *dialer_to(const struct server *s, const char *host, uint32
 static enum dial_status dial(struct dialer *d, struct dial *c)
 {
 	static const struct dial_target target = {.host = "target.example", .port = 443};
-	enum dial_status s = dial_start(d, c, &target, now_ms());
 
-	while (s == DIAL_PENDING) {
-		struct pollfd p = {.fd = c->fd, .events = (short)c->events};
-		uint64_t now = now_ms();
-
-		poll(&p, 1, c->deadline_ms > now ? (int)(c->deadline_ms - now) : 0);
-		s = dial_step(c, (uint32_t)p.revents, now_ms());
-	}
-	return s;
+	return dial_wait(d, c, &target);
 }
 
 /* A stream to a trusted server with this script. */
@@ -347,32 +331,6 @@ static void get_exactly(int fd, char *buf, size_t size)
 		buf += n;
 		size -= (size_t)n;
 	}
-}
-
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static unsigned int fds_before;
-
-static int remember_fds(void **state)
-{
-	(void)state;
-	fds_before = count_fds();
-	return 0;
-}
-
-static int compare_fds(void **state)
-{
-	(void)state;
-	return count_fds() == fds_before ? 0 : -1;
 }
 
 /* ---- Who is trusted ---- */
@@ -493,7 +451,7 @@ static void test_abort_in_handshake(void **state)
 	(void)state;
 	server_listen(&s);
 	d = dialer_to(&s, "proxy.example", 5000);
-	assert_int_equal(dial_start(d, &c, &target, now_ms()), DIAL_PENDING);
+	assert_int_equal(dial_start(d, &c, &target, clock_ms()), DIAL_PENDING);
 	tcp = accept4(s.listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(get(tcp, buf, sizeof(buf)) > 0); /* its greeting */
 	dial_abort(&c);
@@ -745,12 +703,12 @@ static void test_abort(void **state)
 		s.id = identity_new(&ca, "proxy", "DNS:proxy.example", 0, DAY);
 		server_start(&s);
 		d = dialer_to(&s, "proxy.example", 5000);
-		assert_int_equal(dial_start(d, &c, &target, now_ms()), DIAL_PENDING);
+		assert_int_equal(dial_start(d, &c, &target, clock_ms()), DIAL_PENDING);
 		for (int i = 0; i < steps; i++) {
 			struct pollfd p = {.fd = c.fd, .events = (short)c.events};
 
 			poll(&p, 1, i * 20);
-			if (dial_step(&c, (uint32_t)p.revents, now_ms()) != DIAL_PENDING)
+			if (dial_step(&c, (uint32_t)p.revents, clock_ms()) != DIAL_PENDING)
 				break;
 		}
 		dial_abort(&c);
