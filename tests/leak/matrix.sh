@@ -9,6 +9,8 @@ set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
 world_enter "$@"
+# shellcheck source=/dev/null
+. "$WORLD_TREE/tests/lib/observer.sh"
 
 CAPTURE=$(realpath "${CAPTURE:-$WORLD_TREE/build/tests/lib/capture}")
 STEP=$(realpath "${STEP:-$WORLD_TREE/build/tests/leak/step.so}")
@@ -49,7 +51,6 @@ lay_out() {
 	# Every refusal is to be seen, not only the first few a second.
 	echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
 	echo 0 >/proc/sys/net/ipv6/icmp/ratelimit
-	MAC=$(mac_of host eth0) GATE=$(mac_of internet eth0)
 	mkdir "$WORLD/status"
 }
 
@@ -57,7 +58,7 @@ start_servers() {
 	echo_server internet 53
 	echo_server internet 443
 	wait_for reaches guest "$INTERNET6" 443 || bail "the guest reaches nobody"
-	background observer internet "$CAPTURE" observe eth0
+	start_observer
 	start_proxy
 }
 
@@ -106,22 +107,13 @@ probes() {
 	LIST
 }
 
-CONTROLS=0
-# After this, all that was sent before has arrived, if it arrives at all. Frames of packet sockets pass
-# every firewall.
-control() {
-	CONTROLS=$((CONTROLS + 1))
-	"$PROBE" send-udp eth0 "$MAC" "$GATE" "$HOST4" 192.0.2.1 "$CONTROLS"
-	wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" || bail "the observer sees nothing"
-}
-
 # observed COMMAND...: runs it; what the observer saw meanwhile is in the file seen.
 observed() {
 	control
 	local from=$CONTROLS
 	"$@"
 	control
-	sed -n "/^mark $from\$/,/^mark $CONTROLS\$/p" "$WORLD/observer.out" | sort -u >"$WORLD/seen"
+	seen_since "$from" | sort -u >"$WORLD/seen"
 }
 seen() { grep -qxF -- "$1" "$WORLD/seen"; }
 

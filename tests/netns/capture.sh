@@ -8,6 +8,8 @@ set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
 world_enter "$@"
+# shellcheck source=/dev/null
+. "$WORLD_TREE/tests/lib/observer.sh"
 
 CAPTURE=$(realpath "${CAPTURE:-$WORLD_TREE/build/tests/lib/capture}")
 RESOLVER4=203.0.113.53 RESOLVER6=2001:db8:99::53
@@ -70,20 +72,10 @@ lay_out() {
 			}
 		}
 	END
-	MAC=$(mac_of host eth0) GATE=$(mac_of internet eth0)
-	background observer internet "$CAPTURE" observe eth0
+	start_observer
 }
 
 # ---- probes ----
-
-CONTROLS=0
-# After this, all that was sent before has arrived, if it arrives at all. Frames of packet sockets pass every
-# firewall.
-control() {
-	CONTROLS=$((CONTROLS + 1))
-	"$PROBE" send-udp eth0 "$MAC" "$GATE" "$HOST4" 192.0.2.1 "$CONTROLS"
-	wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" || bail "the observer sees nothing"
-}
 
 # leaves PACKET COMMAND...: a line of the observer, and what should cause it.
 leaves() {
@@ -94,7 +86,7 @@ leaves() {
 	"$@" >"$WORLD/probe.out" 2>&1
 	PROBE_STATUS=$?
 	control
-	sed -n "/^mark $from\$/,/^mark $CONTROLS\$/p" "$WORLD/observer.out" | grep -qx -- "$want"
+	seen_since "$from" | grep -qx -- "$want"
 }
 
 tcp() { inside "$1" "$PROBE" tcp "$2" "$3" "$STRICT"; }

@@ -1,0 +1,22 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Who sees, on the far side, what the host lets out: a line for each packet, and one for each control.
+
+CONTROLS=0
+
+start_observer() {
+	MAC=$(mac_of host eth0) GATE=$(mac_of internet eth0)
+	background observer internet "$CAPTURE" observe eth0
+}
+
+# After this, all that was sent before has arrived, if it arrives at all. Frames of packet sockets pass
+# every firewall.
+control() {
+	CONTROLS=$((CONTROLS + 1))
+	"$PROBE" send-udp eth0 "$MAC" "$GATE" "$HOST4" 192.0.2.1 "$CONTROLS"
+	wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" || bail "the observer sees nothing"
+}
+
+# seen_since CONTROL: what came between that control and the last.
+seen_since() { sed -n "/^mark $1\$/,/^mark $CONTROLS\$/p" "$WORLD/observer.out"; }
