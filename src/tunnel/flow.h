@@ -48,10 +48,25 @@ struct flow {
 	uint32_t rtt_seq; /* an ACK beyond it ends the measurement that began at rtt_start_us */
 	uint64_t rtt_start_us;
 	uint8_t dup_acks, retries;
+	uint64_t heard_ms; /* when the guest last sent anything */
 
-	/* What the upstream socket did not take of an acknowledged segment; chunk is FLOW_NONE
-	 * without. */
-	uint32_t chunk, chunk_at, chunk_len;
+	/* Selective acknowledgement, both ways (RFC 2018, 6675). */
+	struct ranges sacked; /* what the guest has of [snd_una, snd_max) */
+	uint32_t resend;      /* in recovery: what was lost before it has been sent again */
+	struct ranges ahead;  /* what the chunk has behind a gap at rcv_nxt */
+	uint32_t ahead_last;  /* start of the segment of these that came last */
+
+	/* Timestamps (RFC 7323). */
+	uint32_t time_recent; /* the guest's, to be echoed */
+	uint32_t acked_to;    /* rcv_nxt when we last acknowledged */
+
+	/* What the upstream socket did not take, and what came before its turn; chunk is FLOW_NONE
+	 * without either. */
+	uint32_t chunk;
+	uint32_t chunk_seq;           /* of its first byte */
+	uint32_t chunk_at, chunk_len; /* [chunk_at, chunk_len) is acknowledged, and the socket's */
+
+	uint32_t peek_seq; /* what the socket's next peek gives (SO_PEEK_OFF) */
 
 	bool timing : 1;       /* an RTT measurement is going on */
 	bool guest_fin : 1;    /* its FIN was accepted: the upstream is shut down for writing */
@@ -60,8 +75,11 @@ struct flow {
 	bool active_close : 1; /* our FIN was the first */
 	bool ack_due : 1;      /* something must be acknowledged, data or not */
 	bool fin_waits : 1;    /* the guest's FIN comes behind what is in the chunk */
-	bool peek_offset : 1;  /* the socket keeps the place of the next peek (SO_PEEK_OFF) */
+	bool peek_offset : 1;  /* the socket has SO_PEEK_OFF */
 	bool is_tcp : 1; /* the upstream is a TCP socket: acknowledged data can be dropped unread */
+	bool sack : 1, timestamps : 1; /* both sides do */
+	bool recovering : 1;           /* until recover is acknowledged */
+	bool idle : 1;                 /* the deadline is for a keepalive */
 
 	uint64_t deadline_ms; /* when tcp_timer() is wanted; 0 for never */
 

@@ -14,14 +14,20 @@
 #include "kernel/tun.h"
 #include "tunnel/packet.h"
 
+#define OPTIONS_MAX 40 /* of TCP */
+
 static_assert(sizeof(struct virtio_net_hdr_v1) == TUN_HEADER, "TUN_HEADER is the header's size");
-static_assert(TUN_HEADER + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) + 8 <= PACKET_HEADROOM,
+static_assert(TUN_HEADER + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) + OPTIONS_MAX <=
+		      PACKET_HEADROOM,
 	      "PACKET_HEADROOM holds the longest headers");
 
 #define OPT_END 0
 #define OPT_NOP 1
 #define OPT_MSS 2
 #define OPT_WSCALE 3
+#define OPT_SACK_ALLOWED 4
+#define OPT_SACK 5
+#define OPT_TIME 8
 #define WSCALE_MAX 14 /* RFC 7323 2.3 */
 #define HOP_LIMIT 64
 
@@ -123,6 +129,31 @@ static bool parse_ip6(struct cursor *c, struct packet *ret, uint8_t *proto)
 	return true;
 }
 
+static uint32_t get32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return ntohl(v);
+}
+
+static void parse_sack(const uint8_t *p, size_t n, struct tcp_segment *t)
+{
+	for (t->n_sack = 0; t->n_sack < MIN(n, TCP_SACK_MAX); t->n_sack++, p += 8)
+		t->sack[t->n_sack] = (struct seq_range){get32(p), get32(p + 4)};
+}
+
+/* What only a SYN may have. */
+static void parse_syn_option(const uint8_t *p, size_t size, struct tcp_segment *t)
+{
+	if (*p == OPT_MSS && size == 4)
+		t->mss = (uint16_t)(p[2] << 8 | p[3]);
+	if (*p == OPT_WSCALE && size == 3)
+		t->wscale = MIN(p[2], WSCALE_MAX);
+	if (*p == OPT_SACK_ALLOWED && size == 2)
+		t->sack_allowed = true;
+}
+
 static void parse_options(const uint8_t *p, size_t len, struct tcp_segment *t)
 {
 	while (len > 0 && *p != OPT_END) {
@@ -130,10 +161,15 @@ static void parse_options(const uint8_t *p, size_t len, struct tcp_segment *t)
 
 		if (size == 0 || size > len || (*p != OPT_NOP && size < 2))
 			return;
-		if (*p == OPT_MSS && size == 4)
-			t->mss = (uint16_t)(p[2] << 8 | p[3]);
-		if (*p == OPT_WSCALE && size == 3)
-			t->wscale = MIN(p[2], WSCALE_MAX);
+		if (t->flags & TCP_SYN)
+			parse_syn_option(p, size, t);
+		if (*p == OPT_SACK)
+			parse_sack(p + 2, (size - 2) / 8, t);
+		if (*p == OPT_TIME && size == 10) {
+			t->has_time = true;
+			t->time = get32(p + 2);
+			t->time_echo = get32(p + 6);
+		}
 		p += size;
 		len -= size;
 	}
@@ -162,8 +198,7 @@ static enum packet_kind parse_tcp(const struct cursor *c, struct packet *ret)
 		.data = c->p + header,
 		.len = c->len - header,
 	};
-	if (t->flags & TCP_SYN)
-		parse_options(c->p + sizeof(h), header - sizeof(h), t);
+	parse_options(c->p + sizeof(h), header - sizeof(h), t);
 	return PACKET_TCP;
 }
 
@@ -268,28 +303,50 @@ static uint8_t *put_virtio(const struct virtio_net_hdr_v1 *v, uint8_t *packet)
 	return memcpy(packet - TUN_HEADER, v, TUN_HEADER);
 }
 
-static size_t put_options(const struct tcp_reply *r, uint8_t *at)
+static uint8_t *put32(uint8_t *at, uint32_t v)
 {
-	if (!r->mss)
-		return 0;
-	at[0] = OPT_MSS;
-	at[1] = 4;
-	at[2] = (uint8_t)(r->mss >> 8);
-	at[3] = (uint8_t)r->mss;
-	if (r->wscale == TCP_NO_WSCALE)
-		return 4;
-	at[4] = OPT_NOP;
-	at[5] = OPT_WSCALE;
-	at[6] = 3;
-	at[7] = r->wscale;
-	return 8;
+	v = htonl(v);
+	memcpy(at, &v, sizeof(v));
+	return at + sizeof(v);
+}
+
+static uint8_t *put_syn_options(const struct tcp_reply *r, uint8_t *at)
+{
+	at = put32(at, OPT_MSS << 24 | 4 << 16 | (uint32_t)r->mss);
+	if (r->wscale != TCP_NO_WSCALE)
+		at = put32(at, OPT_NOP << 24 | OPT_WSCALE << 16 | 3 << 8 | (uint32_t)r->wscale);
+	if (r->sack_allowed)
+		at = put32(at, OPT_NOP << 24 | OPT_NOP << 16 | OPT_SACK_ALLOWED << 8 | 2);
+	return at;
+}
+
+/* Each padded in front to whole words. Returns their length. */
+static size_t put_options(const struct tcp_reply *r, uint8_t options[OPTIONS_MAX])
+{
+	uint8_t *at = options;
+	unsigned int n_sack = 0;
+
+	if (r->mss)
+		at = put_syn_options(r, at);
+	if (r->has_time) {
+		at = put32(at, OPT_NOP << 24 | OPT_NOP << 16 | OPT_TIME << 8 | 10);
+		at = put32(put32(at, r->time), r->time_echo);
+	}
+	if (r->sack)
+		n_sack = MIN(r->sack->n, r->has_time ? 3u : TCP_SACK_MAX);
+	if (n_sack)
+		at = put32(at, OPT_NOP << 24 | OPT_NOP << 16 | OPT_SACK << 8 | (2 + 8 * n_sack));
+	for (unsigned int i = 0; i < n_sack; i++)
+		at = put32(put32(at, r->sack->r[i].start), r->sack->r[i].end);
+	return (size_t)(at - options);
 }
 
 uint8_t *packet_put_tcp(const struct endpoints *ends, const struct tcp_reply *r, uint8_t *payload,
 			size_t len, size_t *ret_len)
 {
-	size_t options = r->mss ? r->wscale == TCP_NO_WSCALE ? 4 : 8 : 0;
-	size_t header = sizeof(struct tcphdr) + options;
+	uint8_t options[OPTIONS_MAX];
+	size_t options_len = put_options(r, options);
+	size_t header = sizeof(struct tcphdr) + options_len;
 	uint8_t *tcp = payload - header, *ip;
 	bool v6 = ends->src.family == AF_INET6;
 	struct virtio_net_hdr_v1 v = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -301,7 +358,7 @@ uint8_t *packet_put_tcp(const struct endpoints *ends, const struct tcp_reply *r,
 			   .ack_seq = htonl(r->ack),
 			   .window = htons(r->window)};
 
-	put_options(r, tcp + sizeof(h));
+	memcpy(tcp + sizeof(h), options, options_len);
 	h.doff = header / 4 & 0xfu;
 	h.check = fold(pseudo_header(&ends->dst, &ends->src, IPPROTO_TCP, header + len));
 	memcpy(tcp, &h, sizeof(h));

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "tunnel/ranges.h"
 
 /* The two ends, seen from the packet that came out of the TUN. */
 struct endpoints {
@@ -25,12 +26,19 @@ struct endpoints {
 #define TCP_PSH 0x08u
 #define TCP_ACK 0x10u
 
+#define TCP_SACK_MAX 4 /* as many as options have room for */
+
 struct tcp_segment {
 	uint32_t seq, ack;
 	uint16_t window; /* not scaled */
 	uint8_t flags;
-	uint16_t mss;   /* of a SYN; 0 without the option */
-	uint8_t wscale; /* of a SYN; TCP_NO_WSCALE without */
+	uint16_t mss;      /* of a SYN; 0 without the option */
+	uint8_t wscale;    /* of a SYN; TCP_NO_WSCALE without */
+	bool sack_allowed; /* of a SYN (RFC 2018) */
+	bool has_time;     /* timestamps (RFC 7323) */
+	uint32_t time, time_echo;
+	unsigned int n_sack;
+	struct seq_range sack[TCP_SACK_MAX];
 	const uint8_t *data;
 	size_t len;
 };
@@ -67,8 +75,15 @@ struct tcp_reply {
 	uint8_t flags;
 	uint16_t mss;      /* put as an option when not 0 */
 	uint8_t wscale;    /* put when mss is and this is not TCP_NO_WSCALE */
-	uint16_t gso_size; /* segment size when the payload is larger */
+	bool sack_allowed; /* put when mss is */
+	bool has_time;     /* put time and time_echo */
+	uint32_t time, time_echo;
+	const struct ranges *sack; /* put, as many as there is room for; or NULL */
+	uint16_t gso_size;         /* segment size when the payload is larger */
 };
+
+/* Bytes that timestamps take in each segment. */
+#define TCP_TIME_BYTES 12
 
 /* Writes headers for a segment that goes back (from ends->dst to ends->src), right in front of
  * payload, which must have PACKET_HEADROOM bytes before it. Returns where the packet begins;

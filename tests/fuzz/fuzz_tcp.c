@@ -67,11 +67,17 @@ static void check(struct flow *f, void *arg)
 	assert(at_most(f->snd_una, f->snd_nxt) && at_most(f->snd_nxt, f->snd_max));
 	assert(at_most(f->rcv_nxt, f->rcv_edge) || f->guest_fin || f->state == FLOW_DIALING);
 	assert((f->fd >= 0) == (f->state == FLOW_SYN_RCVD || f->state == FLOW_OPEN));
-	if (f->state == FLOW_SYN_RCVD || f->state == FLOW_TIME_WAIT ||
-	    (f->state == FLOW_OPEN && f->snd_una != f->snd_max))
-		assert(f->deadline_ms);
-	assert(f->chunk == FLOW_NONE || f->chunk < CHUNKS);
-	assert(f->mss >= 64);
+	assert(f->state == FLOW_DIALING || f->deadline_ms);
+	assert((f->chunk != FLOW_NONE) == (f->chunk_at != f->chunk_len || f->ahead.n));
+	if (f->chunk_at != f->chunk_len)
+		assert(f->chunk_seq + f->chunk_len == f->rcv_nxt - (f->guest_fin ? 1 : 0));
+	for (unsigned int i = 0; i < f->ahead.n; i++)
+		assert(at_most(f->rcv_nxt + 1, f->ahead.r[i].start) &&
+		       at_most(f->ahead.r[i].end, f->chunk_seq + TCP_CHUNK_SIZE));
+	for (unsigned int i = 0; i < f->sacked.n; i++)
+		assert(at_most(f->snd_una + 1, f->sacked.r[i].start) &&
+		       at_most(f->sacked.r[i].end, f->snd_max));
+	assert(f->mss >= 64 - TCP_TIME_BYTES);
 	assert(flow_find(w->tcp.flows, &f->ends) == f);
 }
 
@@ -116,6 +122,14 @@ static void segment(struct world *w)
 				     .len = take(w) * 256u};
 	if (p.tcp.wscale == 15)
 		p.tcp.wscale = TCP_NO_WSCALE;
+	p.tcp.sack_allowed = p.tcp.wscale & 1;
+	p.tcp.has_time = p.tcp.wscale & 2;
+	p.tcp.time = p.tcp.mss;
+	if (f && p.tcp.wscale & 4) {
+		p.tcp.n_sack = 1;
+		p.tcp.sack[0].start = f->snd_una + p.tcp.mss % 7000u;
+		p.tcp.sack[0].end = p.tcp.sack[0].start + p.tcp.mss / 256u;
+	}
 	if (!(p.tcp.flags & TCP_SYN)) {
 		p.tcp.mss = 0;
 		p.tcp.wscale = TCP_NO_WSCALE;

@@ -31,6 +31,9 @@ struct world {
 	int upstream; /* the server's end */
 	uint32_t seq, ack; /* the guest's next, and what it has */
 	uint8_t wscale;
+	bool sack_allowed, has_time;
+	uint32_t time;      /* of the guest's clock */
+	struct ranges sack; /* what it tells to have */
 };
 
 /* What the terminator sent last. */
@@ -42,6 +45,7 @@ struct reply {
 	size_t len;
 	uint8_t data[66000];
 	uint8_t icmp_type, icmp_code;
+	struct tcp_segment options;
 };
 
 static void on_dial(struct flow *f, void *arg)
@@ -125,7 +129,13 @@ static void send_options(struct world *w, uint8_t flags, uint32_t seq, uint32_t 
 				 .dst = w->ends.src,
 				 .sport = w->ends.dport,
 				 .dport = w->ends.sport};
-	struct tcp_reply r = {.seq = seq, .ack = ack, .flags = flags, .window = window};
+	struct tcp_reply r = {.seq = seq,
+			      .ack = ack,
+			      .flags = flags,
+			      .window = window,
+			      .has_time = w->has_time,
+			      .time = w->time,
+			      .sack = &w->sack};
 	uint8_t *buf = malloc(PACKET_HEADROOM + len + 1), *start;
 	struct packet p;
 	size_t total;
@@ -134,6 +144,7 @@ static void send_options(struct world *w, uint8_t flags, uint32_t seq, uint32_t 
 	if (flags & TCP_SYN) {
 		r.mss = 1460;
 		r.wscale = w->wscale;
+		r.sack_allowed = w->sack_allowed;
 	}
 	if (len)
 		memcpy(buf + PACKET_HEADROOM, data, len);
@@ -161,6 +172,7 @@ static struct reply next(struct world *w)
 	bool v6 = w->ends.src.family == AF_INET6;
 	size_t ip = TUN_HEADER + (v6 ? 40u : 20u);
 	const uint8_t *tcp = buf + ip;
+	struct packet p;
 	size_t header;
 
 	memset(&r, 0, sizeof(r));
@@ -174,6 +186,8 @@ static struct reply next(struct world *w)
 		r.icmp_code = tcp[1];
 		return r;
 	}
+	assert_int_equal(packet_parse(buf, (size_t)n, &p), PACKET_TCP);
+	r.options = p.tcp;
 	header = (size_t)(tcp[12] >> 4) * 4;
 	r.seq = get32(tcp + 4);
 	r.ack = get32(tcp + 8);
@@ -476,6 +490,115 @@ static void a_keepalive_is_answered(void **state)
 	assert_int_equal(r.ack, w->seq);
 }
 
+static void what_comes_too_early_waits(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	w->sack_allowed = true;
+	open_connection(w);
+	send_options(w, TCP_ACK, w->seq + 2, w->ack, 512, "cd", 2);
+	r = next(w);
+	assert_int_equal(r.ack, w->seq);
+	assert_int_equal(r.options.n_sack, 1);
+	assert_int_equal(r.options.sack[0].start, w->seq + 2);
+	assert_int_equal(r.options.sack[0].end, w->seq + 4);
+	send_options(w, TCP_ACK, w->seq + 6, w->ack, 512, "gh", 2);
+	r = next(w);
+	assert_int_equal(r.options.n_sack, 2);
+	assert_int_equal(r.options.sack[0].start, w->seq + 6); /* the latest first */
+	assert_int_equal(r.options.sack[1].start, w->seq + 2);
+	guest(w, TCP_ACK, "abc", 3); /* overlaps */
+	r = next(w);
+	assert_int_equal(r.ack, w->seq + 4);
+	assert_int_equal(r.options.n_sack, 1);
+	upstream_heard(w, "abcd");
+	send_options(w, TCP_ACK, w->seq + 4, w->ack, 512, "ef", 2);
+	r = next(w);
+	assert_int_equal(r.ack, w->seq + 8);
+	assert_int_equal(r.options.n_sack, 0);
+	upstream_heard(w, "efgh");
+	assert_int_equal(w->tcp.n_free_chunks, 4);
+}
+
+/* In any order, each piece several times, with other pieces that overlap. */
+static void any_order_is_put_right(void **state)
+{
+	static uint8_t sent[20000], got[20000];
+	struct world *w = *state;
+	uint32_t seed = 1;
+
+	w->sack_allowed = true;
+	open_connection(w);
+	for (size_t i = 0; i < sizeof(sent); i++)
+		sent[i] = (uint8_t)(i * 31 + i / 256);
+	while (flow_of(w)->rcv_nxt != w->seq + sizeof(sent)) {
+		uint32_t at = (seed = seed * 1103515245 + 12345) / 65536 % (sizeof(sent) / 100) * 100;
+		size_t len = 100 + (seed / 7 % 13) * 100;
+
+		len = at + len > sizeof(sent) ? sizeof(sent) - at : len;
+		send_options(w, TCP_ACK, w->seq + at, w->ack, 512, sent + at, len);
+		next(w);
+	}
+	assert_int_equal(read(w->upstream, got, sizeof(got)), sizeof(got));
+	assert_memory_equal(got, sent, sizeof(sent));
+	assert_int_equal(w->tcp.n_free_chunks, 4);
+	assert_true(w->tcp.counters.out_of_order > 10);
+}
+
+static void no_chunk_no_waiting(void **state)
+{
+	struct world *w = *state;
+
+	w->sack_allowed = true;
+	open_connection(w);
+	w->tcp.n_free_chunks = 0;
+	send_options(w, TCP_ACK, w->seq + 2, w->ack, 512, "cd", 2);
+	assert_int_equal(next(w).options.n_sack, 0);
+	guest(w, TCP_ACK, "ab", 2);
+	assert_int_equal(next(w).ack, w->seq + 2);
+	w->tcp.n_free_chunks = 4;
+}
+
+static void the_old_is_kept_out(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+
+	w->has_time = true;
+	w->time = 0xfffffff0;
+	syn(w);
+	connect_upstream(w);
+	r = next(w);
+	assert_true(r.options.has_time);
+	assert_int_equal(r.options.time_echo, 0xfffffff0);
+	w->ack = r.seq + 1;
+	w->time = 5; /* has come round */
+	guest(w, TCP_ACK, NULL, 0);
+	guest(w, TCP_ACK, "new", 3);
+	upstream_heard(w, "new");
+	r = next(w);
+	assert_int_equal(r.options.time_echo, 5);
+	assert_int_equal(flow_of(w)->mss, (w->ends.src.family == AF_INET6 ? 1440 : 1460) - 12);
+	w->seq += 3;
+	w->time = 0xfffffff8;
+	guest(w, TCP_ACK, "old", 3);
+	r = next(w);
+	assert_int_equal(r.ack, w->seq); /* answered, not taken */
+	assert_int_equal(read(w->upstream, &r, 1), -1);
+	assert_int_equal(r.options.time_echo, 5);
+}
+
+static void an_ack_of_long_ago_is_challenged(void **state)
+{
+	struct world *w = *state;
+
+	open_connection(w);
+	send_options(w, TCP_ACK, w->seq, w->ack - (0xffffu << 7) - 2, 512, "x", 1);
+	assert_int_equal(next(w).ack, w->seq);
+	assert_int_equal(w->tcp.counters.challenges, 1);
+}
+
 /* ---- Data to the guest ---- */
 
 static void data_comes_down_and_leaves_with_its_ack(void **state)
@@ -497,7 +620,7 @@ static void data_comes_down_and_leaves_with_its_ack(void **state)
 	w->ack += 4;
 	guest(w, TCP_ACK, NULL, 0);
 	assert_int_equal(w->tcp.counters.bytes_down, 7);
-	assert_int_equal(flow_of(w)->deadline_ms, 0);
+	assert_true(flow_of(w)->idle);
 	upstream_says(w, "more", 4);
 	r = next(w);
 	assert_int_equal(r.seq, w->ack);
@@ -549,6 +672,123 @@ static void three_duplicates_are_a_loss(void **state)
 	assert_int_equal(r.seq, w->ack);
 	assert_true(r.len > 0);
 	assert_true(w->tcp.counters.retransmits > 0);
+}
+
+/* Ten segments in flight; returns the first one's sequence number. */
+static uint32_t ten_segments(struct world *w)
+{
+	static uint8_t block[14600];
+	struct reply r;
+
+	for (size_t i = 0; i < sizeof(block); i++)
+		block[i] = (uint8_t)(i / 1000);
+	upstream_says(w, block, sizeof(block));
+	r = next(w);
+	assert_true(r.len > 13000);
+	last(w, &(unsigned int){0});
+	return r.seq;
+}
+
+static void tell(struct world *w, uint32_t start, uint32_t end)
+{
+	w->sack = (struct ranges){0};
+	if (end)
+		assert_true(ranges_add(&w->sack, start, end));
+	guest(w, TCP_ACK, NULL, 0);
+}
+
+static void only_gaps_are_sent_again(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	uint32_t seq;
+
+	w->sack_allowed = true;
+	open_connection(w);
+	seq = ten_segments(w);
+	tell(w, seq + 1000, seq + 2000);
+	nothing(w); /* may be out of order */
+	tell(w, seq + 1000, seq + 6000);
+	r = next(w);
+	assert_int_equal(r.seq, seq);
+	assert_int_equal(r.len, 1000);
+	nothing(w);
+	tell(w, seq + 7000, seq + 8000); /* another gap */
+	r = next(w);
+	assert_int_equal(r.seq, seq + 6000);
+	assert_int_equal(r.len, 1000);
+	assert_int_equal(r.data[0], 6);
+	tell(w, seq + 7000, seq + 8000);
+	nothing(w); /* each once */
+	w->ack = seq + 8000;
+	tell(w, 0, 0);
+	assert_int_equal(flow_of(w)->sacked.n, 0);
+	assert_int_equal(w->tcp.counters.retransmits, 2);
+	for (int i = 0; i < 2; i++) { /* what the window held back comes, too */
+		w->ack = flow_of(w)->snd_max;
+		tell(w, 0, 0);
+	}
+	assert_false(flow_of(w)->recovering);
+	assert_true(flow_of(w)->idle);
+}
+
+static void a_guest_may_take_its_word_back(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	uint32_t seq;
+
+	w->sack_allowed = true;
+	open_connection(w);
+	seq = ten_segments(w);
+	tell(w, seq + 1000, seq + 6000);
+	last(w, &(unsigned int){0});
+	later(w, 2200);
+	r = next(w);
+	assert_int_equal(r.seq, seq);
+	w->ack = seq + (uint32_t)r.len;
+	tell(w, 0, 0);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack); /* everything again, as if nothing had been said */
+	assert_memory_equal(r.data, "\1", 1);
+}
+
+static void nonsense_is_no_sack(void **state)
+{
+	struct world *w = *state;
+	uint32_t seq;
+
+	w->sack_allowed = true;
+	open_connection(w);
+	seq = ten_segments(w);
+	tell(w, seq + 20000, seq + 50000); /* never sent */
+	tell(w, seq - 5000, seq - 1000);   /* of long ago: a duplicate (RFC 2883) */
+	tell(w, seq - 5000, seq - 1000);
+	tell(w, seq - 5000, seq - 1000);
+	nothing(w);
+	assert_int_equal(flow_of(w)->sacked.n, 0);
+}
+
+static void a_silent_guest_is_asked(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	unsigned int n;
+
+	open_connection(w);
+	later(w, 590000);
+	nothing(w);
+	later(w, 20000);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack - 1);
+	assert_int_equal(r.len, 0);
+	guest(w, TCP_ACK, NULL, 0);
+	later(w, 590000);
+	nothing(w); /* it is there */
+	later(w, 800000);
+	last(w, &n);
+	assert_int_equal(n, 6); /* five questions and a reset */
+	assert_null(flow_of(w));
 }
 
 static void a_guest_that_never_answers_is_given_up(void **state)
@@ -776,6 +1016,15 @@ int main(void)
 		BOTH(what_overlaps_is_taken_once),
 		BOTH(a_full_upstream_closes_the_window),
 		BOTH(a_keepalive_is_answered),
+		BOTH(what_comes_too_early_waits),
+		BOTH(any_order_is_put_right),
+		BOTH(no_chunk_no_waiting),
+		BOTH(the_old_is_kept_out),
+		BOTH(an_ack_of_long_ago_is_challenged),
+		BOTH(only_gaps_are_sent_again),
+		BOTH(a_guest_may_take_its_word_back),
+		BOTH(nonsense_is_no_sack),
+		BOTH(a_silent_guest_is_asked),
 		BOTH(data_comes_down_and_leaves_with_its_ack),
 		BOTH(what_is_lost_is_sent_again),
 		BOTH(three_duplicates_are_a_loss),
