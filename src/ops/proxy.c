@@ -26,7 +26,6 @@
 #include <linux/capability.h>
 #include <netdb.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +44,7 @@
 #include "kernel/tun.h"
 #include "ops/proxy.h"
 #include "tunnel/dnspool.h"
-#include "tunnel/worker.h"
+#include "tunnel/engine.h"
 
 #define FLOWS_MAX 65536
 #define DIALS_MAX 4096
@@ -199,10 +198,8 @@ struct tunnel {
 	struct netns *ns;
 	struct firewall *fw;
 	struct dialer *dialer;
-	struct worker *worker;
-	pthread_t thread;
+	struct engine *engine;
 	int lock;
-	int result; /* of the worker */
 	time_t since;
 	enum proxy_state state;
 };
@@ -244,7 +241,7 @@ static void write_status(struct tunnel *t)
 	struct worker_status s;
 	json_t *json;
 
-	worker_get_status(t->worker, &s);
+	engine_get_status(t->engine, &s);
 	t->state = state_of(&s);
 	json = describe(t, &s);
 	path_of(t->c->dir, t->c->netns, ".json", path);
@@ -270,16 +267,10 @@ static void remove_files(const char *dir, const char *netns)
 
 /* ---- Running ---- */
 
-static void *worker_thread(void *p)
+static void wake_main_thread(void *arg)
 {
-	struct tunnel *t = p;
-	struct err e;
-
-	if (worker_confine(&e))
-		log_warn("%s", e.msg);
-	t->result = worker_run(t->worker);
-	kill(getpid(), SIGTERM); /* wakes the main thread */
-	return NULL;
+	(void)arg;
+	kill(getpid(), SIGTERM);
 }
 
 /* Every flow is a descriptor. */
@@ -330,28 +321,30 @@ static int set_dns(struct proxy_config *c, struct err *err)
 static const int kept_caps[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_FOWNER};
 
 /* The dialer's thread, and what starts later, has only the capabilities that are kept. */
-static int start_worker(struct tunnel *t, struct worker_config *w, struct err *err)
+static int make_engine(struct tunnel *t, struct worker_config *w, const int tuns[], size_t n,
+		       struct err *err)
 {
+	const struct dns_config dns = {.mode = t->c->dns,
+				       .resolvers = t->c->capture.resolvers,
+				       .n_resolvers = t->c->capture.n_resolvers,
+				       .tun_addr4 = t->c->capture.tun_addr4};
 	int r = sandbox_keep_caps(kept_caps, ARRAY_SIZE(kept_caps), err);
 
 	if (!r)
 		r = dialer_connect(&t->c->connect, &t->dialer, err);
 	explicit_bzero(t->c->connect.password, sizeof(t->c->connect.password));
 	w->dialer = t->dialer;
-	return r ? r : worker_new(w, &t->worker, err);
+	return r ? r : engine_new(w, &dns, tuns, n, &t->engine, err);
 }
 
 static int bring_up(struct tunnel *t, struct err *err)
 {
-	struct worker_config w = {.tun = -1,
-				  .mtu = (uint16_t)t->c->capture.mtu_bytes,
+	int tuns[ENGINE_WORKERS_MAX];
+	size_t n = engine_workers();
+	struct worker_config w = {.mtu = (uint16_t)t->c->capture.mtu_bytes,
 				  .max_flows = FLOWS_MAX,
 				  .max_dials = DIALS_MAX,
-				  .chunks = CHUNKS,
-				  .dns = {.mode = t->c->dns,
-					  .resolvers = t->c->capture.resolvers,
-					  .n_resolvers = t->c->capture.n_resolvers,
-					  .tun_addr4 = t->c->capture.tun_addr4}};
+				  .chunks = CHUNKS};
 	int r = netns_open(t->c->netns, &t->c->log, &t->ns, err);
 
 	if (!r)
@@ -361,11 +354,11 @@ static int bring_up(struct tunnel *t, struct err *err)
 	if (!r)
 		r = capture_block(&t->c->capture, t->ns, t->fw, err);
 	if (!r)
-		r = tun_open(t->ns, t->c->capture.tun, 1, &w.tun, err);
+		r = tun_open(t->ns, t->c->capture.tun, n, tuns, err);
 	if (!r)
 		r = capture_up(&t->c->capture, t->ns, err);
 	if (!r && !t->c->log.dry_run)
-		r = start_worker(t, &w, err);
+		r = make_engine(t, &w, tuns, n, err);
 	return r;
 }
 
@@ -389,18 +382,17 @@ static int run(struct tunnel *t, const sigset_t *signals, struct err *err)
 	if (r)
 		return r;
 	raise_limit();
-	r = pthread_create(&t->thread, NULL, worker_thread, t);
+	r = engine_start(t->engine, wake_main_thread, NULL, err);
 	if (r)
-		return err_errno(err, -r, "cannot start the tunnel's thread");
+		return r;
 	t->since = time(NULL);
 	write_status(t);
 	if (t->c->ready)
 		t->c->ready(t->c->arg);
 	r = wait_for_end(t, signals, err);
-	worker_stop(t->worker);
-	pthread_join(t->thread, NULL);
-	if (!r && t->result < 0)
-		r = err_errno(err, t->result, "the TUN device %s went away", t->c->capture.tun);
+	if (!r && engine_error(t->engine) < 0)
+		r = err_errno(err, engine_error(t->engine), "the TUN device %s went away",
+			      t->c->capture.tun);
 	return r;
 }
 
@@ -419,7 +411,7 @@ static void end(struct tunnel *t, bool leave_blocked, struct err *err)
 {
 	struct err ignored;
 
-	worker_free(t->worker);
+	engine_free(t->engine);
 	dialer_free(t->dialer);
 	if (t->fw && !leave_blocked)
 		capture_down(t->ns, t->fw, err ? err : &ignored);

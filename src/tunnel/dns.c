@@ -27,6 +27,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -106,6 +107,7 @@ struct link {
 };
 
 struct dns {
+	pthread_mutex_t lock; /* of what changes: pool, link, queries, next_ms, out */
 	enum dns_mode mode;
 	struct ip resolvers[DNS_RESOLVERS_MAX];
 	size_t n_resolvers;
@@ -203,11 +205,15 @@ static void answer_virtual(struct dns *d, const struct endpoints *ends,
 bool dns_translate(struct dns *d, struct dial_target *target, uint64_t now_ms)
 {
 	const char *host;
+	bool found;
 
 	if (d->mode != DNS_VIRTUAL || !dnspool_has(d->pool, &target->addr))
 		return true;
+	pthread_mutex_lock(&d->lock);
 	host = dnspool_find(d->pool, &target->addr, now_ms);
-	return host && !str_copy(target->host, sizeof(target->host), host);
+	found = host && !str_copy(target->host, sizeof(target->host), host);
+	pthread_mutex_unlock(&d->lock);
+	return found;
 }
 
 /* ---- Queries in flight ---- */
@@ -494,11 +500,13 @@ void dns_step(struct dns *d, uint64_t now_ms)
 
 	if (epoll_wait(d->epoll, &e, 1, 0) < 1)
 		return;
+	pthread_mutex_lock(&d->lock);
 	if (l->state == LINK_DIALING)
 		link_went_on(d, dial_step(&l->dial, e.events, now_ms), now_ms);
 	else if (l->state == LINK_UP && e.events & ~(uint32_t)EPOLLOUT)
 		link_read(d, now_ms);
 	link_go(d, now_ms);
+	pthread_mutex_unlock(&d->lock);
 }
 
 void dns_input(struct dns *d, const struct packet *p, uint64_t now_ms)
@@ -508,6 +516,7 @@ void dns_input(struct dns *d, const struct packet *p, uint64_t now_ms)
 
 	if (rcode == DNSMSG_IGNORE)
 		return;
+	pthread_mutex_lock(&d->lock);
 	if (rcode != DNSMSG_NOERROR) {
 		answer_code(d, &p->ends, &q, p->data, rcode);
 	} else if (d->mode == DNS_VIRTUAL) {
@@ -516,6 +525,7 @@ void dns_input(struct dns *d, const struct packet *p, uint64_t now_ms)
 		query_add(d, p, &q, now_ms);
 		link_go(d, now_ms);
 	}
+	pthread_mutex_unlock(&d->lock);
 }
 
 /* ---- Time ---- */
@@ -566,18 +576,21 @@ static uint64_t expire_link(struct dns *d, uint64_t now_ms)
 
 int dns_expire(struct dns *d, uint64_t now_ms, int limit_ms)
 {
-	uint64_t queries, link;
+	uint64_t queries, link, next;
 
 	if (d->mode != DNS_TCP)
 		return limit_ms;
+	pthread_mutex_lock(&d->lock);
 	if (now_ms >= d->next_ms) {
 		queries = expire_queries(d, now_ms);
 		link = expire_link(d, now_ms);
 		d->next_ms = MIN(queries, link);
 	}
-	if (d->next_ms <= now_ms)
+	next = d->next_ms;
+	pthread_mutex_unlock(&d->lock);
+	if (next <= now_ms)
 		return 0;
-	return d->next_ms - now_ms < (uint64_t)limit_ms ? (int)(d->next_ms - now_ms) : limit_ms;
+	return next - now_ms < (uint64_t)limit_ms ? (int)(next - now_ms) : limit_ms;
 }
 
 int dns_fd(const struct dns *d)
@@ -599,6 +612,7 @@ int dns_new(const struct dns_config *c, struct dns **ret)
 	if (fd < 0)
 		return -errno;
 	d = xcalloc(1, sizeof(*d));
+	pthread_mutex_init(&d->lock, NULL);
 	d->mode = c->mode;
 	d->n_resolvers = MIN(c->n_resolvers, DNS_RESOLVERS_MAX);
 	for (size_t i = 0; i < d->n_resolvers; i++)
@@ -630,5 +644,6 @@ void dns_free(struct dns *d)
 	close_p(&d->epoll);
 	dnspool_free(d->pool);
 	free(d->queries);
+	pthread_mutex_destroy(&d->lock);
 	free(d);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Names in a tunnel: answers to the queries that were captured on their way to a resolver, whoever
- * that is. Belongs to one worker; everything is non-blocking, nothing is allocated after dns_new().
+ * that is. There is one for a tunnel: any worker may hand it queries, one of them steps it.
+ * Everything is non-blocking, nothing is allocated after dns_new().
  */
 #ifndef BYWAY_TUNNEL_DNS_H
 #define BYWAY_TUNNEL_DNS_H
@@ -35,11 +36,11 @@ struct dns_config {
 	const struct ip *resolvers; /* copied, the first DNS_RESOLVERS_MAX; DNS_TCP needs one */
 	size_t n_resolvers;
 	struct cidr tun_addr4; /* of the device: not given to a name */
-	/* The worker's own. */
+	/* The engine's own. */
 	const struct dialer *dialer;
 	int tun; /* borrowed */
 	uint16_t mtu;
-	/* A resolver could not be reached. */
+	/* A resolver could not be reached; in the thread that found out. */
 	void (*failed)(enum dial_status why, const char *reason, void *arg);
 	void *arg;
 };
@@ -49,13 +50,14 @@ struct dns;
 int dns_new(const struct dns_config *config, struct dns **ret);
 void dns_free(struct dns *d);
 
-/* To wait for (EPOLLIN), and what to call then. */
+/* Of one thread: what to wait for (EPOLLIN), and what to call then. */
 int dns_fd(const struct dns *d);
 void dns_step(struct dns *d, uint64_t now_ms);
 /* What is due by time. Returns milliseconds until it should be called again, at most limit_ms. */
 int dns_expire(struct dns *d, uint64_t now_ms, int limit_ms);
 
-/* A datagram for port DNS_PORT; the answer goes into the TUN, now or later, or never. */
+/* Of any thread. A datagram for port DNS_PORT; the answer goes into the TUN, now or later, or
+ * never. */
 void dns_input(struct dns *d, const struct packet *p, uint64_t now_ms);
 /* Puts into the target the name that its address stands for. False: it is one of the pool, and
  * stands for none. */

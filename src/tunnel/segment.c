@@ -31,8 +31,8 @@ static void order_ahead(const struct flow *f, struct ranges *ret)
 	unsigned int i = 0;
 
 	*ret = f->ahead;
-	while (i < ret->n && ranges_skip(&(struct ranges){1, {ret->r[i]}}, f->ahead_last) ==
-				     f->ahead_last)
+	while (i < ret->n &&
+	       (before(f->ahead_last, ret->r[i].start) || !before(f->ahead_last, ret->r[i].end)))
 		i++;
 	if (i < ret->n) {
 		ret->r[0] = f->ahead.r[i];

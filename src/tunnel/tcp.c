@@ -3,9 +3,10 @@
  * Theory of operation
  *
  * Purpose. The peer is a TCP on the other side of a TUN device: the host's own, or that of a
- * container or VM that the host forwards for. We are the server of each of its connections and relay
- * the bytes to and from an upstream socket. It is a terminator, not a general stack: it never opens
- * a connection, asks for no option that the guest has not asked for, and buffers next to nothing.
+ * container or VM that the host forwards for. We are the server of each of its connections and
+ *relay the bytes to and from an upstream socket. It is a terminator, not a general stack: it never
+ *opens a connection, asks for no option that the guest has not asked for, and buffers next to
+ *nothing.
  *
  * Data towards the guest stays in the upstream socket's receive queue until the guest has
  * acknowledged it: it is peeked at (MSG_PEEK, with SO_PEEK_OFF as the place of snd_nxt), sent, and
@@ -13,10 +14,10 @@
  * own receive window is the back pressure on the upstream.
  *
  * Data from the guest goes into the upstream socket at once, and only what the socket took is
- * acknowledged. The window we advertise is what the socket has room for, plus half a chunk: when the
- * estimate was too high, the rest of a segment waits in a chunk from a small pool, and the socket's
- * failure to take it makes epoll tell us when there is room again. Segments behind a gap wait in the
- * same chunk, as far as it reaches.
+ * acknowledged. The window we advertise is what the socket has room for, plus half a chunk: when
+ *the estimate was too high, the rest of a segment waits in a chunk from a small pool, and the
+ *socket's failure to take it makes epoll tell us when there is room again. Segments behind a gap
+ *wait in the same chunk, as far as it reaches.
  *
  * Invariants (RFC 9293 names):
  *  1. snd_una <= snd_nxt <= snd_max. The bytes in [snd_una, snd_max), without a FIN at the end, are
@@ -25,8 +26,8 @@
  *  3. rcv_edge, the right edge of the advertised window, never moves left.
  *  4. Nothing of a flow in FLOW_DIALING has been answered: the guest sees a connection exactly when
  * there is one.
- *  5. A flow that is not FLOW_DIALING has a deadline: of what is unacknowledged, of the guest's closed
- * window, of a keepalive, of FLOW_TIME_WAIT.
+ *  5. A flow that is not FLOW_DIALING has a deadline: of what is unacknowledged, of the guest's
+ *closed window, of a keepalive, of FLOW_TIME_WAIT.
  *  6. A flow has a chunk exactly while something waits in it.
  *
  * States: flow.h. Transitions:
@@ -46,11 +47,11 @@
  *	          no keepalive answered    (gone)      the other side is reset
  *	TIME_WAIT time, RST, a newer SYN   (gone)
  *
- * Retransmission: RFC 6298 for the time, RFC 6675 (SACK) or 5681 for what is lost; congestion control
- * of RFC 5681. Timestamps (RFC 7323) are echoed and keep out what is old (PAWS); the round trip is
- * measured without them, more finely. RST and SYN inside an open connection are checked as RFC 5961
- * demands. A guest that has been silent for long is asked whether it is still there; its own
- * keepalives are answered.
+ * Retransmission: RFC 6298 for the time, RFC 6675 (SACK) or 5681 for what is lost; congestion
+ *control of RFC 5681. Timestamps (RFC 7323) are echoed and keep out what is old (PAWS); the round
+ *trip is measured without them, more finely. RST and SYN inside an open connection are checked as
+ *RFC 5961 demands. A guest that has been silent for long is asked whether it is still there; its
+ *own keepalives are answered.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -460,7 +461,8 @@ static void timer_open(struct tcp *t, struct flow *f)
 	bool outstanding = f->snd_una != f->snd_max;
 
 	if (!up_waits(f) && f->rcv_edge == f->rcv_nxt && !f->guest_fin)
-		segment_ack(t, f); /* the socket was full, and no chunk free: is there room by now? */
+		segment_ack(t,
+			    f); /* the socket was full, and no chunk free: is there room by now? */
 	if (!outstanding && f->snd_wnd) {
 		keepalive(t, f);
 		return;

@@ -3,10 +3,10 @@
  * From the upstream to the guest: peeking, sending, and what acknowledgements say.
  *
  * A loss is noticed by three duplicate acknowledgements or by as much selectively acknowledged
- * behind it; then the gaps between what the guest has are sent again, each once, and new data goes on
- * (RFC 6675). A guest without SACK gets everything from the loss on again. When nothing comes
- * back for the retransmission time, what was selectively acknowledged is forgotten (RFC 2018 8), and
- * all is sent again, slowly at first.
+ * behind it; then the gaps between what the guest has are sent again, each once, and new data goes
+ * on (RFC 6675). A guest without SACK gets everything from the loss on again. When nothing comes
+ * back for the retransmission time, what was selectively acknowledged is forgotten (RFC 2018 8),
+ * and all is sent again, slowly at first.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -34,8 +34,8 @@ void down_rest(struct tcp *t, struct flow *f)
 
 #define SKIP_IOVS 32
 
-/* The bytes from seq on, which is in [snd_una, snd_nxt]. Without SO_PEEK_OFF (TCP has it since Linux
- * 6.9) those before it are peeked at, too, into memory that nobody reads. */
+/* The bytes from seq on, which is in [snd_una, snd_nxt]. Without SO_PEEK_OFF (TCP has it since
+ * Linux 6.9) those before it are peeked at, too, into memory that nobody reads. */
 static ssize_t peek(const struct tcp *t, struct flow *f, uint32_t seq, size_t len)
 {
 	struct iovec iov[SKIP_IOVS + 1];
@@ -47,6 +47,7 @@ static ssize_t peek(const struct tcp *t, struct flow *f, uint32_t seq, size_t le
 	if (f->peek_offset && f->peek_seq != seq &&
 	    setsockopt(f->fd, SOL_SOCKET, SO_PEEK_OFF, &place, sizeof(place)))
 		return -errno;
+	f->peek_seq = seq; /* whether or not there is anything */
 	for (; skip && msg.msg_iovlen < SKIP_IOVS; msg.msg_iovlen++) {
 		iov[msg.msg_iovlen] = (struct iovec){t->discard, MIN(skip, DISCARD_SIZE)};
 		skip -= iov[msg.msg_iovlen].iov_len;
@@ -59,7 +60,7 @@ static ssize_t peek(const struct tcp *t, struct flow *f, uint32_t seq, size_t le
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	f->peek_seq = seq + (uint32_t)n;
+	f->peek_seq += (uint32_t)n;
 	if (n == 0 || (size_t)n > skipped)
 		return n - (n ? (ssize_t)skipped : 0);
 	/* Only what is in flight already: is there an end behind it? */

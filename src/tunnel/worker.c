@@ -51,14 +51,14 @@ struct worker {
 	struct tcp tcp;
 	const struct dialer *dialer;
 	struct dns *dns; /* NULL with DNS_BYPASS */
+	bool steps_dns;
 	int epoll, stop;
 	struct opening *openings;
 	uint32_t free_opening;
 	uint8_t *rx;
 	uint64_t dials, packets, ignored;
-	enum dial_status last_failure;
 	bool proxy_fails;
-	char last_reason[160];
+	uint64_t tried_ms; /* of worker_status */
 	uint64_t next_status_ms;
 	pthread_mutex_t lock; /* of published */
 	struct worker_status published;
@@ -105,12 +105,13 @@ static int follow(struct worker *w, struct opening *o)
 	return epoll_ctl(w->epoll, EPOLL_CTL_MOD, o->dial.fd, &e) ? -errno : 0;
 }
 
-static void note_failure(enum dial_status why, const char *reason, void *arg)
+void worker_note_failure(struct worker *w, enum dial_status why, const char *reason)
 {
-	struct worker *w = arg;
-
-	w->last_failure = why;
-	snprintf(w->last_reason, sizeof(w->last_reason), "%s", reason);
+	pthread_mutex_lock(&w->lock);
+	w->published.last_failure = why;
+	w->published.failed_ms = clock_ms();
+	snprintf(w->published.last_reason, sizeof(w->published.last_reason), "%s", reason);
+	pthread_mutex_unlock(&w->lock);
 }
 
 /* proxy_fails: the way to the proxy, or the proxy itself, is at fault, not the target. */
@@ -118,7 +119,8 @@ static void fail(struct worker *w, struct flow *f, enum dial_status why, const c
 		 bool proxy_fails)
 {
 	w->proxy_fails = proxy_fails;
-	note_failure(why, reason, w);
+	w->tried_ms = now_ms(w);
+	worker_note_failure(w, why, reason);
 	tcp_failed(&w->tcp, f, why);
 }
 
@@ -137,6 +139,7 @@ static void connected(struct worker *w, struct opening *o, struct flow *f)
 		return;
 	}
 	w->proxy_fails = false;
+	w->tried_ms = now_ms(w);
 	tcp_connected(&w->tcp, f, fd);
 }
 
@@ -286,14 +289,13 @@ static void publish(struct worker *w)
 		return;
 	w->next_status_ms = now_ms(w) + STATUS_MS;
 	pthread_mutex_lock(&w->lock);
-	w->published = (struct worker_status){.tcp = w->tcp.counters,
-					      .flows = flows_used(w->tcp.flows),
-					      .dials = w->dials,
-					      .packets = w->packets,
-					      .ignored = w->ignored,
-					      .last_failure = w->last_failure,
-					      .proxy_fails = w->proxy_fails};
-	memcpy(w->published.last_reason, w->last_reason, sizeof(w->last_reason));
+	w->published.tcp = w->tcp.counters;
+	w->published.flows = flows_used(w->tcp.flows);
+	w->published.dials = w->dials;
+	w->published.packets = w->packets;
+	w->published.ignored = w->ignored;
+	w->published.tried_ms = w->tried_ms;
+	w->published.proxy_fails = w->proxy_fails;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -343,7 +345,7 @@ int worker_run(struct worker *w)
 
 		w->tcp.now_us = clock_us();
 		timeout = flows_expire(w->tcp.flows, now_ms(w), STATUS_MS, timer, w);
-		if (w->dns)
+		if (w->steps_dns)
 			timeout = dns_expire(w->dns, now_ms(w), timeout);
 		publish(w);
 		r = turn(w, timeout);
@@ -420,21 +422,6 @@ int worker_confine(struct err *err)
 
 /* ---- Making and freeing ---- */
 
-static int add_dns(struct worker *w, struct dns_config c)
-{
-	int r;
-
-	if (c.mode == DNS_BYPASS)
-		return 0;
-	c.dialer = w->dialer;
-	c.tun = w->tcp.tun;
-	c.mtu = w->tcp.mtu;
-	c.failed = note_failure;
-	c.arg = w;
-	r = dns_new(&c, &w->dns);
-	return r ? r : watch(w, dns_fd(w->dns), EPOLLIN, KIND_DNS, 0);
-}
-
 int worker_new(const struct worker_config *c, struct worker **ret, struct err *err)
 {
 	struct worker *w = xcalloc(1, sizeof(*w));
@@ -442,6 +429,8 @@ int worker_new(const struct worker_config *c, struct worker **ret, struct err *e
 
 	pthread_mutex_init(&w->lock, NULL);
 	w->dialer = c->dialer;
+	w->dns = c->dns;
+	w->steps_dns = c->dns && c->steps_dns;
 	w->tcp = (struct tcp){.flows = flows_new(c->max_flows),
 			      .tun = c->tun,
 			      .mtu = c->mtu,
@@ -469,7 +458,7 @@ int worker_new(const struct worker_config *c, struct worker **ret, struct err *e
 	if (!r)
 		r = watch(w, c->tun, EPOLLIN, KIND_TUN, 0);
 	if (!r)
-		r = add_dns(w, c->dns);
+		r = w->steps_dns ? watch(w, dns_fd(w->dns), EPOLLIN, KIND_DNS, 0) : 0;
 	if (r) {
 		worker_free(w);
 		return err_errno(err, r, "cannot make an event loop");
@@ -488,7 +477,6 @@ void worker_free(struct worker *w)
 	if (!w)
 		return;
 	flows_each(w->tcp.flows, end_flow, &w->tcp);
-	dns_free(w->dns);
 	close_p(&w->tcp.tun);
 	close_p(&w->epoll);
 	close_p(&w->stop);

@@ -21,9 +21,10 @@ struct worker_config {
 	int tun; /* taken; non-blocking, whole packets, TUN_HEADER in front */
 	uint16_t mtu;
 	size_t max_flows;
-	size_t max_dials;      /* streams being opened at once */
-	size_t chunks;         /* see tcp_init() */
-	struct dns_config dns; /* but for what is the worker's own */
+	size_t max_dials; /* streams being opened at once */
+	size_t chunks;    /* see tcp_init() */
+	struct dns *dns;  /* borrowed; NULL with DNS_BYPASS */
+	bool steps_dns;   /* this worker is the one that does */
 };
 
 struct worker_status {
@@ -32,7 +33,9 @@ struct worker_status {
 	uint64_t packets, ignored;     /* from the TUN; not TCP, or malformed */
 	enum dial_status last_failure; /* DIAL_PENDING: none yet */
 	char last_reason[160];
-	bool proxy_fails; /* the latest stream failed because of the proxy, not of its target */
+	uint64_t failed_ms; /* when that was (clock_ms()) */
+	bool proxy_fails;   /* the latest stream failed because of the proxy, not of its target */
+	uint64_t tried_ms;  /* when that was */
 };
 
 int worker_new(const struct worker_config *config, struct worker **ret, struct err *err);
@@ -46,6 +49,8 @@ int worker_confine(struct err *err);
 int worker_run(struct worker *w);
 void worker_stop(struct worker *w);
 
+/* Notes that a stream could not be opened; any thread. */
+void worker_note_failure(struct worker *w, enum dial_status why, const char *reason);
 /* A copy that is at most a second old; any thread. */
 void worker_get_status(struct worker *w, struct worker_status *ret);
 

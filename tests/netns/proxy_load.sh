@@ -7,8 +7,9 @@ set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
 world_enter "$@"
+# shellcheck source=/dev/null
+. "$WORLD_TREE/tests/lib/transfer.sh"
 
-STREAM=$(realpath "${STREAM:-$WORLD_TREE/build/tests/lib/stream}")
 CONNECT_PROXY=$(realpath "${CONNECT_PROXY:-$WORLD_TREE/build/tests/lib/connect_proxy}")
 PROXY=192.0.2.1 PORT=8888 ECHO=7000
 SEQUENTIAL=10000 IDLE=1000 BURST=200 BYTES=1G
@@ -80,40 +81,9 @@ test_many() {
 	check "no descriptor is left of them" settles "$pid" "$fds"
 }
 
-# ---- large transfers, and ends ----
+# ---- ends ----
 
-noise() { openssl enc -aes-128-ctr -nosalt -pass "pass:$1" -md md5 </dev/zero 2>/dev/null | head -c "$BYTES"; }
-digest() { md5sum | cut -d ' ' -f 1 >"$WORLD/$1.md5"; }
-same_digest() { diff "$WORLD/$1.md5" "$WORLD/$2.md5"; }
-
-# serve PORT FUNCTION: one connection is its stdin and stdout.
-serve() {
-	export -f "${2?}"
-	background "serve-$1" internet "$STREAM" inetd "$1" bash -c "$2"
-}
-served() {
-	wait "${PIDS[serve-$1]}"
-	unset "PIDS[serve-$1]"
-}
 client() { timeout 40 nc -N "$INTERNET4" "$1"; }
-
-# Both directions of one connection at the same time.
-exchange() {
-	noise down | tee >(digest down.sent) &
-	digest up.received
-	wait
-}
-export -f noise digest
-export BYTES WORLD INTERNET4
-
-test_big() {
-	serve 7001 exchange
-	noise up | tee >(digest up.sent) | client 7001 | digest down.received
-	served 7001
-	wait_for test -s "$WORLD/up.sent.md5" -a -s "$WORLD/down.sent.md5"
-	check "$BYTES up, unchanged" same_digest up.sent up.received
-	check "$BYTES down through the same connection, unchanged" same_digest down.sent down.received
-}
 
 count_then_answer() { wc -c; }
 http10() {
@@ -211,7 +181,7 @@ test_half_close
 check "the same through the tunnel" up
 test_sequential
 test_many
-test_big
+transfer "a large transfer" host "$INTERNET4" 7001
 test_half_close
 test_stall
 test_proxy_dies

@@ -840,8 +840,8 @@ static void a_worker_dials_names(void **state)
 				  .mtu = 1500,
 				  .max_flows = 16,
 				  .max_dials = 16,
-				  .chunks = 2,
-				  .dns = {.mode = DNS_VIRTUAL}};
+				  .chunks = 2};
+	struct dns_config dns = {.mode = DNS_VIRTUAL, .dialer = &fake.dialer, .mtu = 1500};
 	struct ip to = ip("192.0.2.1");
 	struct worker *w;
 	uint8_t buf[2000];
@@ -850,7 +850,9 @@ static void a_worker_dials_names(void **state)
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, tun), 0);
-	c.tun = tun[0];
+	dns.tun = c.tun = tun[0];
+	assert_int_equal(dns_new(&dns, &c.dns), 0);
+	c.steps_dns = true;
 	assert_int_equal(worker_new(&c, &w, NULL), 0);
 	assert_int_equal(pthread_create(&thread, NULL, run_worker, w), 0);
 
@@ -884,6 +886,7 @@ static void a_worker_dials_names(void **state)
 	worker_stop(w);
 	pthread_join(thread, NULL);
 	worker_free(w);
+	dns_free(c.dns);
 	close(tun[1]);
 	close(fake.far[0]);
 }

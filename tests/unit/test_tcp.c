@@ -732,6 +732,33 @@ static void only_gaps_are_sent_again(void **state)
 	assert_true(flow_of(w)->idle);
 }
 
+/* In between, new data was looked for in vain. */
+static void a_gap_has_its_own_bytes(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	uint32_t seq;
+
+	w->sack_allowed = true;
+	open_connection(w);
+	seq = ten_segments(w);
+	for (int i = 0; i < 2; i++) { /* all of it is on its way */
+		w->ack = seq + 2000;
+		tell(w, 0, 0);
+	}
+	last(w, &(unsigned int){0});
+	tell(w, seq + 3000, seq + 13000);
+	r = next(w);
+	assert_int_equal(r.seq, seq + 2000);
+	assert_int_equal(r.data[0], 2);
+	w->ack = seq + 13000;
+	tell(w, seq + 13500, seq + 14500);
+	r = next(w);
+	assert_int_equal(r.seq, seq + 13000);
+	assert_int_equal(r.len, 500);
+	assert_int_equal(r.data[0], 13);
+}
+
 static void a_guest_may_take_its_word_back(void **state)
 {
 	struct world *w = *state;
@@ -1022,6 +1049,7 @@ int main(void)
 		BOTH(the_old_is_kept_out),
 		BOTH(an_ack_of_long_ago_is_challenged),
 		BOTH(only_gaps_are_sent_again),
+		BOTH(a_gap_has_its_own_bytes),
 		BOTH(a_guest_may_take_its_word_back),
 		BOTH(nonsense_is_no_sack),
 		BOTH(a_silent_guest_is_asked),
