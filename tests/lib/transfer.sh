@@ -30,7 +30,6 @@ export -f noise digest
 
 # transfer NAME NS ADDR PORT
 transfer() {
-	export BYTES
 	rm -f "$WORLD"/{up,down}.{sent,received}.md5
 	serve "$4" exchange
 	noise up | tee >(digest up.sent) | inside "$2" timeout "${TRANSFER_S:-40}" nc -N "$3" "$4" |

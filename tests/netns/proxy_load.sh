@@ -12,7 +12,8 @@ world_enter "$@"
 
 CONNECT_PROXY=$(realpath "${CONNECT_PROXY:-$WORLD_TREE/build/tests/lib/connect_proxy}")
 PROXY=192.0.2.1 PORT=8888 ECHO=7000
-SEQUENTIAL=10000 IDLE=1000 BURST=200 BYTES=1G
+SEQUENTIAL=10000 IDLE=1000 BURST=200
+export BYTES=1G
 
 start_proxy() { background proxy internet "$CONNECT_PROXY" "$PROXY" "$PORT"; }
 # Connections that are over keep their port for a minute, on both legs.

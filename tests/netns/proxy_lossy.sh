@@ -13,7 +13,7 @@ world_enter "$@"
 CONNECT_PROXY=$(realpath "${CONNECT_PROXY:-$WORLD_TREE/build/tests/lib/connect_proxy}")
 LOSSY=$(realpath "${LOSSY:-$WORLD_TREE/build/tests/lib/lossy}")
 PROXY=192.0.2.1 PORT=8888
-BYTES=20M TRANSFER_S=120
+export BYTES=20M TRANSFER_S=120
 
 # wire DROP DUPLICATE DELAY: of a thousand packets.
 wire() {
