@@ -305,9 +305,31 @@ static bool input_ack(struct tcp *t, struct flow *f, const struct packet *p)
 	return false;
 }
 
+/* Of a flow that is no more nothing is owed: its place in the pool says so. */
+void tcp_flush(struct tcp *t)
+{
+	struct flow *f = TAKE_PTR(t->owes_ack);
+
+	if (f && f->state == FLOW_OPEN && f->ack_due)
+		segment_ack(t, f);
+}
+
+/* A guest that may have lost something, or closes, wants to know at once (RFC 5681 4.2). */
+static void answer(struct tcp *t, struct flow *f, bool took_data)
+{
+	if (!took_data || f->ahead.n || f->guest_fin) {
+		segment_ack(t, f);
+		return;
+	}
+	if (t->owes_ack != f)
+		tcp_flush(t);
+	t->owes_ack = f;
+}
+
 static void input_open(struct tcp *t, struct flow *f, const struct packet *p)
 {
 	const struct tcp_segment *s = &p->tcp;
+	uint32_t before_data = f->rcv_nxt;
 
 	if (is_old(f, s)) {
 		segment_ack(t, f);
@@ -324,7 +346,7 @@ static void input_open(struct tcp *t, struct flow *f, const struct packet *p)
 		return;
 	}
 	if (f->ack_due)
-		segment_ack(t, f);
+		answer(t, f, f->rcv_nxt != before_data);
 	finish(t, f);
 }
 

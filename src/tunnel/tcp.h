@@ -31,6 +31,7 @@ struct tcp {
 	void (*cancel)(struct flow *f, void *arg); /* f->dial is not wanted any more */
 	void *arg;
 	struct tcp_counters counters;
+	struct flow *owes_ack; /* NULL, or the flow whose ACK waits for tcp_flush() */
 	/* Made by tcp_init(). */
 	uint8_t *tx;      /* PACKET_HEADROOM, then a payload */
 	uint8_t *discard; /* where bytes are read to that nobody wants */
@@ -44,8 +45,10 @@ struct tcp {
 void tcp_init(struct tcp *t, size_t chunks);
 void tcp_done(struct tcp *t);
 
-/* A packet of kind PACKET_TCP from the TUN. */
+/* A packet of kind PACKET_TCP from the TUN. Data in order may be acknowledged only by the next
+ * tcp_flush(): one ACK for all that came together. */
 void tcp_input(struct tcp *t, const struct packet *p);
+void tcp_flush(struct tcp *t);
 /* The upstream stream of a flow in FLOW_DIALING is there; takes fd. */
 void tcp_connected(struct tcp *t, struct flow *f, int fd);
 void tcp_failed(struct tcp *t, struct flow *f, enum dial_status why);

@@ -236,18 +236,22 @@ static void packet_in(struct worker *w, size_t len)
 /* 0, or -errno when the device is gone. */
 static int read_tun(struct worker *w)
 {
-	for (int i = 0; i < TUN_BATCH; i++) {
+	int r = 1;
+
+	for (int i = 0; i < TUN_BATCH && r == 1; i++) {
 		ssize_t n = read(w->tcp.tun, w->rx, PACKET_MAX);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		if (n == 0)
-			return -ENODEV;
-		packet_in(w, (size_t)n);
+			r = errno == EAGAIN ? 0 : -errno;
+		else
+			r = n ? 1 : -ENODEV;
+		if (r == 1)
+			packet_in(w, (size_t)n);
 	}
-	return 0;
+	tcp_flush(&w->tcp);
+	return MIN(r, 0);
 }
 
 static void flow_event(struct worker *w, uint32_t index, uint32_t events)

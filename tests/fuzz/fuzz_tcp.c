@@ -137,6 +137,8 @@ static void segment(struct world *w)
 	if (f && take(w) & 1)
 		p.tcp.ack = f->snd_max;
 	tcp_input(&w->tcp, &p);
+	if (p.ends.sport & 1)
+		tcp_flush(&w->tcp);
 }
 
 static void dialled(struct world *w)

@@ -34,6 +34,7 @@ struct world {
 	bool sack_allowed, has_time;
 	uint32_t time;      /* of the guest's clock */
 	struct ranges sack; /* what it tells to have */
+	bool more;          /* further packets have come with this one */
 };
 
 /* What the terminator sent last. */
@@ -151,6 +152,8 @@ static void send_options(struct world *w, uint8_t flags, uint32_t seq, uint32_t 
 	start = packet_put_tcp(&back, &r, buf + PACKET_HEADROOM, len, &total);
 	assert_int_equal(packet_parse(start, total, &p), PACKET_TCP);
 	tcp_input(&w->tcp, &p);
+	if (!w->more)
+		tcp_flush(&w->tcp);
 	free(buf);
 }
 
@@ -414,6 +417,28 @@ static void data_goes_up_and_is_acknowledged(void **state)
 	assert_int_equal(r.flags, TCP_ACK);
 	assert_int_equal(r.ack, w->seq + 5);
 	assert_true(r.window > 0);
+}
+
+static void what_comes_together_is_acknowledged_once(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	unsigned int n;
+
+	open_connection(w);
+	w->more = true;
+	for (int i = 0; i < 3; i++) {
+		guest(w, TCP_ACK, "hello", 5);
+		w->seq += 5;
+	}
+	nothing(w);
+	tcp_flush(&w->tcp);
+	r = last(w, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(r.ack, w->seq);
+	guest(w, TCP_ACK | TCP_FIN, "bye", 3);
+	w->seq += 4;
+	assert_int_equal(next(w).ack, w->seq); /* at once */
 }
 
 static void what_overlaps_is_taken_once(void **state)
@@ -1040,6 +1065,7 @@ int main(void)
 		BOTH(a_wrong_ack_of_our_syn_is_reset),
 		BOTH(strangers_are_reset),
 		BOTH(data_goes_up_and_is_acknowledged),
+		BOTH(what_comes_together_is_acknowledged_once),
 		BOTH(what_overlaps_is_taken_once),
 		BOTH(a_full_upstream_closes_the_window),
 		BOTH(a_keepalive_is_answered),
