@@ -89,9 +89,9 @@ looks_like() {
 }
 
 # What the kernel takes away, it takes away a moment later.
-soon_like() { looks_like "$1" || WAIT_S=3 wait_for looks_like "$1"; }
+soon_like() { looks_like "$1" || WAIT_S=20 wait_for looks_like "$1"; }
 one_of() { looks_like "$1" || looks_like "$2"; }
-soon_one_of() { one_of "$1" "$2" || WAIT_S=3 wait_for one_of "$1" "$2"; }
+soon_one_of() { one_of "$1" "$2" || WAIT_S=20 wait_for one_of "$1" "$2"; }
 
 difference() { diff -U0 "$1" now | grep -E '^[-+][^-+]' | head -n 12; }
 

@@ -122,9 +122,7 @@ one_probe() {
 	echo "$?" >"$WORLD/status/$1"
 }
 
-# All at once; each one's exit status is in status/NUMBER. PATIENCE: milliseconds for what is expected to be
-# answered; RESTRAINT: for what is not.
-PATIENCE=3000 RESTRAINT=300
+# All at once; each one's exit status is in status/NUMBER.
 send_all() {
 	local state=$1 class command n=0 pids=() ms
 	while IFS='|' read -r -u 9 _ class _ command; do
@@ -132,7 +130,7 @@ send_all() {
 		ms=$RESTRAINT
 		[[ $state/$class != down/* && $state/$class != up/tcp && $class != dns ]] || ms=$PATIENCE
 		# shellcheck disable=SC2086 # a command and its arguments
-		REACH_MS=$ms REACH_S=$((ms / 1000)).$((ms % 1000 / 100)) one_probe "$n" $command </dev/null &
+		REACH_MS=$ms one_probe "$n" $command </dev/null &
 		pids+=($!)
 	done 9< <(probes)
 	wait "${pids[@]}"
@@ -297,17 +295,22 @@ leaked() {
 	return 1
 }
 
-# Lets the process go from message to message; TRACE has a letter for each step, o: open, c: closed.
-# Ends when nothing more comes for a second.
+# walk END...: lets the process go from message to message until that is so; TRACE has a letter for each step,
+# o: open, c: closed. A process that waits for leave has not come to its end.
 walk() {
 	local _
 	TRACE=
-	while read -r -t "$1" -u "$STEPS" _; do
+	until "$@"; do
+		read -r -t 0.1 -u "$STEPS" _ || continue
 		PATIENCE=1000 RESTRAINT=50 observed send_all closed
 		if leaked; then TRACE+=o; else TRACE+=c; fi
 		echo >&"$LEAVE"
 	done
 }
+
+has_ended() { ! kill -0 "$1" 2>/dev/null; }
+# The status is written when all stands.
+stands_or_ended() { [[ -e /run/byway/proxy/host.json ]] || has_ended "$1"; }
 
 # Closed once it is closed, and open only after the last step that was closed.
 test_steps() {
@@ -319,11 +322,11 @@ test_steps() {
 		ASAN_OPTIONS=verify_asan_link_order=0 \
 		"$BYWAY" proxy up -q $(options "$URL4") >"$WORLD/steps.out" 2>&1 </dev/null &
 	pid=$!
-	walk 2
+	walk stands_or_ended "$pid"
 	like "starting: from the first rule on, nothing leaves ($TRACE)" "$TRACE" '^o+c+$'
 	matrix up "up, step by step" "tcp $PROXY4 $PORT"
 	kill -TERM "$pid"
-	walk 2
+	walk has_ended "$pid"
 	like "stopping: until the last rule, nothing leaves ($TRACE)" "$TRACE" '^c+o*$'
 	wait "$pid"
 	is "it ended well" $? 0

@@ -370,7 +370,7 @@ static int cmd_refusal(char **argv)
 	if (p.fd < 0 || connect(p.fd, (struct sockaddr *)&to, sizeof(to)))
 		die("connect");
 	(void)!send(p.fd, "x", 1, 0); /* EPERM says that it was not sent; the reason comes by ICMP */
-	if (poll(&p, 1, 1000) < 1 || getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len))
+	if (poll(&p, 1, 15000) < 1 || getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len))
 		return 1;
 	puts(strerror(error));
 	return 0;

@@ -18,5 +18,6 @@ control() {
 	wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" || bail "the observer sees nothing"
 }
 
-# seen_since CONTROL: what came between that control and the last.
-seen_since() { sed -n "/^mark $1\$/,/^mark $CONTROLS\$/p" "$WORLD/observer.out"; }
+# seen_since CONTROL: what came after that control.
+seen_since() { sed -n "/^mark $1\$/,\$p" "$WORLD/observer.out"; }
+has_seen() { seen_since "$1" | grep -qxF -- "$2"; }

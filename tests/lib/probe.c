@@ -90,16 +90,17 @@ static int cmd_udp(char **argv)
 	return r ? r : ask(fd, "ping", atoi(argv[2]));
 }
 
-/* Holds one connection; each line of stdin is sent, and the answer is "ok" or "cut". */
+/* Holds one connection; each line of stdin, how many milliseconds to wait, is sent, and the answer is "ok"
+ * or "cut". */
 static int flow(const char *addr, const char *port, int type)
 {
 	char line[256];
-	int fd, r = dial(addr, port, type, 2000, &fd);
+	int fd, r = dial(addr, port, type, 15000, &fd);
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts(r ? "unreachable" : "open");
 	while (!r && fgets(line, sizeof(line), stdin))
-		puts(ask(fd, line, 700) ? "cut" : "ok");
+		puts(ask(fd, line, atoi(line)) ? "cut" : "ok");
 	return r;
 }
 

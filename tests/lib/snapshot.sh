@@ -133,13 +133,13 @@ snapshot_same_all() {
 # same_as FILE / all_same_as FILE: the kernel takes links and namespaces away a moment after it said
 # it would, so a difference must last to count. Prints the difference.
 same_as() {
-	snapshot_same "$1" || WAIT_S=${WAIT_S:-4} wait_for snapshot_same "$1" && return 0
+	snapshot_same "$1" || WAIT_S=${WAIT_S:-20} wait_for snapshot_same "$1" && return 0
 	diff -U0 "$1" "$1.now" | grep -E '^[-+][^-+]' | head -n 40
 	return 1
 }
 
 all_same_as() {
-	WAIT_S=${WAIT_S:-4} wait_for snapshot_same_all "$1" && return 0
+	WAIT_S=${WAIT_S:-20} wait_for snapshot_same_all "$1" && return 0
 	diff -U0 "$1" "$1.now" | grep -E '^[-+][^-+]' | head -n 40
 	return 1
 }

@@ -32,7 +32,7 @@ export -f noise digest
 transfer() {
 	rm -f "$WORLD"/{up,down}.{sent,received}.md5
 	serve "$4" exchange
-	noise up | tee >(digest up.sent) | inside "$2" timeout "${TRANSFER_S:-40}" nc -N "$3" "$4" |
+	noise up | tee >(digest up.sent) | inside "$2" timeout "${TRANSFER_S:-150}" nc -N "$3" "$4" |
 		digest down.received
 	served "$4"
 	wait_for test -s "$WORLD/up.sent.md5" -a -s "$WORLD/down.sent.md5"

@@ -158,9 +158,14 @@ pause() {
 	read -r -t "$1" -u "$SILENCE" || true
 }
 
+# How long, in milliseconds, a probe waits: for what has to come, so long that only what never comes is
+# missed, however busy the machine; for what must not come, each of which costs this long.
+PATIENCE=15000
+RESTRAINT=300
+
 # wait_for CONDITION...: until the command succeeds; WAIT_S seconds at most.
 wait_for() {
-	local deadline=$((SECONDS + ${WAIT_S:-10}))
+	local deadline=$((SECONDS + ${WAIT_S:-30}))
 	until "$@" >/dev/null 2>&1; do
 		((SECONDS < deadline)) || return 1
 		pause 0.02
@@ -170,17 +175,20 @@ wait_for() {
 wait_gone() { wait_for not "$@"; }
 not() { ! "$@"; }
 
-# reaches NS ADDR PORT; with ADDR "ping:ADDR" by ICMP, with "udp:ADDR" by UDP.
+seconds() { echo "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"; }
+
+# reaches NS ADDR PORT; with ADDR "ping:ADDR" by ICMP, with "udp:ADDR" by UDP; within REACH_MS.
 reaches() {
+	local ms=${REACH_MS:-$PATIENCE}
 	case $2 in
-	ping:*) inside "$1" ping -n -q -c 1 -W "${REACH_S:-2}" "${2#ping:}" ;;
-	udp:*) inside "$1" "$PROBE" udp "${2#udp:}" "$3" "${REACH_MS:-2000}" ;;
-	*) inside "$1" "$PROBE" tcp "$2" "$3" "${REACH_MS:-2000}" ;;
+	ping:*) inside "$1" ping -n -q -c 1 -W "$(seconds "$ms")" "${2#ping:}" ;;
+	udp:*) inside "$1" "$PROBE" udp "${2#udp:}" "$3" "$ms" ;;
+	*) inside "$1" "$PROBE" tcp "$2" "$3" "$ms" ;;
 	esac
 }
 
-# The same, when silence is expected: a dropped packet costs this long.
-refuses() { ! REACH_MS=300 REACH_S=0.3 reaches "$@"; }
+# The same, when silence is expected.
+refuses() { ! REACH_MS=$RESTRAINT reaches "$@"; }
 
 can() { check "$1 reaches $2${3:+ port $3}${4:+ ($4)}" reaches "$1" "$2" "${3:-0}"; }
 cannot() { check "$1 does not reach $2${3:+ port $3}${4:+ ($4)}" refuses "$1" "$2" "${3:-0}"; }
@@ -242,7 +250,7 @@ web_server() {
 }
 
 # get NS URL
-get() { inside "$1" curl -sS --noproxy '*' --connect-timeout "${GET_S:-2}" --max-time 5 "$2"; }
+get() { inside "$1" curl -sS --noproxy '*' --max-time 30 "$2"; }
 
 # ---- flows that are held open ----
 
@@ -262,19 +270,19 @@ flow_open() {
 
 flow_answer() {
 	local answer=
-	read -r -t 3 -u "${FLOW_OUT[$1]}" answer
+	read -r -t 30 -u "${FLOW_OUT[$1]}" answer
 	[[ $answer == "$2" ]] && return 0
 	echo "the flow says: $answer"
 	return 1
 }
 
 flow_works() {
-	echo x >&"${FLOW_IN[$1]}"
+	echo "$PATIENCE" >&"${FLOW_IN[$1]}"
 	flow_answer "$1" ok
 }
 
 flow_is_cut() {
-	echo x >&"${FLOW_IN[$1]}"
+	echo "$RESTRAINT" >&"${FLOW_IN[$1]}"
 	flow_answer "$1" cut
 }
 

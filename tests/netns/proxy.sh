@@ -38,15 +38,21 @@ start_observer() {
 	wait_for grep -q 'listening on' "$WORLD/wire.err"
 }
 stop_observer() { stop wire; }
-nothing_leaked() { [[ ! -s $WORLD/wire ]] || { cat "$WORLD/wire"; return 1; }; }
+# What is on the wire before a frame that passes every firewall, for a port of its own.
+nothing_leaked() {
+	"$PROBE" send-udp eth0 "$(mac_of host eth0)" "$(mac_of internet eth0)" 192.0.2.2 192.0.2.1 control
+	wait_for grep -q '192\.0\.2\.1\.9: ' "$WORLD/wire" || { echo "the observer sees nothing"; return 1; }
+	! grep -v '192\.0\.2\.1\.9: ' "$WORLD/wire"
+}
 
 BESIDE="ip and not arp and not (tcp port $PORT) and not icmp6 and src host 192.0.2.2"
 
 probe_all() {
-	REACH_MS=300 REACH_S=0.3 reaches host 203.0.113.10 80
-	REACH_MS=300 REACH_S=0.3 reaches host udp:203.0.113.10 443
-	REACH_MS=300 REACH_S=0.3 reaches host udp:203.0.113.10 53
-	REACH_MS=300 REACH_S=0.3 reaches host ping:203.0.113.10 >/dev/null
+	local REACH_MS=$RESTRAINT
+	reaches host 203.0.113.10 80
+	reaches host udp:203.0.113.10 443
+	reaches host udp:203.0.113.10 53
+	reaches host ping:203.0.113.10 >/dev/null
 	return 0
 }
 
@@ -68,15 +74,10 @@ test_up() {
 	check "nothing went beside the tunnel" nothing_leaked
 	stop_observer
 	check "the state is up" wait_for in_state up
-	fails "a closed port is refused" inside host curl -sS -m 5 http://203.0.113.10:81/
+	fails "a closed port is refused" inside host curl -sS -m 30 http://203.0.113.10:81/
 	fails "up again is refused" up
-	is "UDP is rejected at once" "$(probe_udp)" refused
-}
-
-probe_udp() {
-	local start=$SECONDS
-	inside host curl -sS -m 5 --http3-only https://203.0.113.10/ >/dev/null 2>&1
-	((SECONDS - start < 3)) && echo refused || echo waits
+	run reaches host udp:203.0.113.10 443
+	is "UDP is refused by an error" "$TAP_STATUS" 2
 }
 
 big_transfer() {

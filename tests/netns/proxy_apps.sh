@@ -99,7 +99,7 @@ test_apt() {
 }
 
 browse() {
-	HOME=$WORLD timeout 40 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
+	HOME=$WORLD timeout 150 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
 		--disable-dev-shm-usage --disable-background-networking --disable-component-update \
 		--disable-sync --no-proxy-server --user-data-dir="$WORLD/chromium" \
 		--dump-dom "$1" 2>/dev/null

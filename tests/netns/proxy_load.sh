@@ -84,7 +84,7 @@ test_many() {
 
 # ---- ends ----
 
-client() { timeout 40 nc -N "$INTERNET4" "$1"; }
+client() { timeout 150 nc -N "$INTERNET4" "$1"; }
 
 count_then_answer() { wc -c; }
 http10() {
