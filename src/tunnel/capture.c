@@ -17,6 +17,11 @@
  * nor blocked; what comes in for an address of this host and is forwarded, to a published port of a
  * container, is known by CAPTURE_MARK_INBOUND, set before DNAT hides it.
  *
+ * Errors. What the engine sends to a guest may be too big for a link behind
+ * this host, or find the guest gone; whoever notices answers by ICMP to the address that the engine spoke
+ * for. Such an error belongs into the TUN, and quotes what must not be seen elsewhere. It is known by
+ * CAPTURE_MARK_TUNNEL in the mark of the connection that it is about.
+ *
  * Excluded users. The owner is that of the socket, and a socket that is closed while data is still
  * to be sent has none: CAPTURE_MARK_BYPASS in the connection's mark remembers.
  *
@@ -254,11 +259,21 @@ static void rules_dns(struct fw_chain *c, enum fw_verdict verdict, uint32_t mark
 
 /* ---- Marking ---- */
 
+static void mark_errors(struct fw_chain *c, uint8_t proto)
+{
+	struct fw_rule *r = fw_rule_set_bits(c, FW_SET_MARK, CAPTURE_MARK_TUNNEL);
+
+	match_proto(r, proto);
+	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_RELATED);
+	fw_match_u32(r, FW_CT_MARK, FW_OP_ANY_BIT, CAPTURE_MARK_TUNNEL);
+}
+
 static void rules_mark(const struct builder *b, struct fw_chain *c)
 {
 	accept_replies(c);
 	if (b->c->dns == CAPTURE_DNS_TUNNEL) { /* even of a resolver that is the proxy, too */
 		rules_dns(c, FW_SET_MARK, CAPTURE_MARK_TUNNEL);
+		rules_dns(c, FW_SET_CT_MARK, CAPTURE_MARK_TUNNEL);
 		rules_dns(c, FW_ACCEPT, 0);
 	}
 	accept_to(c, &b->upstreams, IPPROTO_TCP, 0);
@@ -266,7 +281,10 @@ static void rules_mark(const struct builder *b, struct fw_chain *c)
 	accept_to(c, &b->link, 0, 0);
 	accept_to(c, &b->exclude, 0, 0);
 	accept_others(b, c);
+	mark_errors(c, IPPROTO_ICMP);
+	mark_errors(c, IPPROTO_ICMPV6);
 	match_proto(fw_rule_set_bits(c, FW_SET_MARK, CAPTURE_MARK_TUNNEL), IPPROTO_TCP);
+	match_proto(fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_TUNNEL), IPPROTO_TCP);
 }
 
 static void chain_capture(const struct builder *b)

@@ -27,7 +27,8 @@ struct netns;
 #define CAPTURE_LIST_MAX 64
 
 /* Marks are bits of their own, matched and set with a mask, so that other users keep theirs. */
-#define CAPTURE_MARK_TUNNEL 0x00100000u /* into the TUN */
+#define CAPTURE_MARK_TUNNEL                                                                        \
+	0x00100000u /* into the TUN. Of a connection: captured */
 #define CAPTURE_MARK_BYPASS                                                                        \
 	0x00200000u /* SO_MARK of our own sockets: not captured. Of a connection                   \
 		     * (ct mark): of an excluded user */

@@ -237,6 +237,62 @@ static bool checksum_ok(const struct virtio_net_hdr_v1 *v, const struct packet *
 	       0xffff;
 }
 
+/* ---- ICMP ---- */
+
+#define ICMP_HEADER 8u
+#define MTU_UNKNOWN 576u /* RFC 1191 5: what is safe, when an old router does not tell */
+
+/* IPv4 calls it "fragmentation needed" (RFC 1191 4), IPv6 "packet too big" (RFC 4443 3.2). */
+static bool parse_mtu(uint8_t proto, const uint8_t *icmp, uint32_t *ret)
+{
+	uint32_t be;
+	uint16_t be16;
+
+	memcpy(&be, icmp + 4, sizeof(be));
+	memcpy(&be16, icmp + 6, sizeof(be16));
+	if (proto == IPPROTO_ICMPV6 && icmp[0] == ICMPV6_PKT_TOOBIG)
+		*ret = ntohl(be);
+	else if (proto == IPPROTO_ICMP && icmp[0] == ICMP_DEST_UNREACH &&
+		 icmp[1] == ICMP_FRAG_NEEDED)
+		*ret = be16 ? ntohs(be16) : MTU_UNKNOWN;
+	else
+		return false;
+	return true;
+}
+
+/* The beginning of a packet of ours, of which what follows the header may be cut off. */
+static bool parse_quote(struct cursor c, int family, struct packet *ret)
+{
+	size_t header = family == AF_INET6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	size_t addrs = family == AF_INET6 ? 8 : 12, proto = family == AF_INET6 ? 6 : 9;
+	struct tcphdr h;
+
+	/* 8 bytes are all that is promised of what it carries (RFC 792). */
+	if (c.len < header + 8 || c.p[proto] != IPPROTO_TCP ||
+	    c.p[0] >> 4 != (family == AF_INET6 ? 6 : 4) || (family == AF_INET && c.p[0] != 0x45))
+		return false;
+	get_ip(family, c.p + addrs, &ret->ends.dst);
+	get_ip(family, c.p + addrs + ip_len(family), &ret->ends.src);
+	memcpy(&h, c.p + header, 8);
+	ret->ends.dport = ntohs(h.source);
+	ret->ends.sport = ntohs(h.dest);
+	ret->tcp.seq = ntohl(h.seq);
+	return true;
+}
+
+static bool parse_too_big(uint8_t proto, const struct cursor *c, struct packet *ret)
+{
+	uint64_t acc = 0;
+
+	if (c->len < ICMP_HEADER || !parse_mtu(proto, c->p, &ret->mtu))
+		return false;
+	if (proto == IPPROTO_ICMPV6)
+		acc = pseudo_header(&ret->ends.src, &ret->ends.dst, proto, c->len);
+	return fold(sum(acc, c->p, c->len)) == 0xffff &&
+	       parse_quote((struct cursor){c->p + ICMP_HEADER, c->len - ICMP_HEADER},
+			   ret->ends.src.family, ret);
+}
+
 static bool is_other_icmp(uint8_t proto, const struct cursor *c)
 {
 	if (proto == IPPROTO_ICMP)
@@ -262,6 +318,8 @@ enum packet_kind packet_parse(const uint8_t *buf, size_t len, struct packet *ret
 			      : c.p[0] >> 4 == 6 && parse_ip6(&c, ret, &proto);
 	if (!ok)
 		return PACKET_BAD;
+	if (parse_too_big(proto, &c, ret))
+		return PACKET_TOO_BIG;
 	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
 		return is_other_icmp(proto, &c) ? PACKET_ERROR : PACKET_OTHER;
 	if (!checksum_ok(&v, ret, proto, &c))

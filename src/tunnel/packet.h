@@ -50,13 +50,15 @@ enum packet_kind {
 	PACKET_TCP,
 	PACKET_UDP,
 	PACKET_OTHER, /* of a protocol that is not tunnelled: may be answered with an error */
-	PACKET_ERROR, /* an ICMP error, or other ICMP than an echo request: never answered (RFC
-			 1122 3.2.2) */
+	PACKET_TOO_BIG, /* an ICMP error about one of our segments: a link on the way carries less */
+	PACKET_ERROR,   /* another ICMP error, or other ICMP than an echo request: never answered (RFC
+			   1122 3.2.2) */
 };
 
 struct packet {
 	struct endpoints ends;
-	struct tcp_segment tcp; /* of PACKET_TCP */
+	struct tcp_segment tcp; /* of PACKET_TCP; of PACKET_TOO_BIG, seq is that of the segment */
+	uint32_t mtu;           /* of PACKET_TOO_BIG; ends are the flow's, as the guest sends */
 	const uint8_t *data;    /* payload of PACKET_UDP */
 	size_t len;
 	const uint8_t *ip; /* the IP header, for ICMP errors */

@@ -48,10 +48,15 @@
  *	TIME_WAIT time, RST, a newer SYN   (gone)
  *
  * Retransmission: RFC 6298 for the time, RFC 6675 (SACK) or 5681 for what is lost; congestion
- *control of RFC 5681. Timestamps (RFC 7323) are echoed and keep out what is old (PAWS); the round
- *trip is measured without them, more finely. RST and SYN inside an open connection are checked as
- *RFC 5961 demands. A guest that has been silent for long is asked whether it is still there; its
- *own keepalives are answered.
+ * control of RFC 5681. Timestamps (RFC 7323) are echoed and keep out what is old (PAWS); the round
+ * trip is measured without them, more finely. RST and SYN inside an open connection are checked as
+ * RFC 5961 demands. A guest that has been silent for long is asked whether it is still there; its
+ * own keepalives are answered.
+ *
+ * Path MTU: a guest is behind links of its own, which may carry less than it announced. Whoever
+ * cannot pass a segment on says so by ICMP (RFC 1191, RFC 8201); the flow's mss goes down, and what
+ * is not acknowledged is sent again at once, since that was no congestion. It never goes up again:
+ * most flows are short, and a path within one host rarely changes.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -65,6 +70,7 @@
 #define MSS_DEFAULT 536u /* RFC 9293 3.7.1 */
 #define MSS6_DEFAULT 1220u
 #define MSS_MIN 64u
+#define MTU6_MIN 1280u /* RFC 8201 4: what says less is a lie */
 #define RCV_SHIFT 8
 #define INITIAL_SEGMENTS 10u /* RFC 6928 */
 
@@ -373,6 +379,33 @@ void tcp_input(struct tcp *t, const struct packet *p)
 	case FLOW_NUM_STATES:
 		break;
 	}
+}
+
+/* ---- Path MTU ---- */
+
+/* RFC 5927 4.1 and 7: whoever makes it up would have to guess what is in flight. */
+static bool is_in_flight(const struct flow *f, uint32_t seq)
+{
+	return f->state == FLOW_OPEN && !before(seq, f->snd_una) && before(seq, f->snd_max);
+}
+
+bool tcp_too_big(struct tcp *t, const struct packet *p)
+{
+	struct flow *f = flow_find(t->flows, &p->ends);
+	bool v6 = p->ends.src.family == AF_INET6;
+	uint32_t headers = v6 ? 60 : 40, mtu = MAX(p->mtu, v6 ? MTU6_MIN : MSS_MIN + headers);
+	uint32_t mss = mtu - headers;
+
+	if (!f || !is_in_flight(f, p->tcp.seq))
+		return f;
+	if (f->timestamps)
+		mss -= TCP_TIME_BYTES;
+	if (mss >= f->mss)
+		return true;
+	f->mss = (uint16_t)mss;
+	if (down_resend(t, f))
+		tcp_abort(t, f);
+	return true;
 }
 
 /* ---- The upstream's events ---- */

@@ -6,6 +6,7 @@
 #ifndef BYWAY_TUNNEL_TCP_H
 #define BYWAY_TUNNEL_TCP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,8 @@ void tcp_done(struct tcp *t);
  * tcp_flush(): one ACK for all that came together. */
 void tcp_input(struct tcp *t, const struct packet *p);
 void tcp_flush(struct tcp *t);
+/* A packet of kind PACKET_TOO_BIG. False: it is about no flow of ours. */
+bool tcp_too_big(struct tcp *t, const struct packet *p);
 /* The upstream stream of a flow in FLOW_DIALING is there; takes fd. */
 void tcp_connected(struct tcp *t, struct flow *f, int fd);
 void tcp_failed(struct tcp *t, struct flow *f, enum dial_status why);

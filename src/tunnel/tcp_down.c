@@ -321,9 +321,15 @@ int down_ack(struct tcp *t, struct flow *f, const struct tcp_segment *s)
 	return f->sacked.n || f->recovering ? recover(t, f) : 0;
 }
 
+int down_resend(struct tcp *t, struct flow *f)
+{
+	f->timing = false;
+	go_back(f);
+	return down_push(t, f);
+}
+
 int down_timeout(struct tcp *t, struct flow *f)
 {
 	slow_down(f, f->mss);
-	go_back(f);
-	return down_push(t, f);
+	return down_resend(t, f);
 }

@@ -62,6 +62,8 @@ int down_push(struct tcp *t, struct flow *f);
 int down_ack(struct tcp *t, struct flow *f, const struct tcp_segment *s);
 /* Nothing was acknowledged for too long: everything is sent again. */
 int down_timeout(struct tcp *t, struct flow *f);
+/* Sends everything again, for another reason than that it was lost. */
+int down_resend(struct tcp *t, struct flow *f);
 void down_arm(struct tcp *t, struct flow *f);
 /* There is nothing to wait for but the guest's next word. */
 void down_rest(struct tcp *t, struct flow *f);

@@ -216,6 +216,9 @@ static void packet_in(struct worker *w, size_t len)
 	case PACKET_TCP:
 		tcp_input(&w->tcp, &p);
 		return;
+	case PACKET_TOO_BIG:
+		tcp_too_big(&w->tcp, &p);
+		return;
 	case PACKET_UDP:
 		if (w->dns && p.ends.dport == DNS_PORT) {
 			dns_input(w->dns, &p, now_ms(w));

@@ -101,6 +101,19 @@ static void raw_packet(struct world *w)
 		tcp_input(&w->tcp, &p);
 }
 
+static void too_big(struct world *w)
+{
+	struct packet p = {.ends = {.src = {.family = AF_INET, .bytes = {10, 0, 0, 2}},
+				    .dst = {.family = AF_INET, .bytes = {10, 0, 0, 3}},
+				    .sport = (uint16_t)(1000 + take(w) % (2 * FLOWS)),
+				    .dport = 80}};
+	struct flow *f = flow_find(w->tcp.flows, &p.ends);
+
+	p.tcp.seq = (f ? f->snd_una : 7u) + (uint32_t)(int8_t)take(w);
+	p.mtu = take32(w) >> take(w) % 32;
+	tcp_too_big(&w->tcp, &p);
+}
+
 static void segment(struct world *w)
 {
 	static const uint8_t payload[70000];
@@ -204,7 +217,7 @@ static void step(struct world *w)
 {
 	char packet[70000];
 
-	switch (take(w) % 6) {
+	switch (take(w) % 7) {
 	case 0:
 		raw_packet(w);
 		break;
@@ -217,6 +230,9 @@ static void step(struct world *w)
 		break;
 	case 4:
 		upstream(w);
+		break;
+	case 6:
+		too_big(w);
 		break;
 	default:
 		w->tcp.now_us += (uint64_t)take(w) * take(w) * 1000;

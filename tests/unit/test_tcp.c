@@ -47,6 +47,7 @@ struct reply {
 	uint8_t data[66000];
 	uint8_t icmp_type, icmp_code;
 	struct tcp_segment options;
+	uint16_t gso_size;
 };
 
 static void on_dial(struct flow *f, void *arg)
@@ -197,6 +198,7 @@ static struct reply next(struct world *w)
 	r.flags = tcp[13];
 	r.window = (uint32_t)(tcp[14] << 8 | tcp[15]);
 	r.len = (size_t)n - ip - header;
+	memcpy(&r.gso_size, buf + 4, sizeof(r.gso_size)); /* in our byte order */
 	memcpy(r.data, tcp + header, r.len);
 	return r;
 }
@@ -1048,6 +1050,104 @@ static void a_full_pool_refuses(void **state)
 	assert_int_equal(flows_used(w->tcp.flows), 64);
 }
 
+/* ---- Path MTU ---- */
+
+static void put_word(uint8_t *icmp, size_t at, uint16_t word)
+{
+	uint32_t sum = (uint16_t)~(icmp[2] << 8 | icmp[3]); /* RFC 1624 3 */
+
+	sum += (uint16_t)~(icmp[at] << 8 | icmp[at + 1]) + (uint32_t)word;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	icmp[at] = (uint8_t)(word >> 8);
+	icmp[at + 1] = (uint8_t)word;
+	icmp[2] = (uint8_t)(sum >> 8);
+	icmp[3] = (uint8_t)sum;
+}
+
+/* From the guest's side: our segment with this sequence number is too big. */
+static enum packet_kind too_big(struct world *w, uint32_t seq, uint16_t mtu, uint16_t spoil)
+{
+	struct endpoints back = {.src = w->ends.dst, .dst = w->ends.src};
+	bool v6 = w->ends.src.family == AF_INET6;
+	uint8_t segment[PACKET_HEADROOM], buf[PACKET_ERROR_MAX], *quote;
+	uint8_t *icmp = buf + TUN_HEADER + (v6 ? 40 : 20);
+	struct tcp_reply r = {.seq = seq, .flags = TCP_ACK};
+	enum packet_kind kind;
+	struct packet p;
+	size_t len;
+
+	quote = packet_put_tcp(&w->ends, &r, segment + sizeof(segment), 0, &len);
+	len = packet_put_error(PACKET_UNREACHABLE, &back, quote + TUN_HEADER, len - TUN_HEADER, buf);
+	put_word(icmp, 0, v6 ? 0x0200 : 0x0304);
+	put_word(icmp, 6, mtu);
+	icmp[4] ^= (uint8_t)spoil;
+	kind = packet_parse(buf, len, &p);
+	if (kind == PACKET_TOO_BIG)
+		tcp_too_big(&w->tcp, &p);
+	return kind;
+}
+
+static void what_is_too_big_is_sent_again_in_smaller_segments(void **state)
+{
+	struct world *w = *state;
+	uint16_t headers = w->ends.src.family == AF_INET6 ? 60 : 40;
+	static const uint8_t data[5000];
+	struct reply r;
+
+	open_connection(w);
+	upstream_says(w, data, sizeof(data));
+	r = next(w);
+	assert_int_equal(r.len, sizeof(data));
+	assert_int_equal(too_big(w, r.seq, 1280, 0), PACKET_TOO_BIG);
+	assert_int_equal(flow_of(w)->mss, 1280 - headers);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack);
+	assert_int_equal(r.len, sizeof(data));
+	assert_int_equal(r.gso_size, 1280 - headers);
+	too_big(w, r.seq, 1280, 0); /* about another of the same size */
+	too_big(w, r.seq, 1400, 0);
+	nothing(w);
+	assert_int_equal(flow_of(w)->mss, 1280 - headers);
+}
+
+static void who_does_not_know_what_is_in_flight_is_not_believed(void **state)
+{
+	struct world *w = *state;
+	uint16_t mss;
+	struct reply r;
+
+	open_connection(w);
+	mss = flow_of(w)->mss;
+	too_big(w, w->ack, 1280, 0); /* nothing is in flight */
+	upstream_says(w, "some", 4);
+	r = next(w);
+	too_big(w, r.seq - 1, 1280, 0);
+	too_big(w, r.seq + 4, 1280, 0);
+	assert_int_equal(too_big(w, r.seq, 1280, 1), PACKET_ERROR); /* its checksum is wrong */
+	nothing(w);
+	assert_int_equal(flow_of(w)->mss, mss);
+	w->ends.sport++;
+	too_big(w, r.seq, 1280, 0); /* of no flow */
+	w->ends.sport--;
+	nothing(w);
+}
+
+static void no_mtu_is_too_small_to_work_with(void **state)
+{
+	struct world *w = *state;
+	bool v6 = w->ends.src.family == AF_INET6;
+	struct reply r;
+
+	open_connection(w);
+	upstream_says(w, "some", 4);
+	r = next(w);
+	too_big(w, r.seq, 0, 0); /* IPv4: from a router that does not tell */
+	assert_int_equal(flow_of(w)->mss, v6 ? 1220 : 536);
+	too_big(w, r.seq, 1, 0);
+	assert_int_equal(flow_of(w)->mss, v6 ? 1220 : 64);
+}
+
 #define BOTH(test)                                                                                 \
 	cmocka_unit_test_setup_teardown(test, set_up, tear_down),                                  \
 		cmocka_unit_test_setup_teardown(test, set_up6, tear_down)
@@ -1093,6 +1193,9 @@ int main(void)
 		BOTH(an_ack_of_the_future_is_challenged),
 		BOTH(a_broken_upstream_resets_the_guest),
 		BOTH(a_full_pool_refuses),
+		BOTH(what_is_too_big_is_sent_again_in_smaller_segments),
+		BOTH(who_does_not_know_what_is_in_flight_is_not_believed),
+		BOTH(no_mtu_is_too_small_to_work_with),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
