@@ -42,6 +42,7 @@ static const struct cli_opt proxy_up_opts[] = {
 	{"in", 0, "NETNS", "capture a namespace, or a VPC/SUBNET, instead of the host"},
 	{"tun-name", 0, "NAME", "of the TUN device (default byway0)"},
 	{"tun-cidr", 0, "CIDR", "its address (default 198.18.0.1/30)"},
+	{"mtu", 0, "BYTES", "of the TUN device (default 1500)"},
 	{"include", 0, "CIDR,...", "capture nothing but these"},
 	{"exclude", 0, "CIDR,...", "leave these alone"},
 	{"exclude-uid", 0, "UID,...", "leave these users alone"},

@@ -22,7 +22,9 @@
 #define TUN_NAME_DEFAULT "byway0"
 #define TUN_CIDR_DEFAULT "198.18.0.1/30" /* of the range for tests between networks, RFC 2544 */
 #define TUN_CIDR6_DEFAULT "fd62:7977:6179::1/126"
-#define TUN_MTU 1500
+#define TUN_MTU_DEFAULT 1500
+#define TUN_MTU_MIN 1280 /* RFC 8200 5: with less there is no IPv6 */
+#define TUN_MTU_MAX 65520
 #define PASSWORD_MAX 128
 #define PASSWORD_FILE_MAX 4096
 #define RESOLV_CONF "/etc/resolv.conf"
@@ -290,6 +292,16 @@ static int read_dns(struct cli *c, struct capture *k, enum dns_mode *mode)
 	return 0;
 }
 
+/* A tunnel that silently lost one family would be worse than none. */
+static int read_mtu(struct cli *c, struct capture *k)
+{
+	int r = cli_number(c, "mtu", TUN_MTU_MIN, TUN_MTU_MAX, TUN_MTU_DEFAULT, &k->mtu_bytes);
+
+	if (r)
+		err_append(&c->err, " (IPv6 needs %d)", TUN_MTU_MIN);
+	return r;
+}
+
 static int read_capture(struct cli *c, struct capture *k, enum dns_mode *dns)
 {
 	struct cidr_list include = {k->include, &k->n_include},
@@ -302,8 +314,9 @@ static int read_capture(struct cli *c, struct capture *k, enum dns_mode *dns)
 			    "--tun-name: '%s' is longer than 15 characters", tun);
 	if (!r)
 		r = cidr_parse(TUN_CIDR6_DEFAULT, &k->tun_addr6, &c->err);
-	k->mtu_bytes = TUN_MTU;
 	k->kill_switch = !cli_opt(c, "no-killswitch");
+	if (!r)
+		r = read_mtu(c, k);
 	if (!r)
 		r = each_word(c, "include", add_cidr, &include);
 	if (!r)
