@@ -12,13 +12,14 @@
 
 struct thread {
 	struct engine *engine;
-	struct worker *worker;
+	struct worker *worker; /* borrowed */
 	pthread_t id;
 	bool started;
 	atomic_int error;
 };
 
 struct engine {
+	struct worker *workers[ENGINE_WORKERS_MAX];
 	struct thread threads[ENGINE_WORKERS_MAX];
 	size_t n;
 	struct dns *dns; /* NULL with DNS_BYPASS */
@@ -38,7 +39,7 @@ static void dns_failed(enum dial_status why, const char *reason, void *arg)
 {
 	const struct engine *e = arg;
 
-	worker_note_failure(e->threads[0].worker, why, reason);
+	worker_note_failure(e->workers[0], why, reason);
 }
 
 static int add_dns(struct engine *e, const struct worker_config *w, struct dns_config c, int tun,
@@ -71,7 +72,7 @@ int engine_new(const struct worker_config *worker, const struct dns_config *dns,
 		if (r)
 			close_p(&c.tun);
 		else
-			r = worker_new(&c, &e->threads[i].worker, err);
+			r = worker_new(&c, &e->workers[i], err);
 		if (!r)
 			e->n++;
 	}
@@ -79,6 +80,8 @@ int engine_new(const struct worker_config *worker, const struct dns_config *dns,
 		engine_free(e);
 		return r;
 	}
+	for (size_t i = 0; i < n; i++)
+		worker_set_peers(e->workers[i], e->workers, n);
 	*ret = e;
 	return 0;
 }
@@ -104,6 +107,7 @@ int engine_start(struct engine *e, void (*ended)(void *arg), void *arg, struct e
 		int r;
 
 		t->engine = e;
+		t->worker = e->workers[i];
 		r = pthread_create(&t->id, NULL, run, t);
 		if (r)
 			return err_errno(err, -r, "cannot start the tunnel's thread");
@@ -117,13 +121,13 @@ void engine_free(struct engine *e)
 	if (!e)
 		return;
 	for (size_t i = 0; i < e->n; i++)
-		worker_stop(e->threads[i].worker);
+		worker_stop(e->workers[i]);
 	for (size_t i = 0; i < e->n; i++) {
 		if (e->threads[i].started)
 			pthread_join(e->threads[i].id, NULL);
 	}
 	for (size_t i = 0; i < e->n; i++)
-		worker_free(e->threads[i].worker);
+		worker_free(e->workers[i]);
 	dns_free(e->dns);
 	free(e);
 }
@@ -149,7 +153,7 @@ void engine_get_status(struct engine *e, struct worker_status *ret)
 
 	*ret = (struct worker_status){0};
 	for (size_t i = 0; i < e->n; i++) {
-		worker_get_status(e->threads[i].worker, &s);
+		worker_get_status(e->workers[i], &s);
 		add_counters(&ret->tcp, &s.tcp);
 		ret->flows += s.flows;
 		ret->dials += s.dials;

@@ -36,8 +36,9 @@
 #define TUN_BATCH 64 /* packets read before other events have their turn */
 #define PACKET_MAX (TUN_HEADER + 65535 + 64)
 #define STATUS_MS 1000
+#define LETTERS 16 /* lost when there are more, as ICMP may be */
 
-enum kind { KIND_STOP, KIND_TUN, KIND_FLOW, KIND_DIAL, KIND_DNS };
+enum kind { KIND_WAKE, KIND_TUN, KIND_FLOW, KIND_DIAL, KIND_DNS };
 
 struct opening {
 	struct dial dial;
@@ -52,7 +53,12 @@ struct worker {
 	const struct dialer *dialer;
 	struct dns *dns; /* NULL with DNS_BYPASS */
 	bool steps_dns;
-	int epoll, stop;
+	int epoll, wake;
+	atomic_bool stopped;
+	struct worker *const *peers;
+	size_t n_peers;
+	struct packet letters[LETTERS]; /* PACKET_TOO_BIG, from other workers */
+	size_t n_letters;
 	struct opening *openings;
 	uint32_t free_opening;
 	uint8_t *rx;
@@ -60,7 +66,7 @@ struct worker {
 	bool proxy_fails;
 	uint64_t tried_ms; /* of worker_status */
 	uint64_t next_status_ms;
-	pthread_mutex_t lock; /* of published */
+	pthread_mutex_t lock; /* of published and letters */
 	struct worker_status published;
 };
 
@@ -206,6 +212,42 @@ static void cancel(struct flow *f, void *arg)
 
 /* ---- Events ---- */
 
+static void wake(struct worker *w)
+{
+	uint64_t one = 1;
+
+	(void)!write(w->wake, &one, sizeof(one));
+}
+
+static void write_letter(struct worker *w, const struct packet *p)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->n_letters < LETTERS)
+		w->letters[w->n_letters++] = *p;
+	pthread_mutex_unlock(&w->lock);
+	wake(w);
+}
+
+static void read_letters(struct worker *w)
+{
+	uint64_t count;
+
+	(void)!read(w->wake, &count, sizeof(count));
+	pthread_mutex_lock(&w->lock);
+	while (w->n_letters)
+		tcp_too_big(&w->tcp, &w->letters[--w->n_letters]);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void too_big(struct worker *w, const struct packet *p)
+{
+	if (tcp_too_big(&w->tcp, p))
+		return;
+	for (size_t i = 0; i < w->n_peers; i++)
+		if (w->peers[i] != w)
+			write_letter(w->peers[i], p);
+}
+
 static void packet_in(struct worker *w, size_t len)
 {
 	uint8_t error[PACKET_ERROR_MAX];
@@ -217,7 +259,7 @@ static void packet_in(struct worker *w, size_t len)
 		tcp_input(&w->tcp, &p);
 		return;
 	case PACKET_TOO_BIG:
-		tcp_too_big(&w->tcp, &p);
+		too_big(w, &p);
 		return;
 	case PACKET_UDP:
 		if (w->dns && p.ends.dport == DNS_PORT) {
@@ -324,8 +366,9 @@ static int turn(struct worker *w, int timeout_ms)
 		uint32_t index = (uint32_t)events[i].data.u64;
 
 		switch ((enum kind)(events[i].data.u64 >> 32)) {
-		case KIND_STOP:
-			return 0;
+		case KIND_WAKE:
+			read_letters(w);
+			break;
 		case KIND_TUN:
 			r = read_tun(w);
 			break;
@@ -340,7 +383,7 @@ static int turn(struct worker *w, int timeout_ms)
 			break;
 		}
 	}
-	return r ? r : 1;
+	return r ? r : !atomic_load(&w->stopped);
 }
 
 int worker_run(struct worker *w)
@@ -362,9 +405,14 @@ int worker_run(struct worker *w)
 
 void worker_stop(struct worker *w)
 {
-	uint64_t one = 1;
+	atomic_store(&w->stopped, true);
+	wake(w);
+}
 
-	(void)!write(w->stop, &one, sizeof(one));
+void worker_set_peers(struct worker *w, struct worker *const *peers, size_t n)
+{
+	w->peers = peers;
+	w->n_peers = n;
 }
 
 /* ---- Confinement ---- */
@@ -457,11 +505,11 @@ int worker_new(const struct worker_config *c, struct worker **ret, struct err *e
 		w->free_opening = (uint32_t)i;
 	}
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	w->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (w->epoll < 0 || w->stop < 0)
+	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->epoll < 0 || w->wake < 0)
 		r = -errno;
 	if (!r)
-		r = watch(w, w->stop, EPOLLIN, KIND_STOP, 0);
+		r = watch(w, w->wake, EPOLLIN, KIND_WAKE, 0);
 	if (!r)
 		r = watch(w, c->tun, EPOLLIN, KIND_TUN, 0);
 	if (!r)
@@ -486,7 +534,7 @@ void worker_free(struct worker *w)
 	flows_each(w->tcp.flows, end_flow, &w->tcp);
 	close_p(&w->tcp.tun);
 	close_p(&w->epoll);
-	close_p(&w->stop);
+	close_p(&w->wake);
 	flows_free(w->tcp.flows);
 	tcp_done(&w->tcp);
 	pthread_mutex_destroy(&w->lock);

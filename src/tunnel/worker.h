@@ -44,6 +44,9 @@ void worker_free(struct worker *w);
 /* Leaves the calling thread, which is going to be worker_run()'s, no other system calls than that
  * needs. */
 int worker_confine(struct err *err);
+/* Who may have the flow that an ICMP error is about, when w has not: those come by any queue. peers:
+ * the n workers of the tunnel, w among them; borrowed. Before any of them runs. */
+void worker_set_peers(struct worker *w, struct worker *const *peers, size_t n);
 /* Runs until worker_stop(), which any thread and a signal handler may call. 0, or -errno when the
  * TUN device is gone. */
 int worker_run(struct worker *w);
