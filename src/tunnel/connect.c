@@ -11,18 +11,22 @@
  *
  * 1. Never a byte too many: bytes are looked at with MSG_PEEK, and exactly those of the header are
  *    taken. What follows belongs to the stream.
- * 2. An upstream that cannot be reached, breaks off or talks nonsense costs an attempt; the next
- *    one has its turn, until each had one. What a proxy says of the target, and 407, is final.
+ * 2. An upstream that cannot be reached, breaks off or talks nonsense costs an attempt; its next
+ *    address has its turn, and after the last one the next upstream, until each had one. What a
+ *    proxy says of the target, and 407, is final. Later dials begin with what answered last.
  * 3. While others are left, reaching an upstream may take its share of the time, CONNECT_SHARE_MS
- *    at most. Once it has the request it has all the time there is: from outside, a target that
- *    does not answer and a proxy that hangs look the same. After SILENT_MAX such timeouts in a
- *    row, dials begin with the next upstream.
+ *    at most, or CONNECT_ADDR_SHARE_MS when it has other addresses. Once it has the request it has
+ *    all the time there is: from outside, a target that does not answer and a proxy that hangs look
+ *    the same. After SILENT_MAX such timeouts in a row, dials begin with the next address and the
+ *    next upstream.
  * 4. Basic credentials are sent at once; after an upstream has asked for Digest, never again in
  *    plain. A challenge is answered once, on a new connection, with a nonce count of 1. A nonce
  *    that was accepted is shared: later dials use it with rising counts, and one that is refused
  *    then (stale, or overtaken) falls back on a challenge of its own. So 407 for an answer to a
  *    fresh challenge means wrong credentials.
- * 5. The password is in the dialer and, for the moment of sending, on the stack; never in a
+ * 5. What fails after dialer_connect_renew() failed in a network that is gone, and says nothing: the
+ *    dial begins anew, with the addresses of now. Nothing was handed over yet, so nothing is lost.
+ * 6. The password is in the dialer and, for the moment of sending, on the stack; never in a
  *    reason.
  */
 #include <assert.h>
@@ -48,6 +52,7 @@
 
 #define CONNECT_TIMEOUT_MS 30000
 #define CONNECT_SHARE_MS 5000
+#define CONNECT_ADDR_SHARE_MS 2000 /* a SYN is sent a second time after 1 s (RFC 6298) */
 #define SILENT_MAX 3
 #define CHUNK 4096
 #define REQUEST_MAX 3072
@@ -67,14 +72,17 @@ enum auth {
 struct upstream {
 	atomic_uint silent; /* answers that did not come, in a row */
 	atomic_bool wants_digest;
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* of what follows */
+	struct connect_addrs addrs;
+	struct ip first; /* the address that dials begin with, if it is still one of them */
 	bool has_challenge;
 	struct digest_challenge challenge;
 	uint32_t count; /* of uses of its nonce */
 };
 
 struct shared {
-	atomic_uint current; /* the upstream that dials begin with */
+	atomic_uint current;    /* the upstream that dials begin with */
+	atomic_uint generation; /* of the network: counts dialer_connect_renew() */
 	struct upstream upstreams[CONNECT_UPSTREAMS_MAX];
 };
 
@@ -91,6 +99,9 @@ struct state {
 	enum phase phase;
 	enum auth auth;
 	unsigned int upstream, tried;
+	struct connect_addrs addrs; /* of this upstream */
+	unsigned int addr;          /* the one that is tried */
+	unsigned int generation;
 	uint64_t end_ms; /* of the whole dial */
 	size_t sent;
 	struct tls_stream *tls;
@@ -311,20 +322,29 @@ static void release_tls(struct state *s)
 	tls_stream_release(TAKE_PTR(s->tls));
 }
 
+static enum dial_status begin(struct dial *c, uint64_t now_ms);
+static enum dial_status begin_upstream(struct dial *c, uint64_t now_ms);
 static enum dial_status open_upstream(struct dial *c, uint64_t now_ms);
 
-/* A failure whose reason is set: the next upstream's turn, or the end. */
+/* A failure whose reason is set: the turn of the next address or upstream, or the end. */
 static enum dial_status next_upstream(struct dial *c, enum dial_status status, uint64_t now_ms)
 {
 	const struct connect *d = dialer_of(c);
 	struct state *s = state_of(c);
 
 	release_tls(s);
-	if (++s->tried >= d->config.n_upstreams || now_ms >= s->end_ms)
+	if (now_ms >= s->end_ms)
+		return status;
+	if (atomic_load(&d->shared->generation) != s->generation)
+		return begin(c, now_ms);
+	if (++s->addr < s->addrs.n) {
+		choose_auth(c);
+		return open_upstream(c, now_ms);
+	}
+	if (++s->tried >= d->config.n_upstreams)
 		return status;
 	s->upstream = (s->upstream + 1) % d->config.n_upstreams;
-	choose_auth(c);
-	return open_upstream(c, now_ms);
+	return begin_upstream(c, now_ms);
 }
 
 static enum dial_status unreachable(struct dial *c, int err, uint64_t now_ms)
@@ -356,6 +376,37 @@ static enum dial_status broken(struct dial *c, int err, uint64_t now_ms)
 	return next_upstream(c, DIAL_BROKEN, now_ms);
 }
 
+/* ---- Addresses ---- */
+
+/* Those of the state's upstream, the one that dials begin with in front. */
+static void take_addrs(struct dial *c)
+{
+	struct upstream *u = shared_of(c);
+	struct state *s = state_of(c);
+	unsigned int first = 0;
+
+	pthread_mutex_lock(&u->lock);
+	for (unsigned int i = 0; i < u->addrs.n; i++)
+		if (ip_equal(&u->addrs.v[i], &u->first))
+			first = i;
+	for (unsigned int i = 0; i < u->addrs.n; i++)
+		s->addrs.v[i] = u->addrs.v[(first + i) % u->addrs.n];
+	s->addrs.n = u->addrs.n;
+	pthread_mutex_unlock(&u->lock);
+	s->addr = 0;
+}
+
+/* Later dials begin with the address that is by steps away from this dial's. */
+static void set_first(struct dial *c, unsigned int steps)
+{
+	struct upstream *u = shared_of(c);
+	const struct state *s = state_of(c);
+
+	pthread_mutex_lock(&u->lock);
+	u->first = s->addrs.v[(s->addr + steps) % s->addrs.n];
+	pthread_mutex_unlock(&u->lock);
+}
+
 /* ---- Connecting ---- */
 
 static int open_tls(struct dial *c, int tcp_fd)
@@ -373,33 +424,63 @@ static int open_tls(struct dial *c, int tcp_fd)
 static int open_socket(struct dial *c)
 {
 	const struct connect_upstream *u = upstream_of(c);
-	int fd, r = dial_socket(&u->addr, u->port, dialer_of(c)->config.mark, &fd);
+	struct state *s = state_of(c);
+	int fd, r = -EDESTADDRREQ; /* nobody knows where it is */
 
+	if (s->addrs.n)
+		r = dial_socket(&s->addrs.v[s->addr], u->port, dialer_of(c)->config.mark, &fd);
 	if (r)
 		return r;
 	if (u->tls)
 		return open_tls(c, fd);
 	dial_set_fd(c, fd);
-	state_of(c)->phase = PHASE_CONNECT;
+	s->phase = PHASE_CONNECT;
 	return 0;
 }
 
-/* Opens a connection to the upstream that the state names. */
+/* How long reaching the address at hand may take. */
+static uint64_t share_ms(struct dial *c, uint64_t now_ms)
+{
+	const struct state *s = state_of(c);
+	unsigned int upstreams = dialer_of(c)->config.n_upstreams - s->tried;
+	unsigned int addrs = s->addrs.n - s->addr;
+	uint64_t left_ms = s->end_ms - now_ms;
+
+	if (addrs > 1)
+		return MIN(left_ms / (addrs + upstreams - 1), CONNECT_ADDR_SHARE_MS);
+	return upstreams > 1 ? MIN(left_ms / upstreams, CONNECT_SHARE_MS) : left_ms;
+}
+
+/* Opens a connection to the address that the state names. */
 static enum dial_status open_upstream(struct dial *c, uint64_t now_ms)
 {
 	struct state *s = state_of(c);
-	unsigned int left = dialer_of(c)->config.n_upstreams - s->tried;
-	uint64_t time_ms = s->end_ms - now_ms;
 	int r;
 
 	s->sent = 0;
 	http_response_init(&s->response);
-	if (left > 1)
-		time_ms = MIN(time_ms / left, CONNECT_SHARE_MS);
-	c->deadline_ms = now_ms + time_ms;
+	c->deadline_ms = now_ms + share_ms(c, now_ms);
 	c->events = EPOLLOUT;
 	r = open_socket(c);
 	return r ? unreachable(c, -r, now_ms) : DIAL_PENDING;
+}
+
+static enum dial_status begin_upstream(struct dial *c, uint64_t now_ms)
+{
+	take_addrs(c);
+	choose_auth(c);
+	return open_upstream(c, now_ms);
+}
+
+static enum dial_status begin(struct dial *c, uint64_t now_ms)
+{
+	const struct shared *shared = dialer_of(c)->shared;
+	struct state *s = state_of(c);
+
+	s->tried = 0;
+	s->generation = atomic_load(&shared->generation);
+	s->upstream = atomic_load(&shared->current);
+	return begin_upstream(c, now_ms);
 }
 
 static enum dial_status send_request(struct dial *c, uint64_t now_ms)
@@ -564,8 +645,10 @@ static enum dial_status answered(struct dial *c, uint64_t now_ms)
 	}
 	if (s->auth == AUTH_FRESH && s->response.status != 407)
 		publish_challenge(c);
-	if (means != DIAL_BROKEN)
+	if (means != DIAL_BROKEN) {
 		atomic_store(&dialer_of(c)->shared->current, s->upstream);
+		set_first(c, 0);
+	}
 	return means == DIAL_CONNECTED ? means : refuse(c, means, now_ms);
 }
 
@@ -624,7 +707,7 @@ static bool is_reaching(const struct state *s)
 	return s->phase == PHASE_CONNECT;
 }
 
-/* Dials begin with the next upstream when this one has been silent too often. */
+/* Dials begin with the next address and upstream when this one has been silent too often. */
 static void note_silence(struct dial *c)
 {
 	const struct connect *d = dialer_of(c);
@@ -634,6 +717,7 @@ static void note_silence(struct dial *c)
 	if (atomic_fetch_add(&shared_of(c)->silent, 1) + 1 < SILENT_MAX)
 		return;
 	atomic_store(&shared_of(c)->silent, 0);
+	set_first(c, 1);
 	atomic_compare_exchange_strong(&d->shared->current, &upstream, next);
 }
 
@@ -663,11 +747,8 @@ static enum dial_status connect_start(struct dial *c, uint64_t now_ms)
 	struct state *s = state_of(c);
 
 	s->tls = NULL;
-	s->tried = 0;
-	s->upstream = atomic_load(&d->shared->current);
 	s->end_ms = now_ms + d->config.timeout_ms;
-	choose_auth(c);
-	return open_upstream(c, now_ms);
+	return begin(c, now_ms);
 }
 
 static enum dial_status connect_step(struct dial *c, uint32_t revents, uint64_t now_ms)
@@ -747,6 +828,29 @@ static bool needs_tls(const struct connect_config *config)
 	return false;
 }
 
+static void upstream_init(struct upstream *u, const struct connect_upstream *config)
+{
+	pthread_mutex_init(&u->lock, NULL);
+	u->addrs.v[0] = config->addr;
+	u->addrs.n = config->addr.family != 0;
+}
+
+void dialer_connect_set_addrs(struct dialer *dialer, unsigned int upstream,
+			      const struct connect_addrs *addrs)
+{
+	struct connect *d = (struct connect *)dialer;
+	struct upstream *u = &d->shared->upstreams[upstream];
+
+	pthread_mutex_lock(&u->lock);
+	u->addrs = *addrs;
+	pthread_mutex_unlock(&u->lock);
+}
+
+void dialer_connect_renew(struct dialer *dialer)
+{
+	atomic_fetch_add(&((struct connect *)dialer)->shared->generation, 1);
+}
+
 int dialer_connect(const struct connect_config *config, struct dialer **ret, struct err *err)
 {
 	_dialer_ struct dialer *dialer = NULL;
@@ -763,7 +867,7 @@ int dialer_connect(const struct connect_config *config, struct dialer **ret, str
 	d->dialer.ops = &connect_ops;
 	dialer = &d->dialer;
 	for (size_t i = 0; i < CONNECT_UPSTREAMS_MAX; i++)
-		pthread_mutex_init(&d->shared->upstreams[i].lock, NULL);
+		upstream_init(&d->shared->upstreams[i], &config->upstreams[i]);
 	d->config = *config;
 	d->config.ca_file = NULL; /* the caller's */
 	if (!d->config.timeout_ms)

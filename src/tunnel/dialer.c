@@ -32,6 +32,15 @@
 
 #define DIRECT_TIMEOUT_MS 30000
 
+/* A peer that vanished ends a stream when it has acknowledged nothing for so long, whether or not
+ * there is data for it: the user timeout of RFC 9293 3.8.3, and its traditional value. Shorter would
+ * be dangerous, because the kernel also ends what has waited so long for a window to open
+ * (tcp_probe_timer()), and a target may well read nothing for minutes. */
+#define USER_TIMEOUT_MS 300000
+/* Without data, a probe asks whether the peer is there; TCP_USER_TIMEOUT says for how long. */
+#define KEEPALIVE_IDLE_S 60
+#define KEEPALIVE_INTERVAL_S 10
+
 static const char *const status_names[] = {
 	[DIAL_PENDING] = "pending",   [DIAL_CONNECTED] = "connected",
 	[DIAL_REFUSED] = "refused",   [DIAL_UNREACHABLE] = "unreachable",
@@ -96,9 +105,29 @@ static socklen_t to_sockaddr(const struct ip *addr, uint16_t port, struct sockad
 	return sizeof(*in6);
 }
 
+struct option {
+	int level, name, value;
+};
+
+static int set_options(int fd)
+{
+	static const struct option options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS},
+		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			       sizeof(options[i].value)))
+			return -errno;
+	return 0;
+}
+
 int dial_socket(const struct ip *addr, uint16_t port, uint32_t mark, int *ret_fd)
 {
-	static const int on = 1;
 	struct sockaddr_storage to;
 	socklen_t len = to_sockaddr(addr, port, &to);
 	_close_ int fd = -1;
@@ -111,8 +140,9 @@ int dial_socket(const struct ip *addr, uint16_t port, uint32_t mark, int *ret_fd
 		return -errno;
 	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
 		return -errno;
-	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)))
-		return -errno;
+	r = set_options(fd);
+	if (r)
+		return r;
 	if (connect(fd, (struct sockaddr *)&to, len) && errno != EINPROGRESS)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);

@@ -5,8 +5,8 @@
  *
  * Everything is non-blocking and driven by the caller's event loop. A struct dial is the caller's,
  * of fixed size, and may be reused; nothing is allocated per stream, but for what OpenSSL
- * allocates (TLS and Digest). Dialers may be shared by threads: what they hold is read-only after
- * dialer_new(), but for counters and, under a lock, the last Digest nonce.
+ * allocates (TLS and Digest). Dialers may be shared by threads: what they hold is read-only once they
+ * are made, but for counters and, under a lock, addresses and the last Digest nonce.
  */
 #ifndef BYWAY_TUNNEL_DIALER_H
 #define BYWAY_TUNNEL_DIALER_H
@@ -41,7 +41,7 @@ struct dial_target {
 	char host[DIAL_HOST_MAX]; /* a name that the upstream resolves, or "" */
 };
 
-#define DIAL_SCRATCH_BYTES 2048
+#define DIAL_SCRATCH_BYTES 2304
 
 /*
  * While a dial is pending, fd, events and deadline_ms may change with every step. A changed fd
@@ -86,12 +86,19 @@ void dialer_free_p(struct dialer **d);
 struct dialer *dialer_direct(uint32_t mark);
 
 #define CONNECT_UPSTREAMS_MAX 8
+#define CONNECT_ADDRS_MAX 8
 
 struct connect_upstream {
 	bool tls;
 	char host[DIAL_HOST_MAX]; /* as in the URL: for TLS' server name and for messages */
-	struct ip addr;           /* resolved before capture starts */
+	struct ip addr;           /* family 0: those of dialer_connect_set_addrs() */
 	uint16_t port;
+};
+
+/* The addresses of one upstream, in the order in which they are tried. */
+struct connect_addrs {
+	struct ip v[CONNECT_ADDRS_MAX];
+	unsigned int n;
 };
 
 struct connect_config {
@@ -111,5 +118,11 @@ struct connect_config {
  * own, started here, encrypts between it and the network.
  */
 int dialer_connect(const struct connect_config *config, struct dialer **ret, struct err *err);
+/* Where the upstream is from now on, for dials that begin, or begin anew. Any thread. */
+void dialer_connect_set_addrs(struct dialer *d, unsigned int upstream,
+			      const struct connect_addrs *addrs);
+/* The network is another one: a dial that began before and fails begins anew, in the time that is
+ * left of it. Any thread. */
+void dialer_connect_renew(struct dialer *d);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,6 +59,18 @@ static int listen_on(int family, uint16_t *port, int backlog)
 	assert_int_equal(listen(fd, backlog), 0);
 	assert_int_equal(getsockname(fd, addr, &len), 0);
 	*port = ntohs(family == AF_INET ? in.sin_port : in6.sin6_port);
+	return fd;
+}
+
+static int listen_at(const char *address, uint16_t port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(inet_pton(AF_INET, address, &in.sin_addr), 1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(fd, 16), 0);
 	return fd;
 }
 
@@ -762,6 +775,189 @@ static void test_silent_proxy(void **state)
 	over(d, &p[1]);
 }
 
+/* ---- Several addresses of one proxy, and other networks ---- */
+
+/* A dialer to a proxy by its name, and what the name stands for: "ADDRESS ADDRESS ...". */
+static void set_addrs(struct dialer *d, const char *list)
+{
+	struct connect_addrs addrs = {0};
+	char text[256], *rest = NULL;
+
+	snprintf(text, sizeof(text), "%s", list);
+	for (char *w = strtok_r(text, " ", &rest); w; w = strtok_r(NULL, " ", &rest))
+		assert_int_equal(ip_parse(w, &addrs.v[addrs.n++], NULL), 0);
+	dialer_connect_set_addrs(d, 0, &addrs);
+}
+
+static struct dialer *dialer_by_name(const struct proxy *proxies, unsigned int n, const char *list)
+{
+	struct connect_config config = config_for(proxies, n);
+	struct dialer *d;
+
+	config.upstreams[0].addr = (struct ip){0};
+	d = dialer_with(config);
+	set_addrs(d, list);
+	return d;
+}
+
+static bool goes_to(const struct dial *c, const char *address)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+	char text[INET6_ADDRSTRLEN];
+	const void *bytes = &((struct sockaddr_in *)&peer)->sin_addr;
+
+	if (getpeername(c->fd, (struct sockaddr *)&peer, &len)) /* not connected yet */
+		return false;
+	if (peer.ss_family == AF_INET6)
+		bytes = &((struct sockaddr_in6 *)&peer)->sin6_addr;
+	return !strcmp(inet_ntop(peer.ss_family, bytes, text, sizeof(text)), address);
+}
+
+/* To the first there is no route, at the second nobody listens, the third hangs up. */
+static void test_addresses(void **state)
+{
+	struct proxy p, other;
+	struct dialer *d;
+	struct dial c;
+
+	(void)state;
+	proxy_start(&other);
+	p = other;
+	p.listener = listen_at("127.0.0.3", p.port);
+	d = dialer_by_name(&p, 1, "10.0.0.1 127.0.0.2 127.0.0.3 127.0.0.1");
+	assert_int_equal(start(d, &c), DIAL_PENDING); /* at the second already */
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_true(goes_to(&c, "127.0.0.3"));
+	close(accept_request(&p));
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_true(goes_to(&c, "127.0.0.1"));
+	establish(&c, accept_request(&other));
+	/* What answered is asked first from then on, even when the list changes around it; */
+	set_addrs(d, "127.0.0.2 127.0.0.1");
+	begin(d, &c);
+	assert_true(goes_to(&c, "127.0.0.1"));
+	establish(&c, accept_request(&other));
+	/* but not when it is in it no more. */
+	set_addrs(d, "127.0.0.3");
+	begin(d, &c);
+	assert_true(goes_to(&c, "127.0.0.3"));
+	establish(&c, accept_request(&p));
+	assert_false(is_dialed(&other));
+	close(other.listener);
+	over(d, &p);
+}
+
+static void test_addresses_of_both_families(void **state)
+{
+	struct proxy p;
+	struct dialer *d;
+	struct dial c;
+
+	(void)state;
+	p.listener = listen_on(AF_INET6, &p.port, 16);
+	d = dialer_by_name(&p, 1, "127.0.0.1 ::1");
+	assert_int_equal(start(d, &c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_true(goes_to(&c, "::1"));
+	establish(&c, accept_request(&p));
+	over(d, &p);
+}
+
+/* After the last address, the next proxy; and a reason, when that fails too. */
+static void test_addresses_fail(void **state)
+{
+	struct proxy p[2];
+	struct dialer *d;
+	struct dial c;
+
+	(void)state;
+	proxy_gone(&p[0]);
+	proxy_start(&p[1]);
+	d = dialer_by_name(p, 2, "127.0.0.1 127.0.0.2");
+	assert_int_equal(start(d, &c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	establish(&c, accept_request(&p[1]));
+	over(d, &p[1]);
+	d = dialer_by_name(p, 1, "127.0.0.1 127.0.0.2");
+	assert_int_equal(start(d, &c), DIAL_PENDING);
+	assert_int_equal(finish(&c), DIAL_UNREACHABLE);
+	set_addrs(d, "");
+	assert_int_equal(start(d, &c), DIAL_UNREACHABLE);
+	dialer_free(d);
+}
+
+/* An address that does not answer holds a dial up for a moment, a silent one for three dials. */
+static void test_addresses_take_their_time(void **state)
+{
+	struct hole h;
+	struct proxy p;
+	struct dialer *d;
+	struct dial c;
+
+	(void)state;
+	hole_start(&h);
+	p.port = h.p.port;
+	p.listener = listen_at("127.0.0.2", p.port);
+	d = dialer_by_name(&p, 1, "127.0.0.1 127.0.0.2");
+	assert_int_equal(start(d, &c), DIAL_PENDING);
+	assert_int_equal(c.deadline_ms, NOW + 2000);
+	assert_int_equal(step_at(&c, 0, NOW + 2000), DIAL_PENDING);
+	assert_int_equal(c.deadline_ms, NOW + TIMEOUT_MS);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	establish(&c, accept_request(&p));
+	for (int i = 0; i < 3; i++) {
+		int fd;
+
+		begin(d, &c);
+		fd = accept_request(&p);
+		assert_int_equal(step_at(&c, 0, c.deadline_ms), DIAL_TIMEOUT);
+		close(fd);
+	}
+	assert_int_equal(start(d, &c), DIAL_PENDING);
+	assert_int_equal(c.deadline_ms, NOW + 2000); /* the first again */
+	dial_abort(&c);
+	hole_stop(&h);
+	over(d, &p);
+}
+
+/* A dial whose connection broke with the network begins anew, where the proxy is now. */
+static void test_renew(void **state)
+{
+	struct proxy p, now;
+	struct dialer *d;
+	struct dial c;
+	int fd;
+
+	(void)state;
+	proxy_start(&p);
+	now = p;
+	now.listener = listen_at("127.0.0.2", p.port);
+	d = dialer_by_name(&p, 1, "127.0.0.1");
+	begin(d, &c);
+	fd = accept_request(&p);
+	set_addrs(d, "127.0.0.2");
+	dialer_connect_renew(d);
+	reset(fd);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	assert_int_equal(step(&c), DIAL_PENDING);
+	fd = accept_request(&now);
+	reset(fd); /* in the same network: a failure */
+	assert_int_equal(step(&c), DIAL_BROKEN);
+	/* What has not noticed the change is left alone. */
+	begin(d, &c);
+	fd = accept_request(&now);
+	dialer_connect_renew(d);
+	establish(&c, fd);
+	close(now.listener);
+	over(d, &p);
+}
+
 /* ---- Credentials ---- */
 
 static void test_basic(void **state)
@@ -1035,6 +1231,34 @@ static void test_mark(void **state)
 	over(d, &p);
 }
 
+static int option_of(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+/* A peer that is gone is noticed. */
+static void test_keepalive(void **state)
+{
+	struct proxy p;
+	struct dialer *d;
+	struct dial c;
+
+	(void)state;
+	proxy_start(&p);
+	d = dialer_of(&p, 1);
+	assert_int_equal(start(d, &c), DIAL_PENDING);
+	assert_int_equal(option_of(c.fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option_of(c.fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+	assert_int_equal(option_of(c.fd, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+	assert_int_equal(option_of(c.fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 300000);
+	dial_abort(&c);
+	over(d, &p);
+}
+
 static void test_no_descriptors(void **state)
 {
 	struct rlimit limit, none;
@@ -1147,9 +1371,15 @@ int main(void)
 		TEST(test_closed_before_the_request), TEST(test_endless_header), TEST(test_deadline),
 		TEST(test_refused), TEST(test_failover), TEST(test_failover_from_none), TEST(test_slow_socket),
 		TEST(test_all_fail), TEST(test_share_of_time),
-		TEST(test_silent_proxy), TEST(test_basic), TEST(test_longest_credentials),
+		TEST(test_silent_proxy),
+		TEST(test_addresses),
+		TEST(test_addresses_of_both_families),
+		TEST(test_addresses_fail),
+		TEST(test_addresses_take_their_time),
+		TEST(test_renew), TEST(test_basic), TEST(test_longest_credentials),
 		TEST(test_digest), TEST(test_digest_refused), TEST(test_digest_overtaken),
-		TEST(test_digest_no_more), TEST(test_mark), TEST(test_no_descriptors),
+		TEST(test_digest_no_more), TEST(test_mark),
+		TEST(test_keepalive), TEST(test_no_descriptors),
 		TEST(test_config), TEST(test_abort), TEST(test_names), TEST(test_direct),
 		TEST(test_direct_deadline),
 	};
