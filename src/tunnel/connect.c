@@ -112,6 +112,7 @@ struct state {
 };
 static_assert(sizeof(struct state) <= DIAL_SCRATCH_BYTES, "a dial has room for its state");
 static_assert(_Alignof(struct state) <= 8, "and it is aligned");
+static_assert(CONNECT_UPSTREAMS_MAX <= TLS_UPSTREAMS_MAX, "every upstream has a session");
 
 static struct state *state_of(struct dial *c)
 {
@@ -412,7 +413,8 @@ static void set_first(struct dial *c, unsigned int steps)
 static int open_tls(struct dial *c, int tcp_fd)
 {
 	struct state *s = state_of(c);
-	int fd, r = tls_open(dialer_of(c)->tls, tcp_fd, upstream_of(c)->host, &s->tls, &fd);
+	int fd, r = tls_open(dialer_of(c)->tls, tcp_fd, s->upstream, upstream_of(c)->host, &s->tls,
+			     &fd);
 
 	if (r)
 		return r;

@@ -23,6 +23,14 @@
  * 5. Streams are the thread's alone once they are in its queue; the caller shares an atomic state,
  *    and a reason that does not change after the state has become TLS_FAILED.
  * 6. After TURN_RECORDS records a stream waits for the others.
+ * 7. The last session that an upstream gave is offered to it by every later stream, which saves the
+ *    certificate and its signature: TLS 1.3 tickets (RFC 8446 4.6.1), tickets and session ids of TLS
+ *    1.2. It is never another upstream's, and never one of a peer that was not verified. Streams get
+ *    copies, because OpenSSL spoils the session of a stream that breaks. A ticket that is used twice
+ *    lets a listener see that two connections are of one client (RFC 8446 C.4); here they have one
+ *    address and one destination anyway.
+ * 8. The thread, which reads what the network sends, opens no file and runs no program: see
+ *    system_calls[].
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -40,6 +48,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -49,6 +58,7 @@
 #include "base/err.h"
 #include "base/ip.h"
 #include "base/util.h"
+#include "kernel/sandbox.h"
 #include "tunnel/tls.h"
 
 #define RECORD 16384 /* SSL3_RT_MAX_PLAIN_LENGTH */
@@ -70,6 +80,8 @@ struct tls_stream {
 	atomic_uint refs;                /* the thread's and the caller's */
 	_Atomic(enum tls_state) state;
 	char reason[128];
+	struct tls *owner;
+	unsigned int upstream;
 	SSL *ssl;
 	struct end pair, tcp;
 	int tcp_error; /* errno of the last call, for the reason */
@@ -87,6 +99,7 @@ struct tls {
 	pthread_mutex_t lock;
 	struct tls_stream *queue; /* under lock */
 	bool stop;                /* under lock */
+	SSL_SESSION *sessions[TLS_UPSTREAMS_MAX]; /* under lock; NULL: none yet */
 	struct tls_stream *streams;
 	unsigned char buffer[RECORD + 1];
 };
@@ -192,6 +205,36 @@ static void set_reason(struct tls_stream *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(s->reason, sizeof(s->reason), fmt, ap);
 	va_end(ap);
+}
+
+/* ---- Sessions ---- */
+
+/* OpenSSL has a session for later: after the handshake, or with bytes that are read. */
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+	const struct tls_stream *s = SSL_get_app_data(ssl);
+	SSL_SESSION *copy = SSL_SESSION_dup(session), *old;
+
+	pthread_mutex_lock(&s->owner->lock);
+	old = s->owner->sessions[s->upstream];
+	s->owner->sessions[s->upstream] = copy;
+	pthread_mutex_unlock(&s->owner->lock);
+	SSL_SESSION_free(old);
+	return 0; /* OpenSSL keeps its own */
+}
+
+/* A full handshake, when there is none or it is not to be had. */
+static void offer_session(struct tls_stream *s)
+{
+	SSL_SESSION *copy = NULL;
+
+	pthread_mutex_lock(&s->owner->lock);
+	if (s->owner->sessions[s->upstream])
+		copy = SSL_SESSION_dup(s->owner->sessions[s->upstream]);
+	pthread_mutex_unlock(&s->owner->lock);
+	if (copy)
+		SSL_set_session(s->ssl, copy);
+	SSL_SESSION_free(copy);
 }
 
 /* ---- The handshake ---- */
@@ -569,10 +612,52 @@ static bool serve(struct tls *t)
 	return go_on;
 }
 
+/* Sockets that are there already, memory management, locks and randomness. */
+static const int system_calls[] = {
+#ifdef __NR_epoll_wait /* newer architectures have epoll_pwait() only */
+	__NR_epoll_wait,
+#endif
+	__NR_epoll_pwait,
+	__NR_epoll_ctl,
+	__NR_read,
+	__NR_write,
+	__NR_recvfrom,
+	__NR_sendto,
+	__NR_setsockopt,
+	__NR_shutdown,
+	__NR_close,
+	__NR_clock_gettime,
+#ifdef __NR_gettimeofday
+	__NR_gettimeofday,
+#endif
+	__NR_getrandom,
+	__NR_futex,
+	__NR_mmap,
+	__NR_munmap,
+	__NR_mremap,
+	__NR_mprotect,
+	__NR_madvise,
+	__NR_brk,
+	__NR_sched_yield,
+	__NR_getpid,
+	__NR_gettid,
+	__NR_rt_sigprocmask,
+	__NR_rt_sigreturn,
+	__NR_sigaltstack, /* a sanitizer's, when the thread ends */
+	__NR_restart_syscall,
+	__NR_tgkill,
+	__NR_rseq,
+	__NR_set_robust_list,
+	__NR_exit,
+	__NR_exit_group,
+};
+
 static void *thread_main(void *arg)
 {
 	struct tls *t = arg;
 
+	/* A kernel that has no filters has none for worker_confine() either, which is heard. */
+	sandbox_syscalls(system_calls, ARRAY_SIZE(system_calls), NULL);
 	while (serve(t))
 		;
 	return NULL;
@@ -624,7 +709,8 @@ static void enqueue(struct tls *t, struct tls_stream *s)
 	(void)!write(t->wake, &one, sizeof(one));
 }
 
-int tls_open(struct tls *t, int tcp_fd, const char *host, struct tls_stream **ret, int *ret_fd)
+int tls_open(struct tls *t, int tcp_fd, unsigned int upstream, const char *host,
+	     struct tls_stream **ret, int *ret_fd)
 {
 	_cleanup_(free_stream_p) struct tls_stream *s = xcalloc(1, sizeof(*s));
 	_close_ int tcp = tcp_fd, caller = -1, ours = -1;
@@ -633,9 +719,12 @@ int tls_open(struct tls *t, int tcp_fd, const char *host, struct tls_stream **re
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return -errno;
 	caller = pair[0], ours = pair[1];
+	s->owner = t;
+	s->upstream = upstream;
 	r = new_ssl(t, s, host);
 	if (r)
 		return r;
+	offer_session(s);
 	if (send(caller, "", 1, MSG_NOSIGNAL) != 1)
 		return -errno;
 	atomic_init(&s->refs, 2);
@@ -658,8 +747,8 @@ static int ctx_error(struct err *err, const char *what, const char *name)
 		       reason ? reason : "OpenSSL gives no reason");
 }
 
-/* Of Debian and its kin, Fedora and its kin, SUSE. OpenSSL's own way looks each certificate up in a
- * folder when it is needed, and then a confined process may not open files any more. */
+/* Of Debian and its kin, Fedora and its kin, SUSE; else OpenSSL's own file. Not its folder: there it
+ * looks a certificate up when it is needed, and then the thread may not open files any more. */
 static const char *const bundles[] = {
 	"/etc/ssl/certs/ca-certificates.crt",
 	"/etc/pki/tls/certs/ca-bundle.crt",
@@ -671,7 +760,7 @@ static bool load_system_authorities(SSL_CTX *ctx)
 	for (size_t i = 0; i < ARRAY_SIZE(bundles); i++)
 		if (access(bundles[i], R_OK) == 0 && SSL_CTX_load_verify_file(ctx, bundles[i]))
 			return true;
-	return SSL_CTX_set_default_verify_paths(ctx);
+	return SSL_CTX_set_default_verify_file(ctx);
 }
 
 static int new_ctx(struct tls *t, const char *ca_file, struct err *err)
@@ -691,6 +780,8 @@ static int new_ctx(struct tls *t, const char *ca_file, struct err *err)
 	SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					 SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(t->ctx, on_session);
 	SSL_CTX_set_alpn_protos(t->ctx, (const unsigned char *)"\x08http/1.1", 9);
 	return 0;
 }
@@ -722,6 +813,8 @@ static int start_thread(struct tls *t)
 /* All but the thread. */
 static void free_parts(struct tls *t)
 {
+	for (size_t i = 0; i < TLS_UPSTREAMS_MAX; i++)
+		SSL_SESSION_free(t->sessions[i]);
 	SSL_CTX_free(t->ctx);
 	BIO_meth_free(t->bio);
 	close_p(&t->epoll);

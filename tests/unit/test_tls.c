@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <glob.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -103,6 +104,9 @@ struct server {
 	SSL *ssl;
 	pthread_t thread;
 	atomic_bool go;
+	SSL_CTX *ctx;
+	unsigned int rounds; /* connections, one after the other; 0: one */
+	atomic_uint resumed; /* of these, by a session of an earlier one */
 	char request[1024];
 	size_t received, sent;
 	bool clean; /* the client's direction ended with close_notify */
@@ -204,26 +208,32 @@ static void play(struct server *s)
 	}
 }
 
-static void speak_tls(struct server *s)
+static SSL_CTX *server_ctx(const struct server *s)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
 	(void)(SSL_CTX_use_certificate(ctx, s->id.cert) == 1);
 	(void)(SSL_CTX_use_PrivateKey(ctx, s->id.key) == 1);
 	SSL_CTX_set_mode(ctx, SSL_MODE_AUTO_RETRY);
+	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"test", 4);
 	if (s->tls12)
 		SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
-	s->ssl = SSL_new(ctx);
-	SSL_set_fd(s->ssl, s->tcp);
-	if (SSL_accept(s->ssl) == 1)
-		play(s);
-	SSL_free(s->ssl);
-	SSL_CTX_free(ctx);
+	return ctx;
 }
 
-static void *server_main(void *arg)
+static void speak_tls(struct server *s)
 {
-	struct server *s = arg;
+	s->ssl = SSL_new(s->ctx);
+	SSL_set_fd(s->ssl, s->tcp);
+	if (SSL_accept(s->ssl) == 1) {
+		s->resumed += SSL_session_reused(s->ssl) == 1;
+		play(s);
+	}
+	SSL_free(s->ssl);
+}
+
+static void serve_one(struct server *s)
+{
 	char buf[4096];
 
 	s->tcp = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -235,6 +245,17 @@ static void *server_main(void *arg)
 	}
 	if (s->tcp >= 0)
 		close(TAKE_FD(s->tcp));
+}
+
+static void *server_main(void *arg)
+{
+	struct server *s = arg;
+
+	s->ctx = server_ctx(s);
+	do
+		serve_one(s);
+	while (s->rounds && --s->rounds);
+	SSL_CTX_free(s->ctx);
 	return NULL;
 }
 
@@ -266,7 +287,7 @@ static void server_stop(struct server *s)
 
 /* ---- The client ---- */
 
-static struct dialer *dialer_to(const struct server *s, const char *host, uint32_t timeout_ms)
+static struct connect_config config_to(const struct server *s, const char *host, uint32_t timeout_ms)
 {
 	struct connect_config config = {
 		.n_upstreams = 1,
@@ -280,10 +301,17 @@ static struct dialer *dialer_to(const struct server *s, const char *host, uint32
 		.ca_file = ca_file,
 		.timeout_ms = timeout_ms,
 	};
+
+	snprintf(config.upstreams[0].host, sizeof(config.upstreams[0].host), "%s", host);
+	return config;
+}
+
+static struct dialer *dialer_to(const struct server *s, const char *host, uint32_t timeout_ms)
+{
+	struct connect_config config = config_to(s, host, timeout_ms);
 	struct dialer *d = NULL;
 	struct err err = {0};
 
-	snprintf(config.upstreams[0].host, sizeof(config.upstreams[0].host), "%s", host);
 	if (dialer_connect(&config, &d, &err))
 		fail_msg("%s", err.msg);
 	return d;
@@ -296,19 +324,23 @@ static enum dial_status dial(struct dialer *d, struct dial *c)
 	return dial_wait(d, c, &target);
 }
 
-/* A stream to a trusted server with this script. */
-static int open_stream(struct server *s, struct dialer **d)
+static int open_again(struct dialer *d)
 {
 	struct dial c;
-	enum dial_status status;
+	enum dial_status status = dial(d, &c);
 
-	s->id = identity_new(&ca, "proxy", "DNS:proxy.example", 0, DAY);
-	server_start(s);
-	*d = dialer_to(s, "proxy.example", 5000);
-	status = dial(*d, &c);
 	if (status != DIAL_CONNECTED)
 		fail_msg("%s: %s", dial_status_name(status), c.reason);
 	return TAKE_FD(c.fd);
+}
+
+/* A stream to a trusted server with this script. */
+static int open_stream(struct server *s, struct dialer **d)
+{
+	s->id = identity_new(&ca, "proxy", "DNS:proxy.example", 0, DAY);
+	server_start(s);
+	*d = dialer_to(s, "proxy.example", 5000);
+	return open_again(*d);
 }
 
 /* What a blocking read would return; -errno. */
@@ -511,6 +543,135 @@ static void test_echo(void **state)
 	(void)state;
 	check_echo(false);
 	check_echo(true);
+}
+
+static void exchange(int fd)
+{
+	char buf[4];
+
+	assert_int_equal(send(fd, "ping", 4, 0), 4);
+	get_exactly(fd, buf, 4);
+	assert_memory_equal(buf, "ping", 4);
+}
+
+/* The first has a full handshake, the others do not. With another dialer there is nothing to resume. */
+static void check_resumption(bool tls12)
+{
+	struct server s = {.script = SERVE_ECHO, .tls12 = tls12, .rounds = 4};
+	struct dialer *d, *other;
+	int fd = open_stream(&s, &d);
+
+	exchange(fd);
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		fd = open_again(d);
+		exchange(fd);
+		assert_int_equal(s.resumed, i + 1);
+		close(fd);
+	}
+	other = dialer_to(&s, "proxy.example", 5000);
+	fd = open_again(other);
+	exchange(fd);
+	assert_int_equal(s.resumed, 2);
+	close(fd);
+	dialer_free(other);
+	server_stop(&s);
+	dialer_free(d);
+}
+
+/* A stream that breaks takes nothing from the next. */
+static void check_resumption_after_reset(bool tls12)
+{
+	struct server s = {.script = SERVE_RESET, .tls12 = tls12, .rounds = 3};
+	struct dialer *d;
+	char buf[16];
+	int fd = open_stream(&s, &d);
+
+	for (int i = 0; i < 3; i++) {
+		if (i)
+			fd = open_again(d);
+		get_exactly(fd, buf, 9);
+		atomic_store(&s.go, true);
+		assert_int_equal(get(fd, buf, sizeof(buf)), -ECONNRESET);
+		atomic_store(&s.go, false);
+		close(fd);
+	}
+	server_stop(&s);
+	assert_int_equal(s.resumed, 2);
+	dialer_free(d);
+}
+
+static void test_resumption(void **state)
+{
+	(void)state;
+	check_resumption(false);
+	check_resumption(true);
+	check_resumption_after_reset(false);
+	check_resumption_after_reset(true);
+}
+
+/* What one upstream gave is not offered to another. */
+static void test_sessions_are_not_shared(void **state)
+{
+	struct server s = {.script = SERVE_ECHO, .rounds = 2};
+	struct connect_config config;
+	struct dialer *d;
+	struct err err = {0};
+	int fd;
+
+	(void)state;
+	s.id = identity_new(&ca, "proxy", "DNS:proxy.example,DNS:other.example", 0, DAY);
+	server_start(&s);
+	config = config_to(&s, "proxy.example", 5000);
+	config.upstreams[1] = config.upstreams[0];
+	strcpy(config.upstreams[1].host, "other.example");
+	config.n_upstreams = 2;
+	assert_int_equal(dialer_connect(&config, &d, &err), 0);
+	fd = open_again(d);
+	exchange(fd);
+	close(fd);
+	dialer_connect_set_addrs(d, 0, &(struct connect_addrs){.n = 0});
+	fd = open_again(d);
+	exchange(fd);
+	assert_int_equal(s.resumed, 0);
+	close(fd);
+	server_stop(&s);
+	dialer_free(d);
+}
+
+/* ---- Confinement ---- */
+
+/* What a status file of /proc says of each thread but this one, and the server's. */
+static unsigned int confined_threads(void)
+{
+	unsigned int n = 0;
+	glob_t g;
+
+	assert_int_equal(glob("/proc/self/task/*/status", 0, NULL, &g), 0);
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		char line[128];
+		FILE *f = fopen(g.gl_pathv[i], "re");
+
+		while (f && fgets(line, sizeof(line), f))
+			n += !strcmp(line, "Seccomp:\t2\n");
+		fclose_p(&f);
+	}
+	globfree(&g);
+	return n;
+}
+
+static void test_confined(void **state)
+{
+	struct server s = {.script = SERVE_ECHO};
+	struct dialer *d;
+	int fd = open_stream(&s, &d);
+
+	(void)state;
+	exchange(fd);
+	assert_int_equal(confined_threads(), 1);
+	close(fd);
+	server_stop(&s);
+	dialer_free(d);
 }
 
 /* The upstream ends first, and still hears everything. */
@@ -745,7 +906,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(test_trust), TEST(test_no_tls), TEST(test_not_reached), TEST(test_never_answers),
-		TEST(test_ca_file), TEST(test_abort_in_handshake), TEST(test_echo), TEST(test_farewell), TEST(test_reset),
+		TEST(test_ca_file), TEST(test_abort_in_handshake), TEST(test_echo), TEST(test_resumption),
+		TEST(test_sessions_are_not_shared), TEST(test_confined), TEST(test_farewell), TEST(test_reset),
 		TEST(test_free_under_way), TEST(test_full_upstream), TEST(test_full_caller),
 		TEST(test_gone_caller), TEST(test_much), TEST(test_abort),
 	};
