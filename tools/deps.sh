@@ -7,7 +7,7 @@ set -eu
 
 declare -A PACKAGES=(
 	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libseccomp-dev libnftnl-dev libsqlite3-dev
-		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev'
+		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev libc-ares-dev'
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps'
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
 		mandoc'

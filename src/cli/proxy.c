@@ -277,11 +277,13 @@ static int read_dns(struct cli *c, struct capture *k, enum dns_mode *mode)
 	if (!r && word && dns_mode_parse(word, mode))
 		r = err_set(&c->err, ERR_USAGE, -EINVAL,
 			    "--dns: '%s' is unknown, there are bypass, tcp and virtual", word);
-	if (r || k->n_resolvers || *mode == DNS_VIRTUAL)
+	if (r || k->n_resolvers)
 		return r;
 	read_resolv_conf(RESOLV_CONF, k);
 	if (!k->n_resolvers)
 		read_resolv_conf(RESOLVED_CONF, k);
+	if (*mode == DNS_VIRTUAL) /* nobody but us asks them, and only for the names of proxies */
+		return 0;
 	if (!k->n_resolvers && *mode == DNS_TCP)
 		return err_set(
 			&c->err, ERR_USAGE, -EDESTADDRREQ,

@@ -24,7 +24,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,12 +36,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "kernel/netns.h"
 #include "kernel/sandbox.h"
 #include "kernel/tun.h"
 #include "ops/proxy.h"
+#include "ops/roam.h"
 #include "tunnel/dnspool.h"
 #include "tunnel/engine.h"
 
@@ -51,6 +52,7 @@
 #define CHUNKS 256
 #define TICK_MS 1000
 #define STOP_MS 5000
+#define SLOW_MS 3000 /* without word from any stream, while some are being opened */
 
 static const char *const state_names[] = {
 	[PROXY_DOWN] = "down",   [PROXY_CONNECTING] = "connecting",
@@ -156,41 +158,6 @@ static pid_t lock_holder(const char *dir, const char *netns)
 	return lock.l_pid;
 }
 
-/* ---- Names, before anything is blocked ---- */
-
-static int resolve_one(struct connect_upstream *u, struct err *err)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *found;
-	char text[IP_STRLEN];
-	int r = getaddrinfo(u->host, NULL, &hints, &found);
-
-	if (r)
-		return err_set(
-			err, ERR_UNREACHABLE, -EHOSTUNREACH,
-			"cannot resolve the proxy's name '%s': %s (--proxy-ip gives its address)",
-			u->host, gai_strerror(r));
-	r = getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), NULL, 0,
-			NI_NUMERICHOST);
-	freeaddrinfo(found);
-	return r ? err_set(err, ERR_UNREACHABLE, -EHOSTUNREACH, "'%s' has no usable address",
-			   u->host)
-		 : ip_parse(text, &u->addr, err);
-}
-
-static int resolve(struct proxy_config *c, struct err *err)
-{
-	for (unsigned int i = 0; i < c->connect.n_upstreams; i++) {
-		struct connect_upstream *u = &c->connect.upstreams[i];
-		int r = u->addr.family ? 0 : resolve_one(u, err);
-
-		if (r)
-			return r;
-		if (!c->netns && c->capture.n_upstreams < CAPTURE_LIST_MAX)
-			c->capture.upstreams[c->capture.n_upstreams++] = u->addr;
-	}
-	return 0;
-}
-
 /* ---- Status ---- */
 
 struct tunnel {
@@ -199,18 +166,35 @@ struct tunnel {
 	struct firewall *fw;
 	struct dialer *dialer;
 	struct engine *engine;
+	struct roam *roam;
 	int lock;
 	time_t since;
 	enum proxy_state state;
 };
 
-static enum proxy_state state_of(const struct worker_status *s)
+/* The proxy was reached, but does not do its work. */
+static bool is_error(const struct worker_status *s)
 {
-	if (!s->proxy_fails)
-		return s->tcp.accepted ? PROXY_UP : PROXY_CONNECTING;
-	if (s->last_failure == DIAL_AUTH || s->last_failure == DIAL_BROKEN)
+	return s->proxy_fails &&
+	       (s->last_failure == DIAL_AUTH || s->last_failure == DIAL_BROKEN);
+}
+
+/* Of what streams and probes say, the later word counts. */
+static bool is_away(const struct tunnel *t, const struct worker_status *s)
+{
+	uint64_t probed_ms;
+	bool reached = roam_reached(t->roam, &probed_ms);
+
+	return probed_ms > s->judged_ms ? !reached : s->proxy_fails && !is_error(s);
+}
+
+static enum proxy_state state_of(const struct worker_status *s, bool away)
+{
+	if (!away && is_error(s))
 		return PROXY_ERROR;
-	return s->tcp.accepted ? PROXY_RECONNECTING : PROXY_CONNECTING;
+	if (!s->tcp.accepted)
+		return PROXY_CONNECTING;
+	return away ? PROXY_RECONNECTING : PROXY_UP;
 }
 
 static json_t *describe(const struct tunnel *t, const struct worker_status *s)
@@ -242,7 +226,10 @@ static void write_status(struct tunnel *t)
 	json_t *json;
 
 	engine_get_status(t->engine, &s);
-	t->state = state_of(&s);
+	roam_set_away(t->roam, is_away(t, &s));
+	if (s.dials && clock_ms() > s.judged_ms + SLOW_MS)
+		roam_doubt(t->roam);
+	t->state = state_of(&s, is_away(t, &s));
 	json = describe(t, &s);
 	path_of(t->c->dir, t->c->netns, ".json", path);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
@@ -348,8 +335,6 @@ static int bring_up(struct tunnel *t, struct err *err)
 	int r = netns_open(t->c->netns, &t->c->log, &t->ns, err);
 
 	if (!r)
-		r = set_dns(t->c, err);
-	if (!r)
 		r = firewall_new(t->c->backend, t->ns, &t->fw, err);
 	if (!r)
 		r = capture_block(&t->c->capture, t->ns, t->fw, err);
@@ -359,19 +344,20 @@ static int bring_up(struct tunnel *t, struct err *err)
 		r = capture_up(&t->c->capture, t->ns, err);
 	if (!r && !t->c->log.dry_run)
 		r = make_engine(t, &w, tuns, n, err);
+	if (!r && !t->c->log.dry_run)
+		r = roam_new(t->c, t->ns, t->fw, t->dialer, &t->roam, err);
 	return r;
 }
 
 static int wait_for_end(struct tunnel *t, const sigset_t *signals, struct err *err)
 {
 	_close_ int fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot wait for signals");
 	do
 		write_status(t);
-	while (poll(&p, 1, TICK_MS) <= 0);
+	while (!roam_wait(t->roam, fd, TICK_MS));
 	return 0;
 }
 
@@ -412,6 +398,7 @@ static void end(struct tunnel *t, bool leave_blocked, struct err *err)
 	struct err ignored;
 
 	engine_free(t->engine);
+	roam_free(t->roam);
 	dialer_free(t->dialer);
 	if (t->fw && !leave_blocked)
 		capture_down(t->ns, t->fw, err ? err : &ignored);
@@ -422,6 +409,14 @@ static void end(struct tunnel *t, bool leave_blocked, struct err *err)
 	close_p(&t->lock);
 }
 
+/* Before anything is blocked. */
+static int prepare(struct proxy_config *c, struct err *err)
+{
+	int r = set_dns(c, err);
+
+	return r ? r : roam_resolve(c, err);
+}
+
 int ops_proxy_run(struct proxy_config *c, struct err *err)
 {
 	struct tunnel t = {.c = c, .lock = -1};
@@ -430,7 +425,7 @@ int ops_proxy_run(struct proxy_config *c, struct err *err)
 	int r;
 
 	if (c->log.dry_run) {
-		r = resolve(c, err);
+		r = prepare(c, err);
 		r = r ? r : bring_up(&t, err);
 		firewall_free(t.fw);
 		netns_free(t.ns);
@@ -444,7 +439,7 @@ int ops_proxy_run(struct proxy_config *c, struct err *err)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	r = resolve(c, err);
+	r = prepare(c, err);
 	if (!r)
 		r = run(&t, &signals, err);
 	broke = r && t.since;
@@ -465,7 +460,7 @@ int ops_proxy_check(struct proxy_config *c, const char *host, uint16_t port, str
 	struct dial_target target = {.port = port};
 	struct dial dial = {.fd = -1};
 	enum dial_status s;
-	int r = resolve(c, err);
+	int r = roam_resolve(c, err);
 
 	if (!r && str_copy(target.host, sizeof(target.host), host))
 		r = err_set(err, ERR_USAGE, -EINVAL, "the name of the target is too long");
@@ -475,6 +470,8 @@ int ops_proxy_check(struct proxy_config *c, const char *host, uint16_t port, str
 		r = dialer_connect(&c->connect, &d, err);
 	if (r)
 		return r;
+	for (unsigned int i = 0; i < c->connect.n_upstreams; i++)
+		dialer_connect_set_addrs(d, i, &c->addrs[i]);
 	s = dial_wait(d, &dial, &target);
 	if (s != DIAL_CONNECTED)
 		r = err_set(err, kinds[s], -ECONNREFUSED, "%s: %s", dial_status_name(s),

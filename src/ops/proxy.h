@@ -46,7 +46,7 @@ struct proxy_config {
 	struct capture capture;        /* upstreams is filled in from connect */
 	enum dns_mode dns;             /* capture.dns follows it */
 	struct connect_config connect; /* host names not yet resolved: family 0 */
-	bool has_addresses;            /* upstreams' addresses were given, and are not resolved */
+	struct connect_addrs addrs[CONNECT_UPSTREAMS_MAX]; /* of these: filled in, and kept */
 	enum fw_backend_id backend;
 	struct oplog log;
 	/* Called once everything stands, and when the state changes; for readiness and progress. */

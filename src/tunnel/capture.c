@@ -33,7 +33,9 @@
  * Invariants:
  *  1. With a kill switch, what postrouting lets out of another interface is in the list at
  *     capture_block(). Of marks it trusts those that only our own rules give what an unprivileged
- *     process sends: CAPTURE_MARK_INBOUND of a packet, CAPTURE_MARK_BYPASS of a connection.
+ *     process sends: CAPTURE_MARK_INBOUND of a packet, CAPTURE_MARK_BYPASS of a connection; and
+ *     CAPTURE_MARK_BYPASS of a packet, which no unprivileged process can give, only for what it asks
+ *     of a resolver on port 53.
  *  2. The table is replaced in one transaction, before anything else is done; it refers to the TUN
  *     by name only, and needs neither device nor process to exist.
  *  3. Whoever marks packets with other bits neither disturbs the rule nor is disturbed.
@@ -143,7 +145,7 @@ static void add_cidrs(struct builder *b, struct sets *s, const char *name, const
 static void add_ips(struct builder *b, struct sets *s, const char *name, const struct ip list[],
 		    size_t n)
 {
-	struct cidr single[CAPTURE_LIST_MAX];
+	struct cidr single[CAPTURE_UPSTREAMS_MAX];
 
 	for (size_t i = 0; i < n; i++)
 		single[i] = (struct cidr){.addr = list[i], .prefix = ip_bits(list[i].family)};
@@ -169,7 +171,7 @@ static void add_sets(struct builder *b)
 
 	add_link_scope(b);
 	add_ips(b, &b->upstreams, "upstream", c->upstreams, c->n_upstreams);
-	if (c->dns == CAPTURE_DNS_BYPASS)
+	if (c->dns == CAPTURE_DNS_BYPASS || c->own_lookups)
 		add_ips(b, &b->resolvers, "resolver", c->resolvers, c->n_resolvers);
 	add_cidrs(b, &b->exclude, "exclude", c->exclude, c->n_exclude);
 	add_cidrs(b, &b->include, "include", c->include, c->n_include);
@@ -200,8 +202,9 @@ static void accept_replies(struct fw_chain *c)
 	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
 }
 
-/* proto and port: 0 for any. */
-static void accept_to(struct fw_chain *c, const struct sets *s, uint8_t proto, uint16_t port)
+/* mark, proto and port: 0 for any. */
+static void accept_marked_to(struct fw_chain *c, uint32_t mark, const struct sets *s, uint8_t proto,
+			     uint16_t port)
 {
 	for (size_t f = 0; f < N_FAMILIES; f++) {
 		struct fw_rule *r;
@@ -209,12 +212,19 @@ static void accept_to(struct fw_chain *c, const struct sets *s, uint8_t proto, u
 		if (!s->of[f])
 			continue;
 		r = fw_rule(c, FW_ACCEPT);
+		if (mark)
+			fw_match_u32(r, FW_MARK, FW_OP_ANY_BIT, mark);
 		if (proto)
 			match_proto(r, proto);
 		if (port)
 			fw_match_u16(r, FW_DPORT, FW_OP_EQ, port);
 		fw_match_set(r, FW_OP_IN, s->of[f], 1, &daddr[f]);
 	}
+}
+
+static void accept_to(struct fw_chain *c, const struct sets *s, uint8_t proto, uint16_t port)
+{
+	accept_marked_to(c, 0, s, proto, port);
 }
 
 /* With a list of the included: what is in none of it. */
@@ -277,7 +287,8 @@ static void rules_mark(const struct builder *b, struct fw_chain *c)
 		rules_dns(c, FW_ACCEPT, 0);
 	}
 	accept_to(c, &b->upstreams, IPPROTO_TCP, 0);
-	accept_to(c, &b->resolvers, IPPROTO_TCP, DNS_PORT);
+	if (b->c->dns == CAPTURE_DNS_BYPASS)
+		accept_to(c, &b->resolvers, IPPROTO_TCP, DNS_PORT);
 	accept_to(c, &b->link, 0, 0);
 	accept_to(c, &b->exclude, 0, 0);
 	accept_others(b, c);
@@ -354,6 +365,10 @@ static void rules_local(const struct builder *b, struct fw_chain *c)
 	accept_icmp_types(c);
 	accept_dhcp(c);
 	accept_uids(b, c);
+	if (!b->c->own_lookups)
+		return;
+	accept_marked_to(c, CAPTURE_MARK_BYPASS, &b->resolvers, IPPROTO_UDP, DNS_PORT);
+	accept_marked_to(c, CAPTURE_MARK_BYPASS, &b->resolvers, IPPROTO_TCP, DNS_PORT);
 }
 
 static void accept_related(struct fw_chain *c, uint8_t proto)
@@ -370,10 +385,12 @@ static void rules_allow(const struct builder *b, struct fw_chain *c)
 	accept_related(c, IPPROTO_ICMP);
 	accept_related(c, IPPROTO_ICMPV6);
 	accept_to(c, &b->upstreams, IPPROTO_TCP, 0);
-	if (b->c->dns == CAPTURE_DNS_TUNNEL)
-		rules_dns(c, FW_DROP, 0); /* to the excluded, too: see rules_mark() */
-	accept_to(c, &b->resolvers, IPPROTO_UDP, DNS_PORT);
-	accept_to(c, &b->resolvers, IPPROTO_TCP, DNS_PORT);
+	if (b->c->dns == CAPTURE_DNS_TUNNEL) { /* to the excluded, too: see rules_mark() */
+		rules_dns(c, FW_DROP, 0);
+	} else {
+		accept_to(c, &b->resolvers, IPPROTO_UDP, DNS_PORT);
+		accept_to(c, &b->resolvers, IPPROTO_TCP, DNS_PORT);
+	}
 	accept_to(c, &b->exclude, 0, 0);
 	accept_others(b, c);
 }

@@ -25,6 +25,7 @@ struct firewall;
 struct netns;
 
 #define CAPTURE_LIST_MAX 64
+#define CAPTURE_UPSTREAMS_MAX 128
 
 /* Marks are bits of their own, matched and set with a mask, so that other users keep theirs. */
 #define CAPTURE_MARK_TUNNEL                                                                        \
@@ -51,11 +52,14 @@ struct capture {
 	struct cidr tun_addr4, tun_addr6; /* of the device; family 0: none */
 	uint32_t mtu_bytes;
 	/* Addresses of the proxy: TCP to them is never captured, always allowed. */
-	struct ip upstreams[CAPTURE_LIST_MAX];
+	struct ip upstreams[CAPTURE_UPSTREAMS_MAX];
 	size_t n_upstreams;
 	struct ip resolvers[CAPTURE_LIST_MAX];
 	size_t n_resolvers;
 	enum capture_dns dns;
+	/* Our own sockets, which carry CAPTURE_MARK_BYPASS, may ask the resolvers even when dns is
+	 * TUNNEL: for the proxies' names, which the tunnel itself depends on. */
+	bool own_lookups;
 	struct cidr include[CAPTURE_LIST_MAX],
 		exclude[CAPTURE_LIST_MAX]; /* include: none means all */
 	size_t n_include, n_exclude;
@@ -73,7 +77,8 @@ struct capture {
  * and what is not included; ICMP errors, neighbour discovery, multicast reports, DHCP. TCP that
  * would be captured is dropped until capture_up(), so that it only waits; anything else is rejected
  * with ICMP administratively prohibited. CAPTURE_MARK_BYPASS does not let through what goes
- * elsewhere than to an upstream. Forwarded traffic, too. Without a kill switch there is only the
+ * elsewhere than to an upstream or, with own_lookups, to port 53 of a resolver. Forwarded traffic,
+ * too. Without a kill switch there is only the
  * marking, without effect until capture_up().
  *
  * May be called again in any state, with other addresses: the table is replaced. */

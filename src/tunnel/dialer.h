@@ -74,6 +74,10 @@ enum dial_status dial_wait(const struct dialer *d, struct dial *c, const struct 
  * taken. */
 void dial_abort(struct dial *c);
 
+/* What every dialer begins with, and those who only want to know whether somebody is there: a
+ * non-blocking TCP socket whose connection to addr is under way. -errno. */
+int dial_socket(const struct ip *addr, uint16_t port, uint32_t mark, int *ret_fd);
+
 /* ---- Dialers ---- */
 
 /* Not before every dial of it is over or aborted. */

@@ -28,8 +28,6 @@ enum dial_status dial_fail(struct dial *c, enum dial_status status, const char *
 	_printf_(3, 4);
 /* Makes fd the dial's, and closes the one before. Once in a step at most. */
 void dial_set_fd(struct dial *c, int fd);
-/* A non-blocking TCP socket whose connection to addr is under way. -errno. */
-int dial_socket(const struct ip *addr, uint16_t port, uint32_t mark, int *ret_fd);
 /* The errno of a connection attempt as a status. */
 enum dial_status dial_errno_status(int err);
 

@@ -148,7 +148,7 @@ static void add_counters(struct tcp_counters *sum, const struct tcp_counters *c)
 
 void engine_get_status(struct engine *e, struct worker_status *ret)
 {
-	uint64_t failed_ms = 0, tried_ms = 0;
+	uint64_t failed_ms = 0, judged_ms = 0;
 	struct worker_status s;
 
 	*ret = (struct worker_status){0};
@@ -164,13 +164,13 @@ void engine_get_status(struct engine *e, struct worker_status *ret)
 			ret->last_failure = s.last_failure;
 			memcpy(ret->last_reason, s.last_reason, sizeof(s.last_reason));
 		}
-		if (s.tried_ms >= tried_ms) {
-			tried_ms = s.tried_ms;
+		if (s.judged_ms >= judged_ms) {
+			judged_ms = s.judged_ms;
 			ret->proxy_fails = s.proxy_fails;
 		}
 	}
 	ret->failed_ms = failed_ms;
-	ret->tried_ms = tried_ms;
+	ret->judged_ms = judged_ms;
 }
 
 int engine_error(struct engine *e)

@@ -64,7 +64,7 @@ struct worker {
 	uint8_t *rx;
 	uint64_t dials, packets, ignored;
 	bool proxy_fails;
-	uint64_t tried_ms; /* of worker_status */
+	uint64_t judged_ms; /* of worker_status */
 	uint64_t next_status_ms;
 	pthread_mutex_t lock; /* of published and letters */
 	struct worker_status published;
@@ -120,12 +120,17 @@ void worker_note_failure(struct worker *w, enum dial_status why, const char *rea
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* proxy_fails: the way to the proxy, or the proxy itself, is at fault, not the target. */
-static void fail(struct worker *w, struct flow *f, enum dial_status why, const char *reason,
-		 bool proxy_fails)
+/* Whether the way to the proxy, or the proxy itself, is at fault. A change is news. */
+static void judge(struct worker *w, bool proxy_fails)
 {
+	if (proxy_fails != w->proxy_fails)
+		w->next_status_ms = 0;
 	w->proxy_fails = proxy_fails;
-	w->tried_ms = now_ms(w);
+	w->judged_ms = now_ms(w);
+}
+
+static void fail(struct worker *w, struct flow *f, enum dial_status why, const char *reason)
+{
 	worker_note_failure(w, why, reason);
 	tcp_failed(&w->tcp, f, why);
 }
@@ -141,11 +146,10 @@ static void connected(struct worker *w, struct opening *o, struct flow *f)
 	if (watch(w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, KIND_FLOW,
 		  flow_index(w->tcp.flows, f))) {
 		close(fd);
-		fail(w, f, DIAL_BROKEN, "cannot watch the stream", w->proxy_fails);
+		fail(w, f, DIAL_BROKEN, "cannot watch the stream");
 		return;
 	}
-	w->proxy_fails = false;
-	w->tried_ms = now_ms(w);
+	judge(w, false);
 	tcp_connected(&w->tcp, f, fd);
 }
 
@@ -171,8 +175,8 @@ static void go_on(struct worker *w, struct opening *o, enum dial_status status)
 		answered = o->dial.answered;
 		opening_free(w, o);
 		f->dial = FLOW_NONE;
-		fail(w, f, status, reason,
-		     !answered || status == DIAL_AUTH || status == DIAL_BROKEN);
+		judge(w, !answered || status == DIAL_AUTH || status == DIAL_BROKEN);
+		fail(w, f, status, reason);
 	}
 }
 
@@ -183,13 +187,11 @@ static void dial(struct flow *f, void *arg)
 	struct opening *o;
 
 	if (w->dns && !dns_translate(w->dns, &target, now_ms(w))) {
-		fail(w, f, DIAL_UNREACHABLE, "an address that no name has, or has any more",
-		     w->proxy_fails);
+		fail(w, f, DIAL_UNREACHABLE, "an address that no name has, or has any more");
 		return;
 	}
 	if (w->free_opening == FLOW_NONE) {
-		fail(w, f, DIAL_BROKEN, "too many streams are being opened at once",
-		     w->proxy_fails);
+		fail(w, f, DIAL_BROKEN, "too many streams are being opened at once");
 		return;
 	}
 	o = &w->openings[w->free_opening];
@@ -343,7 +345,7 @@ static void publish(struct worker *w)
 	w->published.dials = w->dials;
 	w->published.packets = w->packets;
 	w->published.ignored = w->ignored;
-	w->published.tried_ms = w->tried_ms;
+	w->published.judged_ms = w->judged_ms;
 	w->published.proxy_fails = w->proxy_fails;
 	pthread_mutex_unlock(&w->lock);
 }

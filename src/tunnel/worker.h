@@ -35,7 +35,7 @@ struct worker_status {
 	char last_reason[160];
 	uint64_t failed_ms; /* when that was (clock_ms()) */
 	bool proxy_fails;   /* the latest stream failed because of the proxy, not of its target */
-	uint64_t tried_ms;  /* when that was */
+	uint64_t judged_ms; /* when that became known; 0: never */
 };
 
 int worker_new(const struct worker_config *config, struct worker **ret, struct err *err);
@@ -54,7 +54,7 @@ void worker_stop(struct worker *w);
 
 /* Notes that a stream could not be opened; any thread. */
 void worker_note_failure(struct worker *w, enum dial_status why, const char *reason);
-/* A copy that is at most a second old; any thread. */
+/* A copy that is at most a second old, or knows the latest change of proxy_fails; any thread. */
 void worker_get_status(struct worker *w, struct worker_status *ret);
 
 #endif
