@@ -15,11 +15,11 @@
  *	other addresses         into the firewall, then into the dialer; dials begin anew
  *
  * 1. An address is in the firewall before anything is sent to it. It stays there as long as a
- *    connection of ours goes there, so that a name whose addresses rotate breaks nothing, and leaves
- *    it within PRUNE_MS afterwards.
+ *    connection of ours goes there, so that a name whose addresses rotate breaks nothing, and
+ *leaves it within PRUNE_MS afterwards.
  * 2. A name that cannot be resolved keeps the addresses that it had.
- * 3. Names are asked of the capture's resolvers, from sockets that are marked as ours, and of nobody
- *    else. The rules let that through whatever becomes of everybody's port 53: own_lookups.
+ * 3. Names are asked of the capture's resolvers, from sockets that are marked as ours, and of
+ *nobody else. The rules let that through whatever becomes of everybody's port 53: own_lookups.
  * 4. A probe is a TCP connection that is closed at once. It tells whether the way to the proxy is
  *    there, not whether the proxy does its work: that, streams tell.
  *
@@ -157,10 +157,11 @@ int roam_resolve(struct proxy_config *c, struct err *err)
 		c->addrs[i] = is_name(c, i) ? answers[i].addrs
 					    : (struct connect_addrs){.v = {u->addr}, .n = 1};
 		if (!c->addrs[i].n)
-			r = err_set(err, ERR_UNREACHABLE, -EHOSTUNREACH,
-				    "cannot resolve the proxy's name '%s': %s (--proxy-ip gives its "
-				    "address)",
-				    u->host, answers[i].why);
+			r = err_set(
+				err, ERR_UNREACHABLE, -EHOSTUNREACH,
+				"cannot resolve the proxy's name '%s': %s (--proxy-ip gives its "
+				"address)",
+				u->host, answers[i].why);
 	}
 	set_upstreams(c, NULL, 0);
 	c->capture.own_lookups = !c->netns && has_names(c) && c->capture.dns == CAPTURE_DNS_TUNNEL;

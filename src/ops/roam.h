@@ -15,16 +15,16 @@ struct netns;
 struct proxy_config;
 struct roam;
 
-/* Fills in addrs of the upstreams, and with these the capture's upstreams when the capture is of our
- * own namespace. Waits for the resolvers. */
+/* Fills in addrs of the upstreams, and with these the capture's upstreams when the capture is of
+ * our own namespace. Waits for the resolvers. */
 int roam_resolve(struct proxy_config *c, struct err *err);
 
 /* All are borrowed. From now on c->addrs and c->capture are roam's to change. */
 int roam_new(struct proxy_config *c, struct netns *ns, struct firewall *fw, struct dialer *dialer,
 	     struct roam **ret, struct err *err);
 void roam_free(struct roam *r);
-/* Does what is to be done, until signal_fd is readable (true), the proxy was found to be there or not
- * to be (false), or the time is over (false). */
+/* Does what is to be done, until signal_fd is readable (true), the proxy was found to be there or
+ * not to be (false), or the time is over (false). */
 bool roam_wait(struct roam *r, int signal_fd, int timeout_ms);
 /* Streams fail, or do not fail any more, because the proxy cannot be reached. */
 void roam_set_away(struct roam *r, bool away);

@@ -50,7 +50,8 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	q->resolver->pending--;
 	if (status != ARES_EDESTRUCTION) { /* the answer may be gone by then */
 		*q->ret = (struct resolve_answer){.why = ares_strerror(status)};
-		for (const struct ares_addrinfo_node *n = found ? found->nodes : NULL; n; n = n->ai_next)
+		for (const struct ares_addrinfo_node *n = found ? found->nodes : NULL; n;
+		     n = n->ai_next)
 			take_address(n->ai_addr, &q->ret->addrs);
 	}
 	ares_freeaddrinfo(found);
@@ -76,8 +77,7 @@ size_t resolver_wants(struct resolver *r, struct pollfd fds[RESOLVER_FDS_MAX], i
 {
 	ares_socket_t sockets[RESOLVER_FDS_MAX];
 	unsigned int mask = (unsigned int)ares_getsock(r->channel, sockets, RESOLVER_FDS_MAX);
-	struct timeval limit = {.tv_sec = *timeout_ms / 1000,
-				.tv_usec = *timeout_ms % 1000 * 1000},
+	struct timeval limit = {.tv_sec = *timeout_ms / 1000, .tv_usec = *timeout_ms % 1000 * 1000},
 		       tv;
 	size_t n = 0;
 

@@ -239,9 +239,9 @@ test_reconnecting() {
 	check "the state is up again" wait_for in_state up
 }
 
-# In the proxy's place, something that is none.
+# In the proxy's place, something that is none; it talks to the tunnel's probes, too.
 talk_nonsense() {
-	echo "SSH-2.0-nonsense" | become internet nc -N -l "$PROXY4" "$PORT" >/dev/null 2>&1 &
+	yes "SSH-2.0-nonsense" | become internet nc -N -k -l "$PROXY4" "$PORT" >/dev/null 2>&1 &
 	# shellcheck disable=SC2034,SC2154 # world.sh's
 	PIDS[nonsense]=$!
 	wait_for listens

@@ -17,7 +17,7 @@ NEW6=2001:db8:99::21 DEAD6=2001:db8:99::200
 RESOLVER=203.0.113.53
 GONE_S=40 # longer than anything may take to be noticed
 
-# ---- the world: a second uplink, eth1, at 198.51.100.2 and 2001:db8:3::2 ----
+# ---- the world: a second uplink, eth1, at 198.51.100.2 and 2001:db8:3::2; and a guest ----
 
 lay_out() {
 	local address
@@ -33,6 +33,14 @@ lay_out() {
 		must inside internet sh -c "echo 0 >/proc/sys/net/ipv4/conf/$key/rp_filter"
 	done
 	echo 1 >/proc/sys/net/ipv4/conf/eth1/promote_secondaries
+	ip netns add guest
+	must ip link add guest0 type veth peer name eth0 netns guest
+	must ip addr add 10.5.0.1/24 dev guest0
+	must ip link set guest0 up
+	must ip -n guest addr add 10.5.0.2/24 dev eth0
+	must ip -n guest link set eth0 up
+	must ip -n guest route add default via 10.5.0.1
+	echo 1 >/proc/sys/net/ipv4/ip_forward
 	uplink_up
 	wait_for uplink_is_settled || bail "the second uplink does not come up"
 	printf 'nameserver %s\noptions attempts:1 timeout:1\n' "$RESOLVER" >/etc/resolv.conf
@@ -45,7 +53,7 @@ uplink_up() {
 	must ip addr replace 2001:db8:3::2/64 dev eth1 nodad
 }
 uplink_is_settled() {
-	[[ $(ip -o link show dev eth1) == *" state UP "* && $(ip -o addr show dev eth1) != *tentative* ]] &&
+	[[ $(ip -o link show dev eth1) == *" state UP "* && $(ip -o addr show) != *tentative* ]] &&
 		reaches host ping:198.51.100.1
 }
 
@@ -133,7 +141,7 @@ other_names() { grep -E '(192\.0\.2|198\.51\.100)\.[0-9]+\.[0-9]+ > .*\.53: ' "$
 
 nothing_leaked() {
 	controls
-	[[ -z $(leaks) && -z $(other_names) ]] && return
+	[[ -z $(leaks) && -z $(other_names) ]] && return 0
 	leaks
 	other_names
 	return 1
@@ -220,13 +228,16 @@ test_route_moves() {
 	check "nothing leaked" nothing_leaked
 }
 
-# A flow over an address that goes is reset; one over another address is not.
+# A flow over an address that goes is reset; one over another address is not. It is a guest's, because a
+# program here loses its own address with that of the machine, and RST would not reach it.
 test_address_goes() {
-	flow_open second host 203.0.113.10 443
+	flow_open second guest 203.0.113.10 443
+	check "the guest has a flow" has_flows 1
 	must ip addr add 198.51.100.3/24 dev eth1
 	must ip addr del 198.51.100.2/24 dev eth1
 	default_by eth1
-	check "the address goes: a flow over it is cut at once" flow_is_cut second
+	check "the address goes: a flow over it is cut at once" wait_for has_flows 0
+	check "so it is told" flow_is_cut second
 	check "a flow over another one goes on" flow_works first
 	recovers "another address"
 	flow_close first
@@ -237,10 +248,13 @@ test_address_goes() {
 	check "nothing leaked" nothing_leaked
 }
 
+# The guest says nothing meanwhile.
+has_flows() { [[ $(inside guest ss -Htn state established 'dport = 443' | wc -l) == "$1" ]]; }
+
 cut_silently() {
 	must inside internet nft -f - <<-END
 		table inet cut {
-			chain input { type filter hook prerouting priority -300; tcp dport $PORT drop; }
+			chain input { type filter hook prerouting priority -300; ${1:-} tcp dport $PORT drop; }
 		}
 	END
 }
@@ -274,16 +288,26 @@ test_link_down() {
 	check "nothing leaked" nothing_leaked
 }
 
-# A connection that is being opened when the network goes is opened in the next one.
+# No address and no route changes.
+test_carrier() {
+	must ip -n internet link set eth1 down
+	check "the carrier goes: the state is reconnecting" wait_for in_state reconnecting
+	must ip -n internet link set eth1 up
+	must ip -n internet addr replace 2001:db8:3::1/64 dev eth1 nodad
+	start_observers
+	recovers "the carrier is back"
+}
+
+# A connection that is being opened when the network goes is opened in the next one; the first one does not
+# take it back.
 test_dial_begins_anew() {
-	cut_silently
+	cut_silently "ip saddr 198.51.100.2"
 	page >"$WORLD/page" 2>&1 &
 	PIDS[page]=$!
 	wait_for dialing || bail "no dial"
-	must inside internet nft delete table inet cut
-	must ip route replace default via 192.0.2.1
-	check "a dial that had begun is finished elsewhere" page_came
 	default_by eth0
+	check "a dial that had begun is finished elsewhere" page_came
+	must inside internet nft delete table inet cut
 	check "nothing leaked" nothing_leaked
 }
 dialing() { ss -Htn state syn-sent "dport = $PORT" | grep -q .; }
@@ -384,6 +408,7 @@ test_route_moves
 test_address_goes
 test_silence
 test_link_down
+test_carrier
 test_dial_begins_anew
 test_proxy_moves
 test_proxy_moves_and_stays

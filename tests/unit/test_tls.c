@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,6 +34,7 @@
 #include "open_fds.h"
 #include "private_net.h"
 #include "tunnel/dialer.h"
+#include "tunnel/sweep.h"
 
 #define DAY (24 * 60 * 60)
 
@@ -261,7 +264,7 @@ static void *server_main(void *arg)
 
 static void server_listen(struct server *s)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in in = {.sin_family = AF_INET};
 	socklen_t len = sizeof(in);
 
 	s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -639,6 +642,83 @@ static void test_sessions_are_not_shared(void **state)
 	dialer_free(d);
 }
 
+/* ---- An address that goes ---- */
+
+#define MARK 0x200000
+#define GOES {.family = AF_INET, .bytes = {10, 9, 9, 9}}
+
+/* A second address of the loopback device, the way ifconfig does it. */
+static void set_second_address(bool there)
+{
+	struct ifreq req = {.ifr_name = "lo:1"};
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(inet_pton(AF_INET, "10.9.9.9", &in.sin_addr), 1);
+	memcpy(&req.ifr_addr, &in, sizeof(in));
+	assert_int_equal(ioctl(fd, SIOCSIFADDR, &req), 0);
+	if (!there) {
+		req.ifr_flags = 0;
+		assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &req), 0);
+	}
+	close(fd);
+}
+
+/* From there, too: the kernel takes the destination's address for the source's. */
+static struct dialer *marked_dialer_to(const struct server *s, struct ip addr)
+{
+	struct connect_config config = config_to(s, "proxy.example", 5000);
+	struct dialer *d = NULL;
+
+	config.mark = MARK;
+	config.upstreams[0].addr = addr;
+	assert_int_equal(dialer_connect(&config, &d, NULL), 0);
+	return d;
+}
+
+static void server_for(struct server *s)
+{
+	s->id = identity_new(&ca, "proxy", "DNS:proxy.example", 0, DAY);
+	server_start(s);
+}
+
+/* Through the thread's socket: the one that the caller has is no TCP. */
+static void test_address_goes(void **state)
+{
+	struct server lost = {.script = SERVE_ECHO}, kept = {.script = SERVE_ECHO};
+	struct dialer *to_lost, *to_kept;
+	struct ip gone = GOES, local = {.family = AF_INET, .bytes = {127, 0, 0, 1}};
+	char buf[8];
+	int a, b;
+
+	(void)state;
+	set_second_address(true);
+	server_for(&lost);
+	server_for(&kept);
+	to_lost = marked_dialer_to(&lost, gone);
+	to_kept = marked_dialer_to(&kept, local);
+	a = open_again(to_lost);
+	b = open_again(to_kept);
+	assert_true(sweep_has_peer(MARK, &gone));
+	assert_false(sweep_has_peer(MARK + 1, &gone));
+	sweep_reset(MARK); /* nothing has happened yet */
+	exchange(a);
+	set_second_address(false);
+	sweep_reset(MARK + 1);
+	sweep_reset(MARK);
+	assert_int_equal(get(a, buf, sizeof(buf)), -ECONNRESET);
+	exchange(b);
+	assert_false(sweep_has_peer(MARK, &gone));
+	assert_true(sweep_has_peer(MARK, &local));
+	close(a);
+	close(b);
+	shutdown(lost.tcp, SHUT_RDWR); /* nobody can tell it any more */
+	server_stop(&lost);
+	server_stop(&kept);
+	dialer_free(to_lost);
+	dialer_free(to_kept);
+}
+
 /* ---- Confinement ---- */
 
 /* What a status file of /proc says of each thread but this one, and the server's. */
@@ -907,7 +987,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_trust), TEST(test_no_tls), TEST(test_not_reached), TEST(test_never_answers),
 		TEST(test_ca_file), TEST(test_abort_in_handshake), TEST(test_echo), TEST(test_resumption),
-		TEST(test_sessions_are_not_shared), TEST(test_confined), TEST(test_farewell), TEST(test_reset),
+		TEST(test_sessions_are_not_shared), TEST(test_confined), TEST(test_address_goes),
+		TEST(test_farewell), TEST(test_reset),
 		TEST(test_free_under_way), TEST(test_full_upstream), TEST(test_full_caller),
 		TEST(test_gone_caller), TEST(test_much), TEST(test_abort),
 	};
