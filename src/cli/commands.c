@@ -46,6 +46,7 @@ static const struct cli_opt proxy_up_opts[] = {
 	{"include", 0, "CIDR,...", "capture nothing but these"},
 	{"exclude", 0, "CIDR,...", "leave these alone"},
 	{"exclude-uid", 0, "UID,...", "leave these users alone"},
+	{"cgroup", 0, "PATH,...", "capture nothing but what processes in these cgroups send"},
 	{"dns", 0, "MODE",
 	 "bypass (the default): beside the tunnel; tcp: through it; virtual: by the proxy"},
 	{"allow-dns", 0, "ADDR,...", "the resolvers (default: those of /etc/resolv.conf)"},

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "kernel/caps.h"
+#include "kernel/cgroup.h"
 #include "ops/proxy.h"
 #include "tunnel/url.h"
 
@@ -246,6 +247,18 @@ static int add_uid(struct cli *c, const char *word, void *arg)
 	return 0;
 }
 
+static int add_cgroup(struct cli *c, const char *word, void *arg)
+{
+	struct capture *k = arg;
+	int r;
+
+	if (k->n_cgroups == CAPTURE_CGROUPS_MAX)
+		return err_set(&c->err, ERR_USAGE, -E2BIG, "at most %d cgroups", CAPTURE_CGROUPS_MAX);
+	r = cgroup_find(word, &k->cgroups[k->n_cgroups], &c->err);
+	k->n_cgroups += !r;
+	return r;
+}
+
 /* A stub on loopback resolves through the network itself: who it asks is what must be let out. */
 static bool is_loopback(const struct ip *ip)
 {
@@ -325,6 +338,8 @@ static int read_capture(struct cli *c, struct capture *k, enum dns_mode *dns)
 		r = each_word(c, "exclude", add_cidr, &exclude);
 	if (!r)
 		r = each_word(c, "exclude-uid", add_uid, k);
+	if (!r)
+		r = each_word(c, "cgroup", add_cgroup, k);
 	return r ? r : read_dns(c, k, dns);
 }
 

@@ -564,6 +564,7 @@ static bool parse_value(enum fw_field f, const char *text, struct fw_value *ret)
 		return true;
 	case FW_FORMAT_U8:
 	case FW_FORMAT_U32:
+	case FW_FORMAT_CGROUP:
 	case FW_FORMAT_MARK:
 	case FW_FORMAT_CT_STATE:
 	case FW_FORMAT_PORT:

@@ -22,6 +22,7 @@
 #include "firewall/field.h"
 #include "firewall/iptables.h"
 #include "firewall/text.h"
+#include "kernel/cgroup.h"
 
 /* A rule on its way into lines. */
 struct line {
@@ -163,8 +164,9 @@ static int match_mark(struct line *l, const char *match, const struct fw_match *
 {
 	uint32_t mark = u32(&m->lo);
 
-	if (m->op == FW_OP_ANY_BIT) /* mark & mask is not 0 */
-		buf_addf(l->b, " -m %s ! --mark 0x0/0x%" PRIx32, match, mark);
+	if (m->op == FW_OP_ANY_BIT || m->op == FW_OP_NO_BIT) /* mark & mask is not 0, or is */
+		buf_addf(l->b, " -m %s%s --mark 0x0/0x%" PRIx32, match,
+			 m->op == FW_OP_ANY_BIT ? " !" : "", mark);
 	else if (m->op == FW_OP_EQ || m->op == FW_OP_NE)
 		buf_addf(l->b, " -m %s%s --mark 0x%" PRIx32, match, not, mark);
 	else
@@ -180,6 +182,8 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	struct buf *b = l->b;
 
 	if (m->op == FW_OP_ANY_BIT && f != FW_CT_STATE && f != FW_CT_MARK && f != FW_MARK)
+		return unsupported(l, err);
+	if (m->op == FW_OP_NO_BIT && f != FW_CT_MARK && f != FW_MARK)
 		return unsupported(l, err);
 	if (m->op == FW_OP_RANGE && f != FW_SPORT && f != FW_DPORT)
 		return unsupported(l, err);
@@ -236,6 +240,9 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 		return match_mark(l, "mark", m, not, err);
 	case FW_SKUID:
 		buf_addf(b, " -m owner%s --uid-owner %" PRIu32, not, u32(&m->lo));
+		return 0;
+	case FW_CGROUP:
+		buf_addf(b, " -m cgroup --path %s", m->cgroup->path);
 		return 0;
 	case FW_DADDR_TYPE:
 		if (u32(&m->lo) != RTN_LOCAL)

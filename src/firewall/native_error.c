@@ -38,6 +38,7 @@ static const struct {
 	{"masq", "CONFIG_NFT_MASQ"},
 	{"reject", "CONFIG_NFT_REJECT_INET"},
 	{"fib", "CONFIG_NFT_FIB_INET"},
+	{"socket", "CONFIG_NFT_SOCKET or CONFIG_SOCK_CGROUP_DATA"},
 };
 
 static const char *attr_str(const struct nlmsghdr *nlh, uint16_t type)

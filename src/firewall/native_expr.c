@@ -19,8 +19,9 @@
 #include "base/util.h"
 #include "firewall/field.h"
 #include "firewall/native.h"
+#include "kernel/cgroup.h"
 
-enum source { META, CT, FIB, LINK, NETWORK, TRANSPORT };
+enum source { META, CT, FIB, SOCKET, LINK, NETWORK, TRANSPORT };
 
 /* clang-format off */
 static const struct {
@@ -47,6 +48,7 @@ static const struct {
 	[FW_CT_DIRECTION]    = {CT, NFT_CT_DIRECTION},
 	[FW_MARK]            = {META, NFT_META_MARK},
 	[FW_SKUID]           = {META, NFT_META_SKUID},
+	[FW_CGROUP]          = {SOCKET, NFT_SOCKET_CGROUPV2},
 	[FW_DADDR_TYPE]      = {FIB, NFT_FIB_RESULT_ADDRTYPE},
 	[FW_ETHER_SADDR]     = {LINK, 6},
 	[FW_ETHER_TYPE]      = {LINK, 12},
@@ -114,6 +116,8 @@ static void load_field(struct builder *b, enum fw_field f, size_t to)
 		nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, loads[f].key);
 		nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
 		return;
+	case SOCKET: /* see load_cgroup() */
+		return;
 	case LINK:
 		load_header(b, NFT_PAYLOAD_LL_HEADER, loads[f].key, len, to);
 		return;
@@ -124,6 +128,16 @@ static void load_field(struct builder *b, enum fw_field f, size_t to)
 		load_header(b, NFT_PAYLOAD_TRANSPORT_HEADER, loads[f].key, len, to);
 		return;
 	}
+}
+
+/* The socket's cgroup, or its ancestor at that level. */
+static void load_cgroup(struct builder *b, const struct cgroup *c)
+{
+	struct nftnl_expr *e = add(b, "socket");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_DREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_KEY, loads[FW_CGROUP].key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_LEVEL, c->level);
 }
 
 static void compare(struct builder *b, uint32_t op, const void *value, size_t len)
@@ -199,13 +213,13 @@ static void bitwise(struct builder *b, const void *mask, const void *xor, uint32
 	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, xor, len);
 }
 
-static void match_any_bit(struct builder *b, const struct fw_match *m)
+static void match_bits(struct builder *b, const struct fw_match *m, uint32_t op)
 {
 	uint32_t len = (uint32_t)fw_field_len(m->fields[0]);
 	const struct fw_value zero = {0};
 
 	bitwise(b, m->lo.bytes, zero.bytes, len);
-	compare(b, NFT_CMP_NEQ, zero.bytes, len);
+	compare(b, op, zero.bytes, len);
 }
 
 /* What a packet that passed m must be, so that it is not asked twice. */
@@ -225,7 +239,10 @@ static void add_match(struct builder *b, const struct fw_match *m)
 {
 	size_t len = fw_field_len(m->fields[0]);
 
-	load_key(b, m->fields, m->n_fields);
+	if (m->cgroup)
+		load_cgroup(b, m->cgroup);
+	else
+		load_key(b, m->fields, m->n_fields);
 	switch (m->op) {
 	case FW_OP_EQ:
 		compare(b, NFT_CMP_EQ, m->lo.bytes, len);
@@ -238,7 +255,10 @@ static void add_match(struct builder *b, const struct fw_match *m)
 		compare(b, NFT_CMP_LTE, m->hi.bytes, len);
 		break;
 	case FW_OP_ANY_BIT:
-		match_any_bit(b, m);
+		match_bits(b, m, NFT_CMP_NEQ);
+		break;
+	case FW_OP_NO_BIT:
+		match_bits(b, m, NFT_CMP_EQ);
 		break;
 	case FW_OP_IN:
 		lookup(b, m->set, 0);

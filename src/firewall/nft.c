@@ -8,6 +8,7 @@
  * texts come from the same program, whichever words its version prefers.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -16,6 +17,7 @@
 #include "firewall/compare.h"
 #include "firewall/ruleset.h"
 #include "firewall/text.h"
+#include "kernel/cgroup.h"
 #include "kernel/netns.h"
 #include "kernel/oplog.h"
 #include "proc/run.h"
@@ -54,6 +56,26 @@ static int load(const struct netns *ns, const struct buf *script, struct err *er
 	return r;
 }
 
+/* nft(8) knows cgroups by their place below /sys/fs/cgroup only. */
+static bool has_hidden_cgroup(const struct fw_chain *c)
+{
+	for (const struct fw_rule *r = c->rules; r; r = r->next)
+		for (size_t i = 0; i < r->n_matches; i++)
+			if (r->match[i].cgroup && !*r->match[i].cgroup->nft_path)
+				return true;
+	return false;
+}
+
+static int check_cgroups(const struct ruleset *rs, struct err *err)
+{
+	for (const struct fw_table *t = rs->tables; t; t = t->next)
+		for (const struct fw_chain *c = t->chains; c; c = c->next)
+			if (has_hidden_cgroup(c))
+				return err_set(err, ERR_UNSUPPORTED, -EOPNOTSUPP,
+					       "nft(8) finds no cgroups outside of /sys/fs/cgroup");
+	return 0;
+}
+
 /* Loads the script, or only shows it. */
 static int carry_out(struct netns *ns, const struct buf *script, const struct buf *shown,
 		     struct err *err)
@@ -81,7 +103,10 @@ static int nft_probe(struct netns *ns, struct err *err)
 static int nft_apply(struct netns *ns, const struct ruleset *rs, struct err *err)
 {
 	_buf_ struct buf script = {0}, shown = {0};
+	int r = check_cgroups(rs, err);
 
+	if (r)
+		return r;
 	text_script(rs, &script);
 	if (oplog_wants(ns->log))
 		text_replace(rs, TEXT_NFT, &shown);

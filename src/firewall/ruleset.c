@@ -23,6 +23,7 @@
 #include "base/util.h"
 #include "firewall/field.h"
 #include "firewall/ruleset.h"
+#include "kernel/cgroup.h"
 
 #define P_IP4 ETH_P_IP
 #define P_IP6 ETH_P_IPV6
@@ -49,6 +50,7 @@ static const struct fw_field_info fields[] = {
 	[FW_CT_DIRECTION] = {"ct direction",   "ct_dir",       27, 1,  FW_FORMAT_U8,        0, 0},
 	[FW_MARK]         = {"meta mark",      "mark",         19, 4,  FW_FORMAT_MARK,      0, 0},
 	[FW_SKUID]        = {"meta skuid",     "uid",          24, 4,  FW_FORMAT_U32,       0, 0},
+	[FW_CGROUP]       = {"socket cgroupv2", "cgroupsv2",   46, 8,  FW_FORMAT_CGROUP,    0, 0},
 	[FW_DADDR_TYPE]   = {"fib daddr type", "fib_addrtype", 38, 4,  FW_FORMAT_U32,       0, 0},
 	[FW_ETHER_SADDR]  = {"ether saddr",    "ether_addr",    9, 6,  FW_FORMAT_MAC,       0, 0},
 	[FW_ETHER_TYPE]   = {"ether type",     "ether_type",   10, 2,  FW_FORMAT_ETHERTYPE, 0, 0},
@@ -263,7 +265,7 @@ static void match_value(struct fw_rule *r, enum fw_field f, enum fw_op op, const
 	struct fw_match *m = match_new(r, op);
 
 	assert(len <= fw_field_len(f));
-	assert(op == FW_OP_EQ || op == FW_OP_NE || op == FW_OP_ANY_BIT);
+	assert(op == FW_OP_EQ || op == FW_OP_NE || op == FW_OP_ANY_BIT || op == FW_OP_NO_BIT);
 	m->fields[0] = f;
 	m->n_fields = 1;
 	memcpy(m->lo.bytes, v, len);
@@ -296,6 +298,12 @@ void fw_match_u16_range(struct fw_rule *r, enum fw_field f, uint16_t lo, uint16_
 void fw_match_u32(struct fw_rule *r, enum fw_field f, enum fw_op op, uint32_t v)
 {
 	match_value(r, f, op, &v, sizeof(v));
+}
+
+void fw_match_cgroup(struct fw_rule *r, const struct cgroup *cgroup)
+{
+	match_value(r, FW_CGROUP, FW_OP_EQ, &cgroup->id, sizeof(cgroup->id));
+	r->match[r->n_matches - 1].cgroup = cgroup;
 }
 
 void fw_match_name(struct fw_rule *r, enum fw_field f, enum fw_op op, const char *name)

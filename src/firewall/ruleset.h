@@ -20,6 +20,7 @@
 #include "base/ip.h"
 
 struct buf;
+struct cgroup;
 
 enum fw_family {
 	FW_INET,   /* IPv4 and IPv6 */
@@ -65,6 +66,8 @@ enum fw_field {
 	FW_CT_DIRECTION,    /* uint8_t: FW_CT_ORIGINAL, FW_CT_REPLY */
 	FW_MARK,            /* uint32_t, host order: of the packet (SO_MARK, ip-rule(8)'s fwmark) */
 	FW_SKUID,           /* uint32_t, host order: owner of the sending socket; local packets only */
+	FW_CGROUP,          /* uint64_t, host order: version 2, of the sending socket, or above it; with
+			     * fw_match_cgroup() at output */
 	FW_DADDR_TYPE,      /* uint32_t, host order: RTN_* of the destination address */
 	FW_ETHER_SADDR,     /* 6 bytes */
 	FW_ETHER_TYPE,      /* 2 bytes, network order: ETH_P_* */
@@ -103,6 +106,7 @@ enum fw_op {
 	FW_OP_NE,
 	FW_OP_RANGE,   /* lo <= field <= hi */
 	FW_OP_ANY_BIT, /* (field & lo) != 0 */
+	FW_OP_NO_BIT,  /* (field & lo) == 0; of FW_MARK and FW_CT_MARK */
 	FW_OP_IN,      /* the key made of fields[] is in set */
 	FW_OP_NOT_IN,
 };
@@ -136,6 +140,7 @@ struct fw_match {
 	size_t n_fields; /* 1 but for FW_OP_IN and FW_OP_NOT_IN */
 	struct fw_value lo, hi;
 	const struct fw_set *set;
+	const struct cgroup *cgroup; /* of FW_CGROUP; borrowed */
 };
 
 #define FW_RULE_MATCHES 6
@@ -201,6 +206,8 @@ void fw_match_u16(struct fw_rule *r, enum fw_field f, enum fw_op op, uint16_t v)
 void fw_match_u16_range(struct fw_rule *r, enum fw_field f, uint16_t lo, uint16_t hi); /* same */
 void fw_match_u32(struct fw_rule *r, enum fw_field f, enum fw_op op, uint32_t v); /* host order */
 void fw_match_name(struct fw_rule *r, enum fw_field f, enum fw_op op, const char *name);
+/* The cgroup must outlive the ruleset. */
+void fw_match_cgroup(struct fw_rule *r, const struct cgroup *cgroup);
 void fw_match_ip(struct fw_rule *r, enum fw_field f, enum fw_op op, const struct ip *ip);
 void fw_match_set(struct fw_rule *r, enum fw_op op, const struct fw_set *set, size_t n_fields,
 		  const enum fw_field fields[]); /* fields may differ from the set's in direction */

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "firewall/field.h"
 #include "firewall/text.h"
+#include "kernel/cgroup.h"
 #include "kernel/netns.h"
 #include "kernel/oplog.h"
 
@@ -123,6 +124,8 @@ static void print_one(enum fw_format format, const struct fw_value *v, struct bu
 	case FW_FORMAT_MARK:
 		buf_addf(b, "0x%08" PRIx32, value_u32(v));
 		return;
+	case FW_FORMAT_CGROUP: /* see print_cgroup() */
+		return;
 	case FW_FORMAT_CT_STATE:
 		print_ct_state(value_u32(v), b);
 		return;
@@ -223,11 +226,21 @@ static void print_key(const enum fw_field fields[], size_t n, enum text_dialect 
 	}
 }
 
+static void print_cgroup(const struct cgroup *c, enum text_dialect dialect, struct buf *b)
+{
+	buf_addf(b, "%s level %u \"%s\"", fw_field_name(FW_CGROUP), c->level,
+		 dialect == TEXT_NFT ? c->nft_path : c->path);
+}
+
 static void print_match(const struct fw_match *m, enum text_dialect dialect, struct buf *b)
 {
 	enum fw_field f = m->fields[0];
 	bool twin = dialect == TEXT_NFT && looks_at_target(m);
 
+	if (m->cgroup) {
+		print_cgroup(m->cgroup, dialect, b);
+		return;
+	}
 	print_key(m->fields, m->n_fields, dialect, b);
 	switch (m->op) {
 	case FW_OP_NE:
@@ -241,9 +254,11 @@ static void print_match(const struct fw_match *m, enum text_dialect dialect, str
 	case FW_OP_ANY_BIT:
 		if (f == FW_CT_STATE)
 			break;
+		/* fall through */
+	case FW_OP_NO_BIT:
 		buf_adds(b, " & ");
 		fw_value_print(f, &m->lo, &m->lo, b);
-		buf_adds(b, " != 0");
+		buf_adds(b, m->op == FW_OP_NO_BIT ? " == 0" : " != 0");
 		return;
 	case FW_OP_EQ:
 	case FW_OP_RANGE:

@@ -25,6 +25,11 @@
  * Excluded users. The owner is that of the socket, and a socket that is closed while data is still
  * to be sent has none: CAPTURE_MARK_BYPASS in the connection's mark remembers.
  *
+ * Cgroups. With a list of them everybody else goes the usual way, and so does what is forwarded. A
+ * socket belongs to the cgroup that its process was in when it was made. Firewalls can ask for it at
+ * output only, and not when the socket is closed, so that CAPTURE_MARK_MEMBER in the connection's mark
+ * remembers. It says who is held, not who is let go: what is not tracked is treated as the members' is.
+ *
  * Blocking happens twice. At output and forward it is refused, so that the sender knows at once;
  * but at output the interface that a rule sees is that from before the rerouting. So the
  * last word is spoken at postrouting, where it is the true one: whatever the marks, the rule
@@ -253,6 +258,20 @@ static void accept_uids(const struct builder *b, struct fw_chain *c)
 		fw_match_u32(fw_rule(c, FW_ACCEPT), FW_CT_MARK, FW_OP_ANY_BIT, CAPTURE_MARK_BYPASS);
 }
 
+static void remember_members(const struct builder *b, struct fw_chain *c)
+{
+	for (size_t i = 0; i < b->c->n_cgroups; i++)
+		fw_match_cgroup(fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_MEMBER),
+				&b->c->cgroups[i]);
+}
+
+/* With a list of cgroups: what nobody in them has begun. */
+static void accept_others_connections(const struct builder *b, struct fw_chain *c)
+{
+	if (b->c->n_cgroups)
+		fw_match_u32(fw_rule(c, FW_ACCEPT), FW_CT_MARK, FW_OP_NO_BIT, CAPTURE_MARK_MEMBER);
+}
+
 /* A rule about port 53 of UDP, and one of TCP. */
 static void rules_dns(struct fw_chain *c, enum fw_verdict verdict, uint32_t mark)
 {
@@ -306,6 +325,10 @@ static void chain_capture(const struct builder *b)
 	accept_if(c, FW_OIFNAME, "lo");
 	accept_if(c, FW_OIFNAME, b->c->tun);
 	rule_marked(c, FW_ACCEPT, CAPTURE_MARK_BYPASS);
+	if (b->c->n_cgroups)
+		accept_replies(c); /* a member's servers are as free as others' */
+	remember_members(b, c);
+	accept_others_connections(b, c);
 	remember_uids(b, c);
 	accept_uids(b, c);
 	rules_mark(b, c);
@@ -402,6 +425,7 @@ static struct fw_chain *chain_filter(const struct builder *b, const char *name, 
 
 	accept_if(c, FW_OIFNAME, "lo");
 	accept_if(c, FW_OIFNAME, b->c->tun);
+	accept_others_connections(b, c);
 	return c;
 }
 
@@ -449,11 +473,13 @@ static void build(const struct capture *c, struct ruleset *rs)
 	b.t = ruleset_table(rs, FW_INET, CAPTURE_FIREWALL_TABLE);
 	add_sets(&b);
 	chain_capture(&b);
-	chain_prerouting(&b);
+	if (!c->n_cgroups)
+		chain_prerouting(&b);
 	if (!c->kill_switch)
 		return;
 	chain_output(&b);
-	chain_forward(&b);
+	if (!c->n_cgroups)
+		chain_forward(&b);
 	chain_postrouting(&b);
 }
 
@@ -490,6 +516,9 @@ int capture_block(const struct capture *c, struct netns *ns, struct firewall *fw
 	nlbatch_init(&b, ns);
 	build(c, &rs);
 	r = firewall_apply(fw, ns, &rs, err);
+	/* nft(8) has no better word for what the kernel lacks. */
+	if (r == -ENOENT && c->n_cgroups)
+		err_append(err, " (can this kernel match cgroups? CONFIG_NFT_SOCKET, CONFIG_SOCK_CGROUP_DATA)");
 	if (r || !c->kill_switch)
 		return r;
 	for (size_t f = 0, n = n_families(ns); f < n; f++) {

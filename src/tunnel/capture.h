@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "kernel/cgroup.h"
 
 struct err;
 struct firewall;
@@ -26,15 +27,17 @@ struct netns;
 
 #define CAPTURE_LIST_MAX 64
 #define CAPTURE_UPSTREAMS_MAX 128
+#define CAPTURE_CGROUPS_MAX 16
 
 /* Marks are bits of their own, matched and set with a mask, so that other users keep theirs. */
-#define CAPTURE_MARK_TUNNEL                                                                        \
-	0x00100000u /* into the TUN. Of a connection: captured */
+#define CAPTURE_MARK_TUNNEL 0x00100000u /* into the TUN. Of a connection: captured */
 #define CAPTURE_MARK_BYPASS                                                                        \
 	0x00200000u /* SO_MARK of our own sockets: not captured. Of a connection                   \
 		     * (ct mark): of an excluded user */
 #define CAPTURE_MARK_INBOUND 0x00400000u /* came for an address of ours: may be forwarded (DNAT)   \
 					  */
+
+#define CAPTURE_MARK_MEMBER 0x01000000u /* of a connection: begun by a process in `cgroups` */
 
 /* Names by which capture_down() finds everything. Priority and table: byway's range is 9800 to
  * 9899. */
@@ -66,6 +69,9 @@ struct capture {
 	/* All that these users send from this host goes its usual way. */
 	uint32_t exclude_uids[CAPTURE_LIST_MAX];
 	size_t n_exclude_uids;
+	/* When there are any: nobody's but what processes in these, or below them, send from this host. */
+	struct cgroup cgroups[CAPTURE_CGROUPS_MAX];
+	size_t n_cgroups;
 	bool kill_switch;
 };
 

@@ -24,6 +24,7 @@
 #include "firewall/native.h"
 #include "firewall/ruleset.h"
 #include "firewall/text.h"
+#include "kernel/cgroup.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
 
@@ -461,6 +462,9 @@ static void test_iptables_rules(void **state)
 	assert_null(strstr(v6.data, "80:90"));
 }
 
+static const struct cgroup slice = {
+	.path = "a.slice/b\\x2d.slice", .nft_path = "unified/a.slice/b\\x2d.slice", .level = 2, .id = 77};
+
 /* What a tunnel needs: packets that are routed by their mark, and refused. */
 static struct fw_table *build_capture(struct ruleset *rs)
 {
@@ -478,6 +482,8 @@ static struct fw_table *build_capture(struct ruleset *rs)
 	fw_match_u32(fw_rule(route, FW_ACCEPT), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
 	r = fw_rule_set_bits(route, FW_SET_CT_MARK, 0x200000);
 	fw_match_u32(r, FW_SKUID, FW_OP_EQ, 1000);
+	fw_match_cgroup(fw_rule_set_bits(route, FW_SET_CT_MARK, 0x1000000), &slice);
+	fw_match_u32(fw_rule(route, FW_ACCEPT), FW_CT_MARK, FW_OP_NO_BIT, 0x1000000);
 	r = fw_rule_set_bits(route, FW_SET_MARK, 0x100000);
 	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, 6);
 	fw_rule(out, FW_REJECT);
@@ -502,6 +508,9 @@ static void test_capture_print(void **state)
 			    "\t\tct direction 1 accept\n"
 			    "\t\tfib daddr type 2 accept\n"
 			    "\t\tmeta skuid 1000 ct mark set ct mark | 0x00200000\n"
+			    "\t\tsocket cgroupv2 level 2 \"a.slice/b\\x2d.slice\" ct mark set ct mark | "
+			    "0x01000000\n"
+			    "\t\tct mark & 0x01000000 == 0 accept\n"
 			    "\t\tmeta l4proto 6 meta mark set meta mark | 0x00100000\n"
 			    "\t}\n"
 			    "\tchain out {\n"
@@ -535,6 +544,9 @@ static void test_capture_iptables(void **state)
 			    "-A BYWAY-route -m addrtype --dst-type LOCAL -j RETURN\n"
 			    "-A BYWAY-route -m owner --uid-owner 1000 -j CONNMARK --set-xmark "
 			    "0x200000/0x200000\n"
+			    "-A BYWAY-route -m cgroup --path a.slice/b\\x2d.slice -j CONNMARK --set-xmark "
+			    "0x1000000/0x1000000\n"
+			    "-A BYWAY-route -m connmark --mark 0x0/0x1000000 -j RETURN\n"
 			    "-A BYWAY-route -p 6 -j MARK --set-xmark 0x100000/0x100000\n");
 	assert_string_equal(out.data,
 			    "-A BYWAY-out -j REJECT --reject-with icmp-admin-prohibited\n");
