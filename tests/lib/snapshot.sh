@@ -14,6 +14,12 @@ SNAPSHOT_SYSCTLS=(
 # byway's own database may outlive its last object (it remembers addresses); what it describes may not.
 SNAPSHOT_IGNORED='^/run/byway(/vpc|/state\.db(-wal|-shm|-journal)?|/lock|/boot)?$|^/run/vpcctl$'
 
+# A link's carrier is there before the kernel has told everybody, and its addresses follow.
+links_are_settled() {
+	! ip -o link show | grep -qE '<[^>]*NO-CARRIER[^>]*LOWER_UP' &&
+		! ip -o addr show | grep -q tentative
+}
+
 snapshot_links() {
 	printf '%s\n' 'link show' 'addr show' 'route show table all' | ip -o -batch -
 	printf '%s\n' 'rule show' | ip -o -batch -
@@ -93,6 +99,7 @@ snapshot_files() {
 
 # The host's network and what byway may keep about it.
 snapshot_host() {
+	wait_for links_are_settled
 	snapshot_links | snapshot_strip
 	snapshot_firewall
 	snapshot_sysctls
