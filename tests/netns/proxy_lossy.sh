@@ -15,18 +15,18 @@ LOSSY=$(realpath "${LOSSY:-$WORLD_TREE/build/tests/lib/lossy}")
 PROXY=192.0.2.1 PORT=8888
 export BYTES=20M TRANSFER_S=120
 
-# wire DROP DUPLICATE DELAY: of a thousand packets.
+# wire DROP DUPLICATE DELAY: of a thousand packets. Its own queues lose none.
 wire() {
 	background wire host "$LOSSY" guest eth0 guest0 "$@"
 	must ip -batch - <<-'END'
 		addr add 10.5.0.1/24 dev guest0
 		addr add fd05::1/64 dev guest0 nodad
-		link set guest0 up
+		link set guest0 txqueuelen 20000 up
 	END
 	must ip -n guest -batch - <<-'END'
 		addr add 10.5.0.2/24 dev eth0
 		addr add fd05::2/64 dev eth0 nodad
-		link set eth0 up
+		link set eth0 txqueuelen 20000 up
 		route add default dev eth0
 		route add ::/0 dev eth0
 	END
