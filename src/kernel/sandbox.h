@@ -13,7 +13,8 @@ struct err;
  * started afterwards inherit that. */
 int sandbox_keep_caps(const int caps[], size_t n, struct err *err);
 /* From now on the calling thread may make these system calls (__NR_*) and no others: another one
- * ends the process (seccomp(2)). Sets no_new_privs. */
+ * ends the process (seccomp(2)), but for opening a file, which fails with EACCES, because the C
+ * library tries that of itself. Sets no_new_privs. */
 int sandbox_syscalls(const int calls[], size_t n, struct err *err);
 
 #endif

@@ -49,6 +49,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -803,6 +804,7 @@ static int start_thread(struct tls *t)
 	sigset_t all, before;
 	int r;
 
+	tzset(); /* gmtime(3) would look for the time zone in the thread, which may open no file */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&t->thread, NULL, thread_main, t);
