@@ -463,6 +463,7 @@ static const int system_calls[] = {
 	__NR_rt_sigprocmask,
 	__NR_rt_sigreturn,
 	__NR_rt_sigaction,
+	__NR_sigaltstack, /* a sanitizer's, when the thread ends */
 	__NR_restart_syscall,
 	__NR_kill,
 	__NR_tgkill,
