@@ -391,7 +391,7 @@ static void on_ready(void *arg)
 	close(TAKE_FD(r->pipe));
 }
 
-/* The parent waits until the child is ready or ends, and passes its fate on. Returns in the child
+/* The parent waits until the child is ready or ends, and passes its fate on. Returns 0 in the child
  * only. */
 static int detach(struct cli *c, int *ret_pipe)
 {
@@ -410,9 +410,11 @@ static int detach(struct cli *c, int *ret_pipe)
 		(void)!read(fds[0], &ready, 1);
 		if (ready)
 			exit(0);
-		if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-			exit(ERR_FAILED);
-		exit(WEXITSTATUS(status)); /* the child has said why */
+		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+			exit(WEXITSTATUS(status)); /* the child has said why */
+		return err_set(&c->err, ERR_FAILED, -ECHILD,
+			       "the tunnel's process was killed; what is left may block: `byway proxy "
+			       "down`");
 	}
 	close(fds[0]);
 	setsid();

@@ -38,6 +38,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "kernel/netns.h"
 #include "kernel/sandbox.h"
@@ -90,7 +91,10 @@ static int make_dirs(const char *dir, struct err *err)
 {
 	_free_ char *parent = xstrdup(dir);
 	char *slash = strrchr(parent, '/');
+	int r = fault_point("make the tunnel's folder");
 
+	if (r)
+		return err_errno(err, r, "cannot create %s", dir);
 	if (slash && slash != parent) {
 		*slash = '\0';
 		if (mkdir(parent, 0700) && errno != EEXIST)
@@ -101,6 +105,13 @@ static int make_dirs(const char *dir, struct err *err)
 	return 0;
 }
 
+static void remove_dirs(const char *dir)
+{
+	rmdir(dir); /* unless there is more in it */
+	if (!strcmp(dir, PROXY_DIR))
+		rmdir("/run/byway");
+}
+
 /* The whole file, for writing (fcntl(2)): the kernel tells who holds it, and nobody has to try. */
 static struct flock whole_file(void)
 {
@@ -109,12 +120,13 @@ static struct flock whole_file(void)
 
 static int try_lock(const char *path, int *ret_fd)
 {
-	_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct flock lock = whole_file();
+	int r = fault_point("lock the tunnel");
+	_close_ int fd = r ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct stat st;
 
 	if (fd < 0)
-		return -errno;
+		return r ? r : -errno;
 	if (fcntl(fd, F_SETLK, &lock))
 		return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
 	if (fstat(fd, &st))
@@ -141,7 +153,10 @@ static int take_lock(const char *dir, const char *netns, int *ret_fd, struct err
 			       "a tunnel is running for %s already: `byway proxy status`, `byway "
 			       "proxy down`",
 			       netns ? netns : "the host");
-	return r ? err_errno(err, r, "cannot lock %s", path) : 0;
+	if (!r)
+		return 0;
+	remove_dirs(dir);
+	return err_errno(err, r, "cannot lock %s", path);
 }
 
 /* The process that holds the lock, or 0. */
@@ -238,18 +253,23 @@ static void write_status(struct tunnel *t)
 	json_decref(json);
 }
 
-static void remove_files(const char *dir, const char *netns)
+/* The lock last: by it the others are found. */
+static int remove_files(const char *dir, const char *netns, struct err *err)
 {
 	static const char *const suffixes[] = {".json", ".json.tmp", ".lock"};
 	char path[PATH_LEN];
 
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		int r = fault_point("remove a file of the tunnel");
+
 		path_of(dir, netns, suffixes[i], path);
-		unlink(path);
+		if (!r && unlink(path) && errno != ENOENT)
+			r = -errno;
+		if (r)
+			return err_errno(err, r, "cannot remove %s", path);
 	}
-	rmdir(dir); /* unless there is more in it */
-	if (!strcmp(dir, PROXY_DIR))
-		rmdir("/run/byway");
+	remove_dirs(dir);
+	return 0;
 }
 
 /* ---- Running ---- */
@@ -392,21 +412,34 @@ static bool is_left_over(const struct proxy_config *c)
 }
 
 /* An end that was asked for leaves nothing, nor does a set-up that failed. A tunnel that breaks
- * leaves what blocks. */
-static void end(struct tunnel *t, bool leave_blocked, struct err *err)
+ * leaves what blocks. The files stay as long as anything does: by them it is found. */
+static int end(struct tunnel *t, bool leave_blocked, struct err *err)
 {
-	struct err ignored;
+	int r = 0;
 
 	engine_free(t->engine);
 	roam_free(t->roam);
 	dialer_free(t->dialer);
 	if (t->fw && !leave_blocked)
-		capture_down(t->ns, t->fw, err ? err : &ignored);
+		r = capture_down(t->ns, t->fw, err);
 	firewall_free(t->fw);
 	netns_free(t->ns);
-	if (!leave_blocked)
-		remove_files(t->c->dir, t->c->netns);
+	if (!leave_blocked && !r)
+		r = remove_files(t->c->dir, t->c->netns, err);
 	close_p(&t->lock);
+	return r;
+}
+
+/* Of the two errors, the one that came first is told; of the other, what to do. */
+static int end_after(struct tunnel *t, int result, bool left_over, struct err *err)
+{
+	bool broke = result && t->since;
+	int r = end(t, broke || (result && left_over), result ? NULL : err);
+
+	if (r)
+		err_append(err, "; what is left may block: `byway proxy down`%s%s",
+			   t->c->netns ? " --in " : "", t->c->netns ? t->c->netns : "");
+	return result ? result : r;
 }
 
 /* Before anything is blocked. */
@@ -420,7 +453,7 @@ static int prepare(struct proxy_config *c, struct err *err)
 int ops_proxy_run(struct proxy_config *c, struct err *err)
 {
 	struct tunnel t = {.c = c, .lock = -1};
-	bool left_over = is_left_over(c), broke;
+	bool left_over = is_left_over(c);
 	sigset_t signals;
 	int r;
 
@@ -442,9 +475,7 @@ int ops_proxy_run(struct proxy_config *c, struct err *err)
 	r = prepare(c, err);
 	if (!r)
 		r = run(&t, &signals, err);
-	broke = r && t.since;
-	end(&t, broke || (r && left_over), r ? NULL : err);
-	return r;
+	return end_after(&t, r, left_over, err);
 }
 
 /* ---- Trying the proxy, without a tunnel ---- */
@@ -519,16 +550,14 @@ int ops_proxy_down(const char *dir, const char *netns, enum fw_backend_id backen
 	r = log && log->dry_run ? 0 : end_process(dir, netns, err);
 	if (!r)
 		r = netns_open(netns, log, &ns, err);
-	if (r == -ENOENT) { /* the namespace is gone, and all in it */
-		remove_files(dir, netns);
-		return 0;
-	}
+	if (r == -ENOENT) /* the namespace is gone, and all in it */
+		return remove_files(dir, netns, err);
 	if (!r)
 		r = firewall_new(backend, ns, &fw, err);
 	if (!r)
 		r = capture_down(ns, fw, err);
 	if (!r && !(log && log->dry_run))
-		remove_files(dir, netns);
+		r = remove_files(dir, netns, err);
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "tunnel/engine.h"
@@ -104,11 +105,12 @@ int engine_start(struct engine *e, void (*ended)(void *arg), void *arg, struct e
 	e->arg = arg;
 	for (size_t i = 0; i < e->n; i++) {
 		struct thread *t = &e->threads[i];
-		int r;
+		int r = -fault_point("start the tunnel's thread");
 
 		t->engine = e;
 		t->worker = e->workers[i];
-		r = pthread_create(&t->id, NULL, run, t);
+		if (!r)
+			r = pthread_create(&t->id, NULL, run, t);
 		if (r)
 			return err_errno(err, -r, "cannot start the tunnel's thread");
 		t->started = true;
