@@ -184,7 +184,7 @@ static void set_chain_name(struct writer *w, const struct fw_match *m, char name
 	set_prefix(w->t, m->set->name, prefix);
 	for (size_t i = 0; i < m->n_fields; i++)
 		letters[i] = (char)('a' + (int)m->fields[i]);
-	static_assert('a' + FW_NUM_FIELDS <= 'z' + 1, "a letter for each field");
+	static_assert('a' + FW_ND_TARGET <= 'z', "a letter for each field of a frame");
 	snprintf(inner, sizeof(inner), "%s%u%c%s", prefix, ++w->n_matches,
 		 m->op == FW_OP_IN ? '+' : '-', letters);
 	ipt_chain_name(w->t, inner, name);

@@ -241,6 +241,9 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	case FW_SKUID:
 		buf_addf(b, " -m owner%s --uid-owner %" PRIu32, not, u32(&m->lo));
 		return 0;
+	case FW_SKGID:
+		buf_addf(b, " -m owner%s --gid-owner %" PRIu32, not, u32(&m->lo));
+		return 0;
 	case FW_CGROUP:
 		buf_addf(b, " -m cgroup --path %s", m->cgroup->path);
 		return 0;

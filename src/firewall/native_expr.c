@@ -48,6 +48,7 @@ static const struct {
 	[FW_CT_DIRECTION]    = {CT, NFT_CT_DIRECTION},
 	[FW_MARK]            = {META, NFT_META_MARK},
 	[FW_SKUID]           = {META, NFT_META_SKUID},
+	[FW_SKGID]           = {META, NFT_META_SKGID},
 	[FW_CGROUP]          = {SOCKET, NFT_SOCKET_CGROUPV2},
 	[FW_DADDR_TYPE]      = {FIB, NFT_FIB_RESULT_ADDRTYPE},
 	[FW_ETHER_SADDR]     = {LINK, 6},

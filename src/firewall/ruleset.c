@@ -50,6 +50,7 @@ static const struct fw_field_info fields[] = {
 	[FW_CT_DIRECTION] = {"ct direction",   "ct_dir",       27, 1,  FW_FORMAT_U8,        0, 0},
 	[FW_MARK]         = {"meta mark",      "mark",         19, 4,  FW_FORMAT_MARK,      0, 0},
 	[FW_SKUID]        = {"meta skuid",     "uid",          24, 4,  FW_FORMAT_U32,       0, 0},
+	[FW_SKGID]        = {"meta skgid",     "gid",          25, 4,  FW_FORMAT_U32,       0, 0},
 	[FW_CGROUP]       = {"socket cgroupv2", "cgroupsv2",   46, 8,  FW_FORMAT_CGROUP,    0, 0},
 	[FW_DADDR_TYPE]   = {"fib daddr type", "fib_addrtype", 38, 4,  FW_FORMAT_U32,       0, 0},
 	[FW_ETHER_SADDR]  = {"ether saddr",    "ether_addr",    9, 6,  FW_FORMAT_MAC,       0, 0},

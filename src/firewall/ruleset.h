@@ -74,6 +74,7 @@ enum fw_field {
 	FW_ARP_SADDR_IP,    /* 4 bytes: sender protocol address */
 	FW_ARP_SADDR_ETHER, /* 6 bytes: sender hardware address */
 	FW_ND_TARGET,       /* 16 bytes: target of a neighbour solicitation or advertisement */
+	FW_SKGID,           /* as FW_SKUID, its group. Last: nothing that a frame has */
 	FW_NUM_FIELDS,
 };
 

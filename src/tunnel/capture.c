@@ -22,8 +22,8 @@
  * for. Such an error belongs into the TUN, and quotes what must not be seen elsewhere. It is known by
  * CAPTURE_MARK_TUNNEL in the mark of the connection that it is about.
  *
- * Excluded users. The owner is that of the socket, and a socket that is closed while data is still
- * to be sent has none: CAPTURE_MARK_BYPASS in the connection's mark remembers.
+ * Excluded users, and an excluded group. The owner is that of the socket, and a socket that is closed
+ * while data is still to be sent has none: CAPTURE_MARK_BYPASS in the connection's mark remembers.
  *
  * Cgroups. With a list of them everybody else goes the usual way, and so does what is forwarded. A
  * socket belongs to the cgroup that its process was in when it was made. Firewalls can ask for it at
@@ -44,6 +44,8 @@
  *  2. The table is replaced in one transaction, before anything else is done; it refers to the TUN
  *     by name only, and needs neither device nor process to exist.
  *  3. Whoever marks packets with other bits neither disturbs the rule nor is disturbed.
+ *
+ * What a tunnel does not carry is refused; one that carries datagrams has UDP and ping in the first column.
  *
  *	                TCP to be captured    UDP, ping, others    allowed
  *	down            usual way             usual way            usual way
@@ -81,6 +83,7 @@
 
 /* From linux/icmp.h and linux/netfilter_ipv4.h, which clash with netinet/in.h. */
 #define ICMP_DEST_UNREACH 3
+#define ICMP_ECHO 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
 #define NF_IP_PRI_MANGLE (-150)
@@ -245,16 +248,22 @@ static void accept_others(const struct builder *b, struct fw_chain *c)
 	}
 }
 
-static void remember_uids(const struct builder *b, struct fw_chain *c)
+static void remember_owner(struct fw_chain *c, enum fw_field field, uint32_t id)
 {
-	for (size_t i = 0; i < b->c->n_exclude_uids; i++)
-		fw_match_u32(fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_BYPASS), FW_SKUID,
-			     FW_OP_EQ, b->c->exclude_uids[i]);
+	fw_match_u32(fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_BYPASS), field, FW_OP_EQ, id);
 }
 
-static void accept_uids(const struct builder *b, struct fw_chain *c)
+static void remember_owners(const struct builder *b, struct fw_chain *c)
 {
-	if (b->c->n_exclude_uids)
+	for (size_t i = 0; i < b->c->n_exclude_uids; i++)
+		remember_owner(c, FW_SKUID, b->c->exclude_uids[i]);
+	if (b->c->exclude_gid)
+		remember_owner(c, FW_SKGID, b->c->exclude_gid);
+}
+
+static void accept_owners(const struct builder *b, struct fw_chain *c)
+{
+	if (b->c->n_exclude_uids || b->c->exclude_gid)
 		fw_match_u32(fw_rule(c, FW_ACCEPT), FW_CT_MARK, FW_OP_ANY_BIT, CAPTURE_MARK_BYPASS);
 }
 
@@ -288,6 +297,22 @@ static void rules_dns(struct fw_chain *c, enum fw_verdict verdict, uint32_t mark
 
 /* ---- Marking ---- */
 
+/* Client to server and back, of IPv4 (RFC 2131 4.1) and IPv6 (RFC 8415 7.2). Clients that renew
+ * their lease use ordinary sockets. */
+static void accept_dhcp(struct fw_chain *c)
+{
+	static const uint16_t ports[][2] = {{68, 67}, {67, 68}, {546, 547}, {547, 546}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+		fw_match_u8(r, FW_NFPROTO, FW_OP_EQ, nfprotos[i < 2 ? V4 : V6]);
+		match_proto(r, IPPROTO_UDP);
+		fw_match_u16(r, FW_SPORT, FW_OP_EQ, ports[i][0]);
+		fw_match_u16(r, FW_DPORT, FW_OP_EQ, ports[i][1]);
+	}
+}
+
 static void mark_errors(struct fw_chain *c, uint8_t proto)
 {
 	struct fw_rule *r = fw_rule_set_bits(c, FW_SET_MARK, CAPTURE_MARK_TUNNEL);
@@ -295,6 +320,19 @@ static void mark_errors(struct fw_chain *c, uint8_t proto)
 	match_proto(r, proto);
 	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_RELATED);
 	fw_match_u32(r, FW_CT_MARK, FW_OP_ANY_BIT, CAPTURE_MARK_TUNNEL);
+}
+
+/* What the tunnel carries. */
+static void mark_carried(const struct builder *b, struct fw_chain *c, enum fw_verdict set)
+{
+	match_proto(fw_rule_set_bits(c, set, CAPTURE_MARK_TUNNEL), IPPROTO_TCP);
+	if (!b->c->datagrams)
+		return;
+	match_proto(fw_rule_set_bits(c, set, CAPTURE_MARK_TUNNEL), IPPROTO_UDP);
+	fw_match_u8(fw_rule_set_bits(c, set, CAPTURE_MARK_TUNNEL), FW_ICMP4_TYPE, FW_OP_EQ,
+		    ICMP_ECHO);
+	fw_match_u8(fw_rule_set_bits(c, set, CAPTURE_MARK_TUNNEL), FW_ICMP6_TYPE, FW_OP_EQ,
+		    ICMP6_ECHO_REQUEST);
 }
 
 static void rules_mark(const struct builder *b, struct fw_chain *c)
@@ -313,8 +351,8 @@ static void rules_mark(const struct builder *b, struct fw_chain *c)
 	accept_others(b, c);
 	mark_errors(c, IPPROTO_ICMP);
 	mark_errors(c, IPPROTO_ICMPV6);
-	match_proto(fw_rule_set_bits(c, FW_SET_MARK, CAPTURE_MARK_TUNNEL), IPPROTO_TCP);
-	match_proto(fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_TUNNEL), IPPROTO_TCP);
+	mark_carried(b, c, FW_SET_MARK);
+	mark_carried(b, c, FW_SET_CT_MARK);
 }
 
 static void chain_capture(const struct builder *b)
@@ -329,8 +367,10 @@ static void chain_capture(const struct builder *b)
 		accept_replies(c); /* a member's servers are as free as others' */
 	remember_members(b, c);
 	accept_others_connections(b, c);
-	remember_uids(b, c);
-	accept_uids(b, c);
+	remember_owners(b, c);
+	accept_owners(b, c);
+	if (b->c->datagrams)
+		accept_dhcp(c);
 	rules_mark(b, c);
 }
 
@@ -366,28 +406,12 @@ static void accept_icmp_types(struct fw_chain *c)
 	match_proto(fw_rule(c, FW_ACCEPT), IPPROTO_IGMP);
 }
 
-/* Client to server and back, of IPv4 (RFC 2131 4.1) and IPv6 (RFC 8415 7.2). Clients that renew
- * their lease use ordinary sockets. */
-static void accept_dhcp(struct fw_chain *c)
-{
-	static const uint16_t ports[][2] = {{68, 67}, {67, 68}, {546, 547}, {547, 546}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
-		struct fw_rule *r = fw_rule(c, FW_ACCEPT);
-
-		fw_match_u8(r, FW_NFPROTO, FW_OP_EQ, nfprotos[i < 2 ? V4 : V6]);
-		match_proto(r, IPPROTO_UDP);
-		fw_match_u16(r, FW_SPORT, FW_OP_EQ, ports[i][0]);
-		fw_match_u16(r, FW_DPORT, FW_OP_EQ, ports[i][1]);
-	}
-}
-
 /* Of what the host itself sends. */
 static void rules_local(const struct builder *b, struct fw_chain *c)
 {
 	accept_icmp_types(c);
 	accept_dhcp(c);
-	accept_uids(b, c);
+	accept_owners(b, c);
 	if (!b->c->own_lookups)
 		return;
 	accept_marked_to(c, CAPTURE_MARK_BYPASS, &b->resolvers, IPPROTO_UDP, DNS_PORT);

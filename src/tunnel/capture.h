@@ -66,9 +66,13 @@ struct capture {
 	struct cidr include[CAPTURE_LIST_MAX],
 		exclude[CAPTURE_LIST_MAX]; /* include: none means all */
 	size_t n_include, n_exclude;
-	/* All that these users send from this host goes its usual way. */
+	/* All that these users send from this host goes its usual way, and all of the sockets of this
+	 * group; 0: none. */
 	uint32_t exclude_uids[CAPTURE_LIST_MAX];
 	size_t n_exclude_uids;
+	uint32_t exclude_gid;
+	/* The tunnel carries UDP and echo requests as well as TCP. */
+	bool datagrams;
 	/* When there are any: nobody's but what processes in these, or below them, send from this host. */
 	struct cgroup cgroups[CAPTURE_CGROUPS_MAX];
 	size_t n_cgroups;

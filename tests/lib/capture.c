@@ -264,7 +264,8 @@ static int cmd_dial(char **argv)
 static const struct option options[] = {
 	{"tun", 1, NULL, 't'},       {"address", 1, NULL, 'a'},   {"upstream", 1, NULL, 'u'},
 	{"resolver", 1, NULL, 'r'},  {"exclude", 1, NULL, 'x'},   {"include", 1, NULL, 'i'},
-	{"uid", 1, NULL, 'U'},       {"cgroup", 1, NULL, 'g'},    {"dns-tunnel", 0, NULL, 'd'}, {"no-kill-switch", 0, NULL, 'k'},
+	{"uid", 1, NULL, 'U'},       {"gid", 1, NULL, 'G'},       {"datagrams", 0, NULL, 'D'},
+	       {"cgroup", 1, NULL, 'g'},    {"dns-tunnel", 0, NULL, 'd'}, {"no-kill-switch", 0, NULL, 'k'},
 	{"verbose", 0, NULL, 'v'},   {"dry-run", 0, NULL, 'n'},   {0},
 };
 
@@ -312,6 +313,12 @@ static void take_option(int opt, struct capture *c, struct oplog *log, struct er
 		break;
 	case 'U':
 		c->exclude_uids[c->n_exclude_uids++] = (uint32_t)atoi(optarg);
+		break;
+	case 'G':
+		c->exclude_gid = (uint32_t)atoi(optarg);
+		break;
+	case 'D':
+		c->datagrams = true;
 		break;
 	case 'g':
 		if (cgroup_find(optarg, &c->cgroups[c->n_cgroups++], err))

@@ -18,6 +18,7 @@ EXCLUDED4=203.0.113.70 EXCLUDED6=2001:db8:99:1::70
 GUEST4=10.5.0.2
 PUBLISHED4=10.6.0.2 # the guest's, too, and not among the excluded
 USER_EXCLUDED=4242
+GROUP_EXCLUDED=4343
 BYPASS=0x200000 INBOUND=0x400000
 # A hundred probes and more wait for what must not come.
 # shellcheck disable=SC2034 # of world.sh
@@ -352,6 +353,50 @@ test_dns_tunnel() {
 	must "$CAPTURE" down
 }
 
+# A tunnel that carries all, and a group whose sockets are let go.
+test_datagrams() {
+	local packet ns options=("${OPTIONS[@]}" --datagrams --gid "$GROUP_EXCLUDED")
+	check "block, for a tunnel that carries datagrams" "$CAPTURE" block "${options[@]}"
+	hold 1
+	check "up" "$CAPTURE" up "${options[@]}"
+	for ns in host guest; do
+		for packet in "udp $INTERNET4 443" "udp $INTERNET6 443" "udp $UPSTREAM4 443" \
+			"icmp $INTERNET4 8" "icmp $INTERNET6 128" "tcp $INTERNET4 443"; do
+			tun_mark
+			fails "$packet of the $ns does not leave" leaves "$packet" probe_for "$ns" "$packet"
+			check "but goes into the TUN" wait_for tun_had "$packet"
+		done
+		check "the resolver is asked as ever" leaves "udp $RESOLVER4 53" udp "$ns" "$RESOLVER4" 53
+		check "so are the excluded" leaves "udp $EXCLUDED6 443" udp "$ns" "$EXCLUDED6" 443
+	done
+	for packet in "tcp $INTERNET4 443" "udp $INTERNET6 443"; do
+		tun_mark
+		check "$packet of the excluded group leaves" leaves "$packet" as_group probe_for host "$packet"
+		fails "and is not in the TUN" tun_had "$packet"
+	done
+	dhcp_passes "datagrams"
+	kill_holder
+	for packet in "udp $INTERNET4 443" "icmp $INTERNET6 128"; do
+		fails "without the TUN, $packet does not leave" leaves "$packet" probe_for host "$packet"
+	done
+	check "the excluded group's does" leaves "tcp $INTERNET4 443" as_group probe_for host "tcp $INTERNET4 443"
+	must "$CAPTURE" down
+	check "the network is as before" same_as "$WORLD/before"
+}
+# probe_for NS "PROTOCOL ADDRESS PORT": sends such a packet.
+probe_for() {
+	local proto addr port
+	read -r proto addr port <<<"$2"
+	case $proto in
+	icmp) echo_request "$1" "$addr" ;;
+	*) "$proto" "$1" "$addr" "$port" ;;
+	esac
+}
+as_group() (
+	export -f probe_for tcp udp echo_request inside
+	setpriv --regid "$GROUP_EXCLUDED" --clear-groups bash -c '"$@"' - "$@"
+)
+
 test_include() {
 	check "block, with a list of the included" "$CAPTURE" block --include 203.0.113.0/27 --include 203.0.113.10/32
 	check "what is included does not leave" stays "tcp $INTERNET4 443" tcp host "$INTERNET4" 443
@@ -380,5 +425,6 @@ test_killed
 test_down
 test_without_kill_switch
 test_dns_tunnel
+test_datagrams
 test_include
 done_testing
