@@ -167,7 +167,7 @@ state() { by proxy status --json | jq -r '.tunnels[0].state // "down"'; }
 in_state() { [[ $(state) == "$1" ]]; }
 page() { inside host curl -sS --noproxy '*' --connect-timeout 3 --max-time 5 http://203.0.113.10/; }
 works() { [[ $(page 2>/dev/null) == "hello to 203.0.113.10" ]]; } # the proxy
-allowed() { nft list table inet byway_tunnel 2>/dev/null | grep -qF "$1"; }
+allowed() { { nft list table inet byway_tunnel; ipset list; } 2>/dev/null | grep -qwF "$1"; }
 
 now_ms() { date +%s%3N; }
 # recovers NAME: how long until traffic flows, and until the status says so.
@@ -364,6 +364,12 @@ test_killed() {
 	check "up again" up proxy.example
 	check "it works" works
 	check "nobody else asks the resolver by the way that is open to us" not dns_as_us
+	nft add table inet rude
+	nft add chain inet rude output '{ type filter hook output priority -149; }'
+	nft add rule inet rude output meta mark set 0
+	must ip rule del priority 9800
+	check "nor when all marks are overwritten, and nothing leads into the tunnel" not dns_as_us
+	nft delete table inet rude
 	check "nothing leaked" nothing_leaked
 	check "down" by proxy down
 	start_observers
