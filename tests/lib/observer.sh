@@ -14,8 +14,12 @@ start_observer() {
 # every firewall.
 control() {
 	CONTROLS=$((CONTROLS + 1))
-	"$PROBE" send-udp eth0 "$MAC" "$GATE" "$HOST4" 192.0.2.1 "$CONTROLS"
-	wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" || bail "the observer sees nothing"
+	local tries
+	for tries in {1..20}; do # it may be lost, as any packet
+		"$PROBE" send-udp eth0 "$MAC" "$GATE" "$HOST4" 192.0.2.1 "$CONTROLS"
+		WAIT_S=2 wait_for grep -qx "mark $CONTROLS" "$WORLD/observer.out" && return
+	done
+	bail "the observer sees nothing after $tries controls"
 }
 
 # seen_since CONTROL: what came after that control.

@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define RESEND_MS 1000
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 _Noreturn static void die(const char *what)
@@ -76,6 +77,17 @@ static int ask(int fd, const char *text, int timeout_ms)
 	return recv(fd, answer, sizeof(answer), 0) > 0 ? 0 : 2;
 }
 
+/* All links of a machine share a queue for each processor, so that a datagram may be lost when others are
+ * busy: it is sent again, as TCP does by itself. */
+static int ask_again(int fd, const char *text, int timeout_ms)
+{
+	int r = 1;
+
+	for (; timeout_ms > 0 && r == 1; timeout_ms -= RESEND_MS)
+		r = ask(fd, text, timeout_ms < RESEND_MS ? timeout_ms : RESEND_MS);
+	return r;
+}
+
 static int cmd_tcp(char **argv)
 {
 	int fd;
@@ -87,7 +99,7 @@ static int cmd_udp(char **argv)
 {
 	int fd, r = dial(argv[0], argv[1], SOCK_DGRAM, atoi(argv[2]), &fd);
 
-	return r ? r : ask(fd, "ping", atoi(argv[2]));
+	return r ? r : ask_again(fd, "ping", atoi(argv[2]));
 }
 
 /* Holds one connection; each line of stdin, how many milliseconds to wait, is sent, and the answer is "ok"

@@ -175,13 +175,18 @@ wait_for() {
 wait_gone() { wait_for not "$@"; }
 not() { ! "$@"; }
 
-seconds() { echo "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"; }
+# echo_request NS ADDR MS: sent again each second, when there is time for that.
+echo_request() {
+	local limit=(-w $(($3 / 1000)))
+	(($3 >= 1000)) || limit=(-W "0.$(printf %03d "$3")")
+	inside "$1" ping -n -q -c 1 "${limit[@]}" "$2"
+}
 
 # reaches NS ADDR PORT; with ADDR "ping:ADDR" by ICMP, with "udp:ADDR" by UDP; within REACH_MS.
 reaches() {
 	local ms=${REACH_MS:-$PATIENCE}
 	case $2 in
-	ping:*) inside "$1" ping -n -q -c 1 -W "$(seconds "$ms")" "${2#ping:}" ;;
+	ping:*) echo_request "$1" "${2#ping:}" "$ms" ;;
 	udp:*) inside "$1" "$PROBE" udp "${2#udp:}" "$3" "$ms" ;;
 	*) inside "$1" "$PROBE" tcp "$2" "$3" "$ms" ;;
 	esac

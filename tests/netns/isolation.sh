@@ -156,7 +156,7 @@ test_spoofed_arp() {
 	check "being a neighbour by ARP is dropped" dropped neighbour lie-arp-neighbour true-6
 	check "another MAC inside ARP is dropped" dropped neighbour lie-arp-mac true-6
 	check "another MAC around ARP is dropped" dropped neighbour lie-arp-ether true-6
-	is "the neighbour still knows the gateway" "$(inside a-y ping -q -c 1 -W 15 10.0.0.1 >/dev/null;
+	is "the neighbour still knows the gateway" "$(inside a-y ping -q -c 1 -w 15 10.0.0.1 >/dev/null;
 		ip -n a-y -j neigh show 10.0.0.1 | jq -r '.[0].lladdr')" "$GATE_MAC"
 }
 
@@ -180,7 +180,7 @@ test_second_address() {
 	must ip -n a-x addr add 10.0.1.77/24 dev "$MY_DEV"
 	fails "an address that was not given does not work" \
 		inside a-x ping -q -c 1 -W 0.3 -I 10.0.1.77 10.0.0.1
-	check "the one that was given does" inside a-x ping -q -c 1 -W 15 -I "$MY_ADDR" 10.0.0.1
+	check "the one that was given does" inside a-x ping -q -c 1 -w 15 -I "$MY_ADDR" 10.0.0.1
 }
 
 snapshot_host >"$WORLD/before"

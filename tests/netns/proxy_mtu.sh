@@ -16,7 +16,7 @@ CAPTURE=$(realpath "${CAPTURE:-$WORLD_TREE/build/tests/lib/capture}")
 STREAM=$(realpath "${STREAM:-$WORLD_TREE/build/tests/lib/stream}")
 CONNECT_PROXY=$(realpath "${CONNECT_PROXY:-$WORLD_TREE/build/tests/lib/connect_proxy}")
 PROXY=192.0.2.1 PORT=8888
-UP=1M DOWN=20M # what MTUs behind the TUN are about goes down
+UP=100K DOWN=5M # what MTUs behind the TUN are about goes down
 NEXT_PORT=7000 # each transfer has one of its own
 
 # host -- router -- guest; the link to the guest carries LINK_MTU bytes. The router is a guest of the
@@ -98,7 +98,7 @@ transfer() {
 	NEXT_PORT=$((NEXT_PORT + 1))
 	rm -f "$WORLD/up.md5" "$WORLD/down.md5"
 	background "serve-$port" internet "$STREAM" inetd "$port" bash -c exchange
-	if noise "$UP" | inside "$1" timeout 60 nc -N "$2" "$port" | digest down; then
+	if noise "$UP" | inside "$1" timeout 150 nc -N "$2" "$port" | digest down; then
 		wait "${PIDS[serve-$port]}"
 		unset "PIDS[serve-$port]"
 	else
