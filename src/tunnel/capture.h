@@ -34,8 +34,9 @@ struct netns;
 #define CAPTURE_MARK_BYPASS                                                                        \
 	0x00200000u /* SO_MARK of our own sockets: not captured. Of a connection                   \
 		     * (ct mark): of an excluded user */
-#define CAPTURE_MARK_INBOUND 0x00400000u /* came for an address of ours: may be forwarded (DNAT)   \
-					  */
+#define CAPTURE_MARK_INBOUND                                                                       \
+	0x00400000u /* came for an address of ours: may be forwarded (DNAT)                        \
+		     */
 
 #define CAPTURE_MARK_MEMBER 0x01000000u /* of a connection: begun by a process in `cgroups` */
 
@@ -66,14 +67,15 @@ struct capture {
 	struct cidr include[CAPTURE_LIST_MAX],
 		exclude[CAPTURE_LIST_MAX]; /* include: none means all */
 	size_t n_include, n_exclude;
-	/* All that these users send from this host goes its usual way, and all of the sockets of this
-	 * group; 0: none. */
+	/* All that these users send from this host goes its usual way, and all of the sockets of
+	 * this group; 0: none. */
 	uint32_t exclude_uids[CAPTURE_LIST_MAX];
 	size_t n_exclude_uids;
 	uint32_t exclude_gid;
 	/* The tunnel carries UDP and echo requests as well as TCP. */
 	bool datagrams;
-	/* When there are any: nobody's but what processes in these, or below them, send from this host. */
+	/* When there are any: nobody's but what processes in these, or below them, send from this
+	 * host. */
 	struct cgroup cgroups[CAPTURE_CGROUPS_MAX];
 	size_t n_cgroups;
 	bool kill_switch;

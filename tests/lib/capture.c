@@ -11,8 +11,8 @@
  *   capture leave ADDR PORT     connects, sends 100 kB and closes at once
  *   capture udp-from PORT ADDR PORT  sends a datagram from this port
  *
- * A packet is a line "tcp DST PORT", "udp DST PORT", "icmp DST TYPE" or "other DST PROTOCOL"; one that
- * carries a mark (see probe.c) is "mark WORD".
+ * A packet is a line "tcp DST PORT", "udp DST PORT", "icmp DST TYPE" or "other DST PROTOCOL"; one
+ * that carries a mark (see probe.c) is "mark WORD".
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -196,7 +196,8 @@ static int cmd_hold(char **argv)
 
 static int cmd_observe(char **argv)
 {
-	struct sockaddr_ll on = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
+	struct sockaddr_ll on = {.sll_family = AF_PACKET,
+				 .sll_protocol = htons(ETH_P_ALL),
 				 .sll_ifindex = (int)if_nametoindex(argv[0])};
 	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	uint8_t data[65536];
@@ -224,7 +225,8 @@ static struct sockaddr_storage address(const char *addr, const char *port)
 	bool is_v4 = ss.ss_family == AF_INET;
 
 	*(is_v4 ? &v4->sin_port : &v6->sin6_port) = htons((uint16_t)atoi(port));
-	if (inet_pton(ss.ss_family, addr, is_v4 ? (void *)&v4->sin_addr : (void *)&v6->sin6_addr) != 1)
+	if (inet_pton(ss.ss_family, addr, is_v4 ? (void *)&v4->sin_addr : (void *)&v6->sin6_addr) !=
+	    1)
 		die(addr);
 	return ss;
 }
@@ -262,11 +264,11 @@ static int cmd_dial(char **argv)
 /* ---- the capture itself ---- */
 
 static const struct option options[] = {
-	{"tun", 1, NULL, 't'},       {"address", 1, NULL, 'a'},   {"upstream", 1, NULL, 'u'},
-	{"resolver", 1, NULL, 'r'},  {"exclude", 1, NULL, 'x'},   {"include", 1, NULL, 'i'},
-	{"uid", 1, NULL, 'U'},       {"gid", 1, NULL, 'G'},       {"datagrams", 0, NULL, 'D'},
-	       {"cgroup", 1, NULL, 'g'},    {"dns-tunnel", 0, NULL, 'd'}, {"no-kill-switch", 0, NULL, 'k'},
-	{"verbose", 0, NULL, 'v'},   {"dry-run", 0, NULL, 'n'},   {0},
+	{"tun", 1, NULL, 't'},      {"address", 1, NULL, 'a'},    {"upstream", 1, NULL, 'u'},
+	{"resolver", 1, NULL, 'r'}, {"exclude", 1, NULL, 'x'},    {"include", 1, NULL, 'i'},
+	{"uid", 1, NULL, 'U'},      {"gid", 1, NULL, 'G'},        {"datagrams", 0, NULL, 'D'},
+	{"cgroup", 1, NULL, 'g'},   {"dns-tunnel", 0, NULL, 'd'}, {"no-kill-switch", 0, NULL, 'k'},
+	{"verbose", 0, NULL, 'v'},  {"dry-run", 0, NULL, 'n'},    {0},
 };
 
 static void add_ip(struct ip list[], size_t *n, struct err *err)
@@ -380,7 +382,8 @@ static int cmd_refusal(char **argv)
 
 	if (p.fd < 0 || connect(p.fd, (struct sockaddr *)&to, sizeof(to)))
 		die("connect");
-	(void)!send(p.fd, "x", 1, 0); /* EPERM says that it was not sent; the reason comes by ICMP */
+	(void)!send(p.fd, "x", 1,
+		    0); /* EPERM says that it was not sent; the reason comes by ICMP */
 	if (poll(&p, 1, 15000) < 1 || getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len))
 		return 1;
 	puts(strerror(error));
@@ -407,12 +410,8 @@ static const struct {
 	int n_args;
 	int (*run)(char **argv);
 } commands[] = {
-	{"hold", 2, cmd_hold},
-	{"observe", 1, cmd_observe},
-	{"dial", 4, cmd_dial},
-	{"leave", 2, cmd_leave},
-	{"refusal", 2, cmd_refusal},
-	{"udp-from", 3, cmd_udp_from},
+	{"hold", 2, cmd_hold},   {"observe", 1, cmd_observe}, {"dial", 4, cmd_dial},
+	{"leave", 2, cmd_leave}, {"refusal", 2, cmd_refusal}, {"udp-from", 3, cmd_udp_from},
 };
 
 int main(int argc, char **argv)
@@ -422,8 +421,8 @@ int main(int argc, char **argv)
 		if (argc > 1 && !strcmp(argv[1], commands[i].name) &&
 		    argc - 2 == commands[i].n_args)
 			return commands[i].run(argv + 2);
-	if (argc > 1 && (!strcmp(argv[1], "block") || !strcmp(argv[1], "up") ||
-			 !strcmp(argv[1], "down")))
+	if (argc > 1 &&
+	    (!strcmp(argv[1], "block") || !strcmp(argv[1], "up") || !strcmp(argv[1], "down")))
 		return act(argc - 1, argv + 1);
 	fprintf(stderr, "capture: unknown command or wrong number of arguments\n");
 	return 3;
