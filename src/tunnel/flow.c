@@ -44,6 +44,7 @@ struct flows {
 	uint32_t *buckets, *slots;
 	uint32_t mask; /* of bucket numbers */
 	uint32_t free, used, max;
+	uint32_t waiting;        /* in FLOW_TIME_WAIT */
 	uint32_t oldest, newest; /* in FLOW_TIME_WAIT, through list_next and list_prev */
 	uint64_t tick;           /* the slot that comes up next is tick % SLOTS */
 	uint64_t key[2];
@@ -101,6 +102,11 @@ uint32_t flow_index(const struct flows *fs, const struct flow *f)
 size_t flows_used(const struct flows *fs)
 {
 	return fs->used;
+}
+
+size_t flows_live(const struct flows *fs)
+{
+	return fs->used - fs->waiting;
 }
 
 static uint64_t hash(const struct flows *fs, const struct endpoints *ends)
@@ -197,6 +203,7 @@ static void unlink_time_wait(struct flows *fs, struct flow *f)
 {
 	if (f->state != FLOW_TIME_WAIT)
 		return;
+	fs->waiting--;
 	if (f->list_prev == FLOW_NONE)
 		fs->oldest = f->list_next;
 	else
@@ -225,6 +232,7 @@ void flow_set_time_wait(struct flows *fs, struct flow *f)
 
 	assert(f->state != FLOW_TIME_WAIT);
 	f->state = FLOW_TIME_WAIT;
+	fs->waiting++;
 	f->list_prev = fs->newest;
 	f->list_next = FLOW_NONE;
 	if (fs->newest == FLOW_NONE)

@@ -96,6 +96,8 @@ void flows_free(struct flows *fs);
 struct flow *flow_at(struct flows *fs, uint32_t index);
 uint32_t flow_index(const struct flows *fs, const struct flow *f);
 size_t flows_used(const struct flows *fs);
+/* Without those in FLOW_TIME_WAIT. */
+size_t flows_live(const struct flows *fs);
 
 struct flow *flow_find(struct flows *fs, const struct endpoints *ends);
 /* A flow in FLOW_DIALING with everything else zero; when the pool is used up, the oldest in

@@ -341,7 +341,7 @@ static void publish(struct worker *w)
 	w->next_status_ms = now_ms(w) + STATUS_MS;
 	pthread_mutex_lock(&w->lock);
 	w->published.tcp = w->tcp.counters;
-	w->published.flows = flows_used(w->tcp.flows);
+	w->published.flows = flows_live(w->tcp.flows);
 	w->published.dials = w->dials;
 	w->published.packets = w->packets;
 	w->published.ignored = w->ignored;

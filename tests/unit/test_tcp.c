@@ -265,6 +265,7 @@ static void open_connection(struct world *w)
 	guest(w, TCP_ACK, NULL, 0);
 	nothing(w);
 	assert_int_equal(flow_of(w)->state, FLOW_OPEN);
+	assert_int_equal(flows_live(w->tcp.flows), 1);
 }
 
 static void upstream_says(struct world *w, const void *data, size_t len)
@@ -953,6 +954,7 @@ static void the_upstream_closes_first(void **state)
 	r = next(w);
 	assert_int_equal(r.ack, w->seq + 1);
 	assert_int_equal(flow_of(w)->state, FLOW_TIME_WAIT);
+	assert_int_equal(flows_live(w->tcp.flows), 0);
 	guest(w, TCP_ACK | TCP_FIN, NULL, 0); /* our ACK was lost */
 	r = next(w);
 	assert_int_equal(r.ack, w->seq + 1);
