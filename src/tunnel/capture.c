@@ -56,11 +56,13 @@
  *	up              into the TUN          rejected             usual way
  *	TUN vanished    dropped               rejected             usual way
  *
- * Limits. A connection that was there before anybody loaded conntrack has the direction of the
- * first packet that was seen then. What is not tracked (notrack) has none, so that a server's
- * answers are captured. Link-local destinations cannot be captured: a kill switch rejects them.
- *What leaves by packet sockets is beyond netfilter. A host without a route of a family in its main
- *table gets no tunnel for it either: connect(2) fails before any of this is asked.
+ * Limits. Without any route to where the engine's answers come from, not even a default, the loose
+ *filter drops them, too: what is lost then is sent again, but for a RST. A connection that was
+ *there before anybody loaded conntrack has the direction of the first packet that was seen then.
+ *What is not tracked (notrack) has none, so that a server's answers are captured. Link-local
+ *destinations cannot be captured: a kill switch rejects them. What leaves by packet sockets is
+ *beyond netfilter. A host without a route of a family in its main table gets no tunnel for it
+ *either: connect(2) fails before any of this is asked.
  */
 #include <errno.h>
 #include <netinet/icmp6.h>
