@@ -350,8 +350,10 @@ static void rules_mark(const struct builder *b, struct fw_chain *c)
 		rules_dns(c, FW_ACCEPT, 0);
 	}
 	accept_to(c, &b->upstreams, IPPROTO_TCP, 0);
-	if (b->c->dns == CAPTURE_DNS_BYPASS)
+	if (b->c->dns == CAPTURE_DNS_BYPASS) {
+		accept_to(c, &b->resolvers, IPPROTO_UDP, DNS_PORT);
 		accept_to(c, &b->resolvers, IPPROTO_TCP, DNS_PORT);
+	}
 	accept_to(c, &b->link, 0, 0);
 	accept_to(c, &b->exclude, 0, 0);
 	accept_others(b, c);
