@@ -47,7 +47,7 @@ test_same_name() {
 
 # Readers do not wait for writers, and never see half of anything.
 test_readers() {
-	by subnet add v --count 50 &
+	by -q subnet add v --count 50 &
 	local writer=$! n seen=''
 	while kill -0 $writer 2>/dev/null; do
 		n=$(json '.subnets | length' subnet list v) || seen+=" failed"
