@@ -30,6 +30,12 @@ static_assert(TUN_HEADER + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) + OPTI
 #define OPT_TIME 8
 #define WSCALE_MAX 14 /* RFC 7323 2.3 */
 #define HOP_LIMIT 64
+#define ICMP_HEADER 8u
+
+/* Linux 6.2; headers may be older than the kernel. */
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
 
 /* RFC 1071, over chunks of even length but for the last. */
 static uint64_t sum(uint64_t acc, const void *data, size_t len)
@@ -202,7 +208,10 @@ static enum packet_kind parse_tcp(const struct cursor *c, struct packet *ret)
 	return PACKET_TCP;
 }
 
-static enum packet_kind parse_udp(const struct cursor *c, struct packet *ret)
+/* The kernel leaves cutting to us, too: a program's send with UDP_SEGMENT is one packet (virtio 1.3,
+ * VIRTIO_NET_HDR_GSO_UDP_L4). */
+static enum packet_kind parse_udp(const struct virtio_net_hdr_v1 *v, const struct cursor *c,
+				  struct packet *ret)
 {
 	struct udphdr h;
 	size_t len;
@@ -217,6 +226,8 @@ static enum packet_kind parse_udp(const struct cursor *c, struct packet *ret)
 	ret->ends.dport = ntohs(h.dest);
 	ret->data = c->p + sizeof(h);
 	ret->len = len - sizeof(h);
+	if ((v->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_UDP_L4)
+		ret->gso_size = v->gso_size;
 	return PACKET_UDP;
 }
 
@@ -224,6 +235,7 @@ static enum packet_kind parse_udp(const struct cursor *c, struct packet *ret)
 static bool checksum_ok(const struct virtio_net_hdr_v1 *v, const struct packet *p, uint8_t proto,
 			const struct cursor *c)
 {
+	uint64_t pseudo = 0;
 	uint16_t field;
 
 	if (v->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
@@ -233,13 +245,13 @@ static bool checksum_ok(const struct virtio_net_hdr_v1 *v, const struct packet *
 		if (!field && p->ends.src.family == AF_INET)
 			return true; /* RFC 768: none */
 	}
-	return fold(sum(pseudo_header(&p->ends.src, &p->ends.dst, proto, c->len), c->p, c->len)) ==
-	       0xffff;
+	if (proto != IPPROTO_ICMP)
+		pseudo = pseudo_header(&p->ends.src, &p->ends.dst, proto, c->len);
+	return fold(sum(pseudo, c->p, c->len)) == 0xffff;
 }
 
 /* ---- ICMP ---- */
 
-#define ICMP_HEADER 8u
 #define MTU_UNKNOWN 576u /* RFC 1191 5: what is safe, when an old router does not tell */
 
 /* IPv4 calls it "fragmentation needed" (RFC 1191 4), IPv6 "packet too big" (RFC 4443 3.2). */
@@ -282,22 +294,27 @@ static bool parse_quote(struct cursor c, int family, struct packet *ret)
 
 static bool parse_too_big(uint8_t proto, const struct cursor *c, struct packet *ret)
 {
-	uint64_t acc = 0;
-
-	if (c->len < ICMP_HEADER || !parse_mtu(proto, c->p, &ret->mtu))
-		return false;
-	if (proto == IPPROTO_ICMPV6)
-		acc = pseudo_header(&ret->ends.src, &ret->ends.dst, proto, c->len);
-	return fold(sum(acc, c->p, c->len)) == 0xffff &&
+	return c->len >= ICMP_HEADER && parse_mtu(proto, c->p, &ret->mtu) &&
 	       parse_quote((struct cursor){c->p + ICMP_HEADER, c->len - ICMP_HEADER},
 			   ret->ends.src.family, ret);
 }
 
-static bool is_other_icmp(uint8_t proto, const struct cursor *c)
+static bool is_icmp(const struct packet *p, uint8_t proto)
 {
-	if (proto == IPPROTO_ICMP)
-		return c->len < 8 || c->p[0] != ICMP_ECHO;
-	return proto == IPPROTO_ICMPV6 && (c->len < 8 || c->p[0] != ICMPV6_ECHO_REQUEST);
+	return proto == (p->ends.src.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
+static enum packet_kind parse_icmp(const struct cursor *c, struct packet *ret)
+{
+	bool v4 = ret->ends.src.family == AF_INET;
+
+	if (c->len < ICMP_HEADER || c->p[0] != (v4 ? ICMP_ECHO : ICMPV6_ECHO_REQUEST) || c->p[1])
+		return PACKET_ERROR;
+	ret->ends.sport = (uint16_t)(c->p[4] << 8 | c->p[5]);
+	ret->seq = (uint16_t)(c->p[6] << 8 | c->p[7]);
+	ret->data = c->p + ICMP_HEADER;
+	ret->len = c->len - ICMP_HEADER;
+	return PACKET_ECHO;
 }
 
 enum packet_kind packet_parse(const uint8_t *buf, size_t len, struct packet *ret)
@@ -318,13 +335,13 @@ enum packet_kind packet_parse(const uint8_t *buf, size_t len, struct packet *ret
 			      : c.p[0] >> 4 == 6 && parse_ip6(&c, ret, &proto);
 	if (!ok)
 		return PACKET_BAD;
-	if (parse_too_big(proto, &c, ret))
-		return PACKET_TOO_BIG;
-	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
-		return is_other_icmp(proto, &c) ? PACKET_ERROR : PACKET_OTHER;
+	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP && !is_icmp(ret, proto))
+		return PACKET_OTHER;
 	if (!checksum_ok(&v, ret, proto, &c))
 		return PACKET_BAD;
-	return proto == IPPROTO_TCP ? parse_tcp(&c, ret) : parse_udp(&c, ret);
+	if (is_icmp(ret, proto))
+		return parse_too_big(proto, &c, ret) ? PACKET_TOO_BIG : parse_icmp(&c, ret);
+	return proto == IPPROTO_TCP ? parse_tcp(&c, ret) : parse_udp(&v, &c, ret);
 }
 
 /* ---- Building: each header goes in front of what is there ---- */
@@ -452,33 +469,87 @@ uint8_t *packet_put_udp(const struct endpoints *ends, uint8_t *payload, size_t l
 	return ip;
 }
 
-#define QUOTE_MAX 512 /* of the packet that the error is about: all stay below the least MTU */
-
-size_t packet_put_error(enum packet_error error, const struct endpoints *ends, const uint8_t *ip,
-			size_t ip_len, uint8_t *buf)
+/* The checksum of what stands at icmp, in whose header the field is still 0. */
+static void finish_icmp(const struct endpoints *ends, uint8_t *icmp, size_t len)
 {
-	static const uint8_t code4[] = {
-		[PACKET_UNREACHABLE] = ICMP_HOST_UNREACH, [PACKET_PROHIBITED] = ICMP_PKT_FILTERED};
-	static const uint8_t code6[] = {[PACKET_UNREACHABLE] = ICMPV6_ADDR_UNREACH,
-					[PACKET_PROHIBITED] = ICMPV6_ADM_PROHIBITED};
+	uint64_t pseudo = ends->src.family == AF_INET6
+				  ? pseudo_header(&ends->dst, &ends->src, IPPROTO_ICMPV6, len)
+				  : 0;
+	uint16_t check = (uint16_t)~fold(sum(pseudo, icmp, len));
+
+	memcpy(icmp + 2, &check, sizeof(check));
+}
+
+static void put_echo_header(uint8_t type, uint16_t id, uint16_t seq, uint8_t icmp[ICMP_HEADER])
+{
+	const uint8_t header[ICMP_HEADER] = {type,	    0,
+					     0,		    0,
+					     (uint8_t)(id >> 8), (uint8_t)id,
+					     (uint8_t)(seq >> 8), (uint8_t)seq};
+
+	memcpy(icmp, header, sizeof(header));
+}
+
+uint8_t *packet_put_echo(const struct endpoints *ends, uint16_t seq, uint8_t *payload, size_t len,
+			 size_t *ret_len)
+{
 	bool v6 = ends->src.family == AF_INET6;
 	struct virtio_net_hdr_v1 v = {.num_buffers = 1};
-	size_t quote = MIN(ip_len, QUOTE_MAX), len = 8 + quote;
-	uint8_t *icmp = buf + PACKET_HEADROOM, *p;
-	uint16_t check;
+	uint8_t *icmp = payload - ICMP_HEADER, *p;
 
-	memset(icmp, 0, 8);
-	icmp[0] = v6 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH;
-	icmp[1] = v6 ? code6[error] : code4[error];
-	memcpy(icmp + 8, ip, quote);
-	check = (uint16_t)~fold(sum(
-		v6 ? pseudo_header(&ends->dst, &ends->src, IPPROTO_ICMPV6, len) : 0, icmp, len));
-	memcpy(icmp + 2, &check, sizeof(check));
+	put_echo_header(v6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY, ends->sport, seq, icmp);
+	finish_icmp(ends, icmp, ICMP_HEADER + len);
+	p = put_ip(&ends->dst, &ends->src, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, icmp,
+		   ICMP_HEADER + len);
+	p = put_virtio(&v, p);
+	*ret_len = (size_t)(payload - p) + len;
+	return p;
+}
+
+#define QUOTE_MAX 512 /* of the packet that the error is about: all stay below the least MTU */
+
+static const struct {
+	uint8_t type4, code4, type6, code6;
+} icmp_errors[] = {
+	[PACKET_UNREACHABLE] = {ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, ICMPV6_DEST_UNREACH,
+				ICMPV6_ADDR_UNREACH},
+	[PACKET_PROHIBITED] = {ICMP_DEST_UNREACH, ICMP_PKT_FILTERED, ICMPV6_DEST_UNREACH,
+			       ICMPV6_ADM_PROHIBITED},
+	[PACKET_NET_UNREACHABLE] = {ICMP_DEST_UNREACH, ICMP_NET_UNREACH, ICMPV6_DEST_UNREACH,
+				    ICMPV6_NOROUTE},
+	[PACKET_PORT_UNREACHABLE] = {ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, ICMPV6_DEST_UNREACH,
+				     ICMPV6_PORT_UNREACH},
+	[PACKET_TOO_BIG] = {ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, ICMPV6_PKT_TOOBIG, 0},
+};
+static_assert(ARRAY_SIZE(icmp_errors) == PACKET_NUM_ERRORS, "every error has its codes");
+
+/* The MTU has 16 bits in IPv4 (RFC 1191 4), 32 in IPv6 (RFC 4443 3.2), and both end in one place. */
+static size_t put_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
+			const uint8_t *ip, size_t ip_len, uint8_t *buf)
+{
+	bool v6 = ends->src.family == AF_INET6;
+	struct virtio_net_hdr_v1 v = {.num_buffers = 1};
+	size_t quote = MIN(ip_len, QUOTE_MAX), len = ICMP_HEADER + quote;
+	uint8_t *icmp = buf + PACKET_HEADROOM, *p;
+
+	mtu = htonl(v6 ? mtu : MIN(mtu, 0xffff));
+	memset(icmp, 0, ICMP_HEADER);
+	icmp[0] = v6 ? icmp_errors[error].type6 : icmp_errors[error].type4;
+	icmp[1] = v6 ? icmp_errors[error].code6 : icmp_errors[error].code4;
+	memcpy(icmp + 4, &mtu, sizeof(mtu));
+	memcpy(icmp + ICMP_HEADER, ip, quote);
+	finish_icmp(ends, icmp, len);
 	p = put_ip(&ends->dst, &ends->src, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, icmp, len);
 	p = put_virtio(&v, p);
 	len += (size_t)(icmp - p);
 	memmove(buf, p, len);
 	return len;
+}
+
+size_t packet_put_error(enum packet_error error, const struct endpoints *ends, const uint8_t *ip,
+			size_t ip_len, uint8_t *buf)
+{
+	return put_error(error, 0, ends, ip, ip_len, buf);
 }
 
 size_t packet_put_syn_error(enum packet_error error, const struct endpoints *ends, uint32_t seq,
@@ -495,4 +566,36 @@ size_t packet_put_syn_error(enum packet_error error, const struct endpoints *end
 	memcpy(tcp, &h, sizeof(h));
 	ip = put_ip(&ends->src, &ends->dst, IPPROTO_TCP, tcp, sizeof(h));
 	return packet_put_error(error, ends, ip, (size_t)(syn + sizeof(syn) - ip), buf);
+}
+
+/* As a packet with nothing but the header of its protocol would have been. */
+static size_t put_header_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
+			       uint8_t proto, const uint8_t header[8], uint8_t *buf)
+{
+	uint8_t quoted[PACKET_HEADROOM];
+	uint8_t *at = quoted + sizeof(quoted) - 8, *ip;
+
+	memcpy(at, header, 8);
+	ip = put_ip(&ends->src, &ends->dst, proto, at, 8);
+	return put_error(error, mtu, ends, ip, (size_t)(quoted + sizeof(quoted) - ip), buf);
+}
+
+size_t packet_put_udp_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
+			    uint8_t *buf)
+{
+	struct udphdr h = {.source = htons(ends->sport),
+			   .dest = htons(ends->dport),
+			   .len = htons(sizeof(h))};
+
+	return put_header_error(error, mtu, ends, IPPROTO_UDP, (const uint8_t *)&h, buf);
+}
+
+size_t packet_put_echo_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
+			     uint16_t seq, uint8_t *buf)
+{
+	bool v6 = ends->src.family == AF_INET6;
+	uint8_t icmp[ICMP_HEADER];
+
+	put_echo_header(v6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO, ends->sport, seq, icmp);
+	return put_header_error(error, mtu, ends, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, icmp, buf);
 }

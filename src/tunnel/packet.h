@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Packets as they come out of a TUN device and go into it: a virtio_net_hdr (virtio 1.2, 5.1.6), an
- * IPv4 or IPv6 header, TCP or UDP. Up to 64 KiB each; segmentation and most checksums are left to
+ * IPv4 or IPv6 header, TCP, UDP or an ICMP echo request. Up to 64 KiB each; segmentation and most checksums are left to
  * the kernel.
  */
 #ifndef BYWAY_TUNNEL_PACKET_H
@@ -49,6 +49,7 @@ enum packet_kind {
 	PACKET_BAD, /* malformed, wrong checksum, a fragment: dropped */
 	PACKET_TCP,
 	PACKET_UDP,
+	PACKET_ECHO,  /* an ICMP echo request; ends.sport is its identifier, ends.dport 0 */
 	PACKET_OTHER, /* of a protocol that is not tunnelled: may be answered with an error */
 	PACKET_TOO_BIG, /* an ICMP error about one of our segments: a link on the way carries less */
 	PACKET_ERROR,   /* another ICMP error, or other ICMP than an echo request: never answered (RFC
@@ -59,8 +60,11 @@ struct packet {
 	struct endpoints ends;
 	struct tcp_segment tcp; /* of PACKET_TCP; of PACKET_TOO_BIG, seq is that of the segment */
 	uint32_t mtu;           /* of PACKET_TOO_BIG; ends are the flow's, as the guest sends */
-	const uint8_t *data;    /* payload of PACKET_UDP */
+	const uint8_t *data;    /* payload of PACKET_UDP and PACKET_ECHO */
 	size_t len;
+	uint16_t gso_size; /* of PACKET_UDP: data is several datagrams, each so long but for the last;
+			      0: one */
+	uint16_t seq;      /* of PACKET_ECHO */
 	const uint8_t *ip; /* the IP header, for ICMP errors */
 	size_t ip_len;
 };
@@ -96,7 +100,18 @@ uint8_t *packet_put_tcp(const struct endpoints *ends, const struct tcp_reply *r,
 uint8_t *packet_put_udp(const struct endpoints *ends, uint8_t *payload, size_t len,
 			size_t *ret_len);
 
-enum packet_error { PACKET_UNREACHABLE, PACKET_PROHIBITED };
+/* An echo reply that goes back. */
+uint8_t *packet_put_echo(const struct endpoints *ends, uint16_t seq, uint8_t *payload, size_t len,
+			 size_t *ret_len);
+
+enum packet_error {
+	PACKET_UNREACHABLE,
+	PACKET_PROHIBITED,
+	PACKET_NET_UNREACHABLE,
+	PACKET_PORT_UNREACHABLE,
+	PACKET_TOO_BIG,
+	PACKET_NUM_ERRORS,
+};
 
 /* An ICMP or ICMPv6 error about a packet of which we know ip, ip_len (its beginning is quoted).
  * Returns the length written into buf, which holds PACKET_ERROR_MAX bytes. */
@@ -106,5 +121,11 @@ size_t packet_put_error(enum packet_error error, const struct endpoints *ends, c
 /* The same about a SYN that is no longer at hand. */
 size_t packet_put_syn_error(enum packet_error error, const struct endpoints *ends, uint32_t seq,
 			    uint8_t *buf);
+/* And about a datagram, or an echo request, of which nothing else is known. mtu: of
+ * PACKET_TOO_BIG, else 0. */
+size_t packet_put_udp_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
+			    uint8_t *buf);
+size_t packet_put_echo_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
+			     uint16_t seq, uint8_t *buf);
 
 #endif

@@ -269,6 +269,7 @@ static void packet_in(struct worker *w, size_t len)
 			return;
 		}
 		/* fall through */
+	case PACKET_ECHO:
 	case PACKET_OTHER:
 		len = packet_put_error(PACKET_PROHIBITED, &p.ends, p.ip, p.ip_len, error);
 		(void)!write(w->tcp.tun, error, len);
