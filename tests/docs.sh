@@ -10,7 +10,7 @@ world_enter "$@"
 cd "$WORLD_TREE" || exit 1
 
 DOCS=(README.md ARCHITECTURE.md)
-for doc in docs/*.md; do
+for doc in docs/*.md docs/proto/*.md; do
 	[[ ! -e $doc ]] || DOCS+=("$doc")
 done
 

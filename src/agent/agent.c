@@ -566,7 +566,7 @@ static void message_in(struct agent *a, struct flow *f, size_t i)
 	send_frame(a, lane, &f->order, &frame);
 }
 
-static void pause(struct agent *a, struct flow *f)
+static void hold(struct agent *a, struct flow *f)
 {
 	f->paused = true;
 	a->any_paused = true;
@@ -608,7 +608,7 @@ static void flow_event(struct agent *a, struct flow *f, uint32_t events)
 	if (!(events & EPOLLIN) || f->paused)
 		return;
 	if (f->bulk && lanes_room(&a->lanes, LANE_BULK) < BULK_RESERVE) {
-		pause(a, f);
+		hold(a, f);
 		return;
 	}
 	prepare_inbox(&a->in);
@@ -813,7 +813,7 @@ static void delete_self(const char *dir)
 	char path[4096];
 	size_t n = 0;
 
-	while (dir[n] && n < sizeof(path) - sizeof(name)) {
+	while (n < sizeof(path) - sizeof(name) && dir[n]) {
 		path[n] = dir[n];
 		n++;
 	}
