@@ -56,10 +56,11 @@
 #define DNS_PORT 53
 /* A batch of datagrams of 1,500 bytes or less is sure of its place. */
 #define SMALL_RESERVE (BATCH * (LANE_SMALL_PAYLOAD + PROTO_HEAD_MAX))
-#define BULK_RESERVE (128u << 10)
-#define BULK_RESUME (LANE_BULK_BYTES / 2)
-#define DATAGRAM_ROOM (PROTO_DATAGRAM_MAX + 60 + ICMP_HEADER) /* a raw socket gives the IP header  \
-							       */
+#define BULK_RESERVE (64u << 10)
+#define BULK_RESUME (128u << 10) /* less than there is room in an empty lane, however slow */
+#define DATAGRAM_ROOM                                                                              \
+	(PROTO_DATAGRAM_MAX + 60 + ICMP_HEADER) /* a raw socket gives the IP header                \
+						 */
 
 enum kind { KIND_UDP, KIND_PING, KIND_RAW };
 
@@ -99,6 +100,7 @@ struct agent {
 	uint32_t top; /* no slot from here on was ever used */
 	uint32_t used;
 	uint32_t now_s, swept_s;
+	uint64_t now_us;
 	uint16_t ident; /* the last one given */
 	bool any_paused;
 	struct agent_stats stats;
@@ -149,7 +151,7 @@ static bool flush(struct agent *a)
 
 		if (r < 0)
 			return r == -EAGAIN || r == -EINTR;
-		lanes_written(&a->lanes, (size_t)r);
+		lanes_written(&a->lanes, (size_t)r, a->now_us);
 	}
 	return true;
 }
@@ -704,6 +706,8 @@ static enum verdict handle(struct agent *a, const struct frame *f)
 	case FRAME_STATS:
 		send_stats(a);
 		return GO_ON;
+	case FRAME_ACK:
+		return lanes_acked(&a->lanes, f->token, a->now_us) ? GO_ON : NONSENSE;
 	case FRAME_SHUTDOWN:
 		return END;
 	case FRAME_ERROR:
@@ -728,9 +732,12 @@ static enum verdict handle_all(struct agent *a)
 		if (r == 0)
 			break;
 		v = r < 0 ? NONSENSE : handle(a, &f);
+		if (f.type != FRAME_HELLO)
+			lanes_received(&a->lanes, used);
 		at += used;
 	}
 	send_outbox(a);
+	lanes_tell(&a->lanes, FROM_AGENT);
 	if (v != GO_ON)
 		return v;
 	a->rx_len -= at;
@@ -758,6 +765,7 @@ static void update_clock(struct agent *a)
 
 	sys_clock(CLOCK_MONOTONIC, &t);
 	a->now_s = (uint32_t)t.tv_sec;
+	a->now_us = (uint64_t)t.tv_sec * 1000000u + (uint32_t)t.tv_nsec / 1000u;
 }
 
 /* Once a second. byway closes flows in time; this is for what it has lost count of. */
@@ -782,7 +790,7 @@ static enum verdict turn(struct agent *a)
 	struct timespec second = {.tv_sec = 1};
 	bool room = lanes_room(&a->lanes, LANE_SMALL) >= SMALL_RESERVE;
 	struct pollfd p[] = {{.fd = 0, .events = POLLIN},
-			     {.fd = 1, .events = lanes_empty(&a->lanes) ? 0 : POLLOUT},
+			     {.fd = 1, .events = lanes_ready(&a->lanes) ? POLLOUT : 0},
 			     {.fd = a->epoll, .events = room ? POLLIN : 0}};
 	long n = sys_poll(p, ARRAY_SIZE(p), &second);
 	enum verdict v = GO_ON;
@@ -822,12 +830,16 @@ static void delete_self(const char *dir)
 	sys_unlink(dir, AT_REMOVEDIR);
 }
 
-static void greet(struct agent *a)
+/* Beside the lanes, which count what comes after it. It is next to nothing, and the channel is
+ * empty. */
+static bool greet(struct agent *a)
 {
 	static const struct proto_addr local = {.family = 4, .bytes = {127, 0, 0, 1}};
 	struct frame f = {.type = FRAME_HELLO,
 			  .hello = {.version = PROTO_VERSION, .flows = a->n_flows}};
 	struct proto_hello *h = &f.hello;
+	uint8_t bytes[PROTO_HEAD_MAX];
+	struct iovec head;
 	long fd = sys_open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC), n = 0;
 
 	if (fd >= 0) {
@@ -839,7 +851,8 @@ static void greet(struct agent *a)
 			(uint8_t)resolv_parse((const char *)a->rx, (size_t)n, h->resolvers);
 	if (!h->n_resolvers) /* resolv.conf(5) */
 		h->resolvers[h->n_resolvers++] = local;
-	reply(a, &f);
+	head = (struct iovec){bytes, frame_put_head(FROM_AGENT, &f, bytes)};
+	return sys_writev(1, &head, 1) == (long)head.iov_len;
 }
 
 static void set_nonblocking(int fd)
@@ -858,9 +871,10 @@ static int serve(struct agent *a)
 		return 2;
 	update_clock(a);
 	lanes_init(&a->lanes, a->small, a->bulk);
+	if (!greet(a))
+		return 0;
 	set_nonblocking(0);
 	set_nonblocking(1);
-	greet(a);
 	confine();
 	while (v == GO_ON)
 		v = turn(a);

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/proto.h"
+
 enum lane { LANE_SMALL, LANE_BULK, NUM_LANES };
 
 /* Powers of two. A bulk lane drains in 14 ms at 70 MB/s, which a busy scheduler may well let pass.
@@ -37,6 +39,16 @@ struct lanes {
 	enum lane current; /* whose turn it is */
 	size_t left;       /* bytes of its turn; a turn ends where a frame does */
 	size_t small_run;  /* bytes that the small lane has had while bulk was waiting */
+	/* How far bulk may be ahead of what the other side has read. */
+	uint64_t sent, acked;
+	size_t window;
+	bool limited;             /* it has kept bulk back since the last measurement */
+	uint64_t probe, probe_us; /* the byte whose way is measured, and when it left; 0: none */
+	uint32_t base_us, next_base_us;
+	uint64_t base_until_us;
+	/* The other direction: what was read, and what of it the other side knows. */
+	uint64_t received, told;
+	bool owes; /* it waits to be told */
 };
 
 void lanes_init(struct lanes *l, uint8_t *small, uint8_t *bulk);
@@ -45,7 +57,8 @@ void lanes_clear(struct lanes *l);
 /* The channel is another one: the rest of a frame that is half written does not go there. */
 void lanes_cut(struct lanes *l);
 
-bool lanes_empty(const struct lanes *l);
+/* Whether there is something to be written now: bulk may have to wait for an acknowledgement. */
+bool lanes_ready(const struct lanes *l);
 size_t lanes_room(const struct lanes *l, enum lane lane);
 
 /* Which lane a payload takes. *order is the flow's, 0 at first: a flow that has frames in the bulk
@@ -57,6 +70,13 @@ bool lanes_put(struct lanes *l, enum lane lane, uint64_t *order, const struct la
 /* What is to be written next: up to two spans. Returns their number. */
 size_t lanes_next(struct lanes *l, struct lane_span ret[2]);
 /* So many bytes of it have been written. */
-void lanes_written(struct lanes *l, size_t n);
+void lanes_written(struct lanes *l, size_t n, uint64_t now_us);
+/* The other side has read so many bytes altogether. False: it cannot have. */
+bool lanes_acked(struct lanes *l, uint64_t total, uint64_t now_us);
+
+/* A frame of so many bytes has been read. */
+void lanes_received(struct lanes *l, size_t n);
+/* Queues the acknowledgement, if one is due. */
+void lanes_tell(struct lanes *l, enum frame_sender self);
 
 #endif

@@ -182,6 +182,7 @@ static const uint8_t senders[FRAME_NUM_TYPES] = {
 	[FRAME_PONG] = BY(FROM_AGENT),
 	[FRAME_STATS] = BY_BOTH,
 	[FRAME_SHUTDOWN] = BY(FROM_BYWAY),
+	[FRAME_ACK] = BY_BOTH,
 };
 
 static void get_body(struct cursor *c, enum frame_sender sender, struct frame *f)
@@ -204,6 +205,7 @@ static void get_body(struct cursor *c, enum frame_sender sender, struct frame *f
 		return;
 	case FRAME_PING:
 	case FRAME_PONG:
+	case FRAME_ACK:
 		f->token = get(c, 8);
 		return;
 	case FRAME_STATS:
@@ -272,6 +274,7 @@ size_t frame_put_head(enum frame_sender sender, const struct frame *f, uint8_t h
 		break;
 	case FRAME_PING:
 	case FRAME_PONG:
+	case FRAME_ACK:
 		put(&w, f->token, 8);
 		break;
 	case FRAME_STATS:

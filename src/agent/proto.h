@@ -29,6 +29,7 @@ enum frame_type {
 	FRAME_PONG,
 	FRAME_STATS,
 	FRAME_SHUTDOWN,
+	FRAME_ACK,
 	FRAME_NUM_TYPES,
 };
 
@@ -74,7 +75,7 @@ struct frame {
 	uint16_t seq;           /* of an ECHO, or of an ERROR about one */
 	enum flow_error error;
 	uint32_t mtu;
-	uint64_t token; /* of a PING, and of its PONG */
+	uint64_t token; /* of a PING, and of its PONG; of an ACK the bytes */
 	struct agent_stats stats;
 	struct proto_hello hello;
 	const uint8_t *data; /* payload of a DATAGRAM or ECHO */

@@ -331,17 +331,17 @@ static bool is_welcome(const struct relay *r, enum flow_kind kind, const struct 
 void relay_input(struct relay *r, enum packet_kind what, const struct packet *p, uint64_t now_ms)
 {
 	enum flow_kind kind = what == PACKET_UDP ? KIND_UDP : KIND_ECHO;
-	bool was_empty;
+	bool idle;
 
 	pthread_mutex_lock(&r->lock);
-	was_empty = lanes_empty(&r->lanes);
+	idle = !lanes_ready(&r->lanes);
 	if (is_welcome(r, kind, p, now_ms))
 		put_packet(r, kind, p, now_ms);
 	else
 		r->stats.out_dropped++;
-	was_empty = was_empty && r->attached && !lanes_empty(&r->lanes);
+	idle = idle && r->attached && lanes_ready(&r->lanes);
 	pthread_mutex_unlock(&r->lock);
-	if (was_empty)
+	if (idle)
 		wake(r);
 }
 
@@ -376,7 +376,7 @@ static int write_turn(struct relay *r)
 		if (sent < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
 		pthread_mutex_lock(&r->lock);
-		lanes_written(&r->lanes, sent < 0 ? 0 : (size_t)sent);
+		lanes_written(&r->lanes, sent < 0 ? 0 : (size_t)sent, clock_us());
 		pthread_mutex_unlock(&r->lock);
 		watch_out(r, (size_t)MAX(sent, 0) < len);
 		return (size_t)MAX(sent, 0) == len;
@@ -561,7 +561,17 @@ static void report_in(struct relay *r, const struct frame *frame)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* at: where the frame begins. 0 or -EPROTO. */
+static int acked_in(struct relay *r, uint64_t total)
+{
+	bool ok;
+
+	pthread_mutex_lock(&r->lock);
+	ok = lanes_acked(&r->lanes, total, clock_us());
+	pthread_mutex_unlock(&r->lock);
+	return ok ? 0 : -EPROTO;
+}
+
+/* 0 or -EPROTO. */
 static int handle(struct relay *r, const struct frame *f, uint64_t now_ms)
 {
 	switch (f->type) {
@@ -579,6 +589,8 @@ static int handle(struct relay *r, const struct frame *f, uint64_t now_ms)
 	case FRAME_STATS:
 		report_in(r, f);
 		return 0;
+	case FRAME_ACK:
+		return acked_in(r, f->token);
 	case FRAME_HELLO: /* the one there is was read before */
 	case FRAME_PING:
 	case FRAME_SHUTDOWN:
@@ -602,9 +614,15 @@ static int handle_all(struct relay *r, uint64_t now_ms)
 			break;
 		if (n < 0 || handle(r, &f, now_ms))
 			return -EPROTO;
+		pthread_mutex_lock(&r->lock);
+		lanes_received(&r->lanes, used);
+		pthread_mutex_unlock(&r->lock);
 		at += used;
 		left -= used;
 	}
+	pthread_mutex_lock(&r->lock);
+	lanes_tell(&r->lanes, FROM_BYWAY);
+	pthread_mutex_unlock(&r->lock);
 	memmove(start, at, left);
 	r->rx_len = left;
 	return 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The agent as a whole, with a kernel that is the fuzzer's: sockets hold what it likes and fail as it
- * likes, and stdin has frames, or anything. What comes out of stdout is always frames.
+ * The agent as a whole, with a kernel that is the fuzzer's: sockets hold what it likes and fail as
+ * it likes, and stdin has frames, or anything. What comes out of stdout is always frames.
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -51,7 +51,7 @@ static struct {
 	uint8_t in[1u << 16];
 	size_t in_len, in_at;
 	uint8_t out[1u << 22];
-	size_t out_len;
+	size_t out_len, hello_len;
 	uint32_t seconds;
 } k;
 
@@ -77,7 +77,7 @@ static size_t take_bytes(void *to, size_t max)
 
 static long fails(void)
 {
-	static const int errors[] = {EAGAIN, ECONNREFUSED, EACCES,	EMSGSIZE,
+	static const int errors[] = {EAGAIN, ECONNREFUSED, EACCES,      EMSGSIZE,
 				     EMFILE, EHOSTUNREACH, ENETUNREACH, ENOBUFS};
 
 	return -errors[take() % 8];
@@ -104,6 +104,11 @@ static long sys_writev(int fd, const struct iovec *v, size_t n)
 	size_t max = (size_t)take() * 64, done = 0;
 
 	assert(fd == 1);
+	if (!k.out_len) { /* HELLO */
+		memcpy(k.out, v->iov_base, v->iov_len);
+		k.out_len = k.hello_len = v->iov_len;
+		return (long)v->iov_len;
+	}
 	if (k.len && !max)
 		return -EAGAIN;
 	for (size_t i = 0; i < n; i++) {
@@ -260,24 +265,25 @@ static long sys_epoll_look(int epoll, struct epoll_event *ret, int n)
 	(void)epoll;
 	for (int fd = 4; fd < FDS && count < n; fd++)
 		if (k.used[fd])
-			ret[count++] =
-				(struct epoll_event){.events = take() & (EPOLLIN | EPOLLERR), .data = k.slot[fd]};
+			ret[count++] = (struct epoll_event){.events = take() & (EPOLLIN | EPOLLERR),
+							    .data = k.slot[fd]};
 	return count;
 }
 
 /* What stdin has next: any bytes, or a frame that is one. */
 static void feed(void)
 {
-	static const enum frame_type types[] = {FRAME_DATAGRAM, FRAME_ECHO, FRAME_CLOSE, FRAME_PING,
-						FRAME_STATS};
+	static const enum frame_type types[] = {FRAME_DATAGRAM, FRAME_ECHO,  FRAME_CLOSE,
+						FRAME_PING,     FRAME_STATS, FRAME_ACK};
 	uint8_t payload[256], what = take();
-	struct frame f = {.type = types[what % 5], .data = payload};
+	struct frame f = {.type = types[what % 6], .data = payload};
 
 	k.in_at = k.in_len = 0;
 	if (what >= 250) {
 		k.in_len = take_bytes(k.in, sizeof(k.in));
 		return;
 	}
+	f.token = k.out_len - k.hello_len;
 	f.flow = (uint32_t)(take() % 20) | (uint32_t)(take() & 1) << 16;
 	f.addr.family = take() & 1 ? 4 : 6;
 	f.addr.bytes[0] = take() & 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The relay between a guest and an agent that both say anything. An operation is one byte, what it needs
- * follows. What comes out, on either side, is always well formed.
+ * The relay between a guest and an agent that both say anything. An operation is one byte, what it
+ * needs follows. What comes out, on either side, is always well formed.
  */
 #include <assert.h>
 #include <errno.h>
@@ -28,6 +28,7 @@ struct world {
 	size_t len;
 	uint8_t rx[1u << 20];
 	size_t rx_len;
+	uint64_t received;
 };
 
 static uint8_t take(struct world *w)
@@ -63,6 +64,7 @@ static void attach(struct world *w)
 	close_p(&w->agent);
 	w->agent = pair[1];
 	w->rx_len = 0;
+	w->received = 0;
 	assert(!relay_attach(w->relay, pair[0], &hello, w->now_ms));
 }
 
@@ -104,14 +106,16 @@ static void say(struct world *w)
 
 static void say_frame(struct world *w)
 {
-	static const enum frame_type types[] = {FRAME_DATAGRAM, FRAME_ECHO, FRAME_CLOSE, FRAME_ERROR,
-						FRAME_PONG,	FRAME_STATS};
+	static const enum frame_type types[] = {FRAME_DATAGRAM, FRAME_ECHO, FRAME_CLOSE,
+						FRAME_ERROR,    FRAME_PONG, FRAME_STATS,
+						FRAME_ACK};
 	struct frame f = {.type = types[take(w) % ARRAY_SIZE(types)],
 			  .flow = w->flow ^ (take(w) == 1),
 			  .error = (enum flow_error)(take(w) % FLOW_NUM_ERRORS),
 			  .seq = take(w)};
 	uint8_t buf[PROTO_HEAD_MAX + 256], payload[256];
 
+	f.token = w->received;
 	f.mtu = f.error == FLOW_ERROR_TOO_BIG ? take(w) : 0;
 	f.data = payload;
 	if (f.type == FRAME_DATAGRAM || f.type == FRAME_ECHO)
@@ -136,6 +140,7 @@ static void check_agent_side(struct world *w)
 	while ((r = frame_parse(FROM_BYWAY, w->rx + at, w->rx_len - at, &f, &used)) == 1) {
 		if (f.type == FRAME_DATAGRAM || f.type == FRAME_ECHO)
 			w->flow = f.flow;
+		w->received += f.type == FRAME_HELLO ? 0 : used;
 		at += used;
 	}
 	assert(r == 0);
@@ -178,7 +183,7 @@ static void pass_time(struct world *w)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const ops[])(struct world *) = {guest, datagram, say,	  say_frame,
+	static void (*const ops[])(struct world *) = {guest, datagram, say,       say_frame,
 						      step,  hang_up,  pass_time, attach};
 	static struct world w;
 	struct relay_config c = {.flows = FLOWS, .dns = RELAY_DNS_REMOTE};

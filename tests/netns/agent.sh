@@ -218,6 +218,30 @@ throughput() {
 }
 arrived() { [[ $1 =~ arrived\ ([0-9]+) ]] && ((BASH_REMATCH[1] > 1000)); }
 
+# On a path of 20 Mbit/s, with bulk that wants twice that: what a small one waits for is not in the
+# buffers of ssh and of the network.
+test_slow() {
+	local direction ns
+	by_ssh plain
+	check "slow: up" relay_start
+	for ns in host internet; do
+		must inside $ns tc qdisc add dev eth0 root tbf rate 20mbit burst 32kb latency 50ms
+	done
+	for direction in up down; do
+		"$UDP" $direction 1400 20000 4000 $INTERNET4 4000 >"$WORLD/bulk" &
+		"$UDP" rtt 4 $INTERNET4 7 >"$WORLD/rtt"
+		wait $!
+		diag "slow: bulk $direction: $(cat "$WORLD/bulk"); beside it: $(cat "$WORLD/rtt")"
+		check "slow: a small one does not wait for bulk $direction" is_quick
+	done
+	for ns in host internet; do
+		must inside $ns tc qdisc del dev eth0 root
+	done
+	stop relay
+	leaves_nothing slow
+}
+is_quick() { [[ $(cat "$WORLD/rtt") =~ ^median\ ([0-9]+) ]] && ((BASH_REMATCH[1] < 150000)); }
+
 test_local() {
 	by_shell sh -c
 	check "local: up" relay_start -d remote
@@ -406,6 +430,7 @@ server_start
 test_local
 test_shells
 test_ssh
+test_slow
 test_login_shells
 test_kills
 test_interrupted

@@ -50,6 +50,7 @@ static const struct frame from_byway[] = {
 	{.type = FRAME_PING, .token = 0x0102030405060708},
 	{.type = FRAME_STATS},
 	{.type = FRAME_SHUTDOWN},
+	{.type = FRAME_ACK, .token = 1ull << 40},
 };
 
 static const struct frame from_agent[] = {
@@ -64,6 +65,7 @@ static const struct frame from_agent[] = {
 	{.type = FRAME_ERROR, .flow = 1, .seq = 3, .error = FLOW_ERROR_PORT},
 	{.type = FRAME_ERROR, .flow = 1, .error = FLOW_ERROR_TOO_BIG, .mtu = 1400},
 	{.type = FRAME_PONG, .token = UINT64_MAX},
+	{.type = FRAME_ACK},
 	{.type = FRAME_STATS, .stats = {1, 2, 3, 4, 5}},
 };
 
@@ -198,6 +200,8 @@ struct lanes_world {
 	uint8_t small[LANE_SMALL_BYTES], bulk[LANE_BULK_BYTES];
 	uint8_t out[2 * LANE_BULK_BYTES];
 	size_t len;
+	bool acks; /* whatever is written is acknowledged at once */
+	uint64_t now_us;
 };
 
 static int lanes_set_up(void **state)
@@ -205,6 +209,7 @@ static int lanes_set_up(void **state)
 	struct lanes_world *w = calloc(1, sizeof(*w));
 
 	lanes_init(&w->l, w->small, w->bulk);
+	w->acks = true;
 	*state = w;
 	return 0;
 }
@@ -239,7 +244,9 @@ static size_t write_out(struct lanes_world *w, size_t n)
 		w->len += len;
 		written += len;
 	}
-	lanes_written(&w->l, written);
+	lanes_written(&w->l, written, w->now_us);
+	if (w->acks)
+		assert_true(lanes_acked(&w->l, w->l.sent, w->now_us));
 	return written;
 }
 
@@ -292,7 +299,7 @@ static void frames_stay_whole(void **state)
 		put_frame(w, LANE_BULK, NULL, 'C', 1399);
 		write_all(w, piece);
 		assert_string_equal(names(w), "BsC");
-		assert_true(lanes_empty(&w->l));
+		assert_false(lanes_ready(&w->l));
 	}
 }
 
@@ -374,10 +381,105 @@ static void a_new_channel_begins_with_a_frame(void **state)
 	write_out(w, 700);
 	w->len = 0;
 	lanes_clear(&w->l);
-	assert_true(lanes_empty(&w->l));
+	assert_false(lanes_ready(&w->l));
 	put_frame(w, LANE_BULK, NULL, 'E', 1400);
 	write_all(w, SIZE_MAX);
 	assert_string_equal(names(w), "E");
+}
+
+/* One round trip that takes so long; returns the window after it. */
+static size_t round_trip(struct lanes_world *w, uint64_t took_us)
+{
+	while (put_frame(w, LANE_BULK, NULL, 'B', 1400))
+		;
+	write_all(w, SIZE_MAX);
+	w->len = 0;
+	w->now_us += took_us;
+	assert_true(lanes_acked(&w->l, w->l.sent, w->now_us));
+	return w->l.window;
+}
+
+static void bulk_waits_for_acknowledgements(void **state)
+{
+	struct lanes_world *w = *state;
+
+	w->acks = false;
+	while (put_frame(w, LANE_BULK, NULL, 'B', 1400))
+		;
+	write_all(w, SIZE_MAX);
+	assert_in_range(w->len, w->l.window, w->l.window + 16384);
+	assert_false(lanes_ready(&w->l));
+	w->len = 0;
+	put_frame(w, LANE_SMALL, NULL, 's', 100);
+	assert_true(lanes_ready(&w->l));
+	write_all(w, SIZE_MAX);
+	assert_string_equal(names(w), "s");
+	assert_false(lanes_acked(&w->l, w->l.sent + 1, 0));
+	assert_true(lanes_acked(&w->l, 20000, 0));
+	assert_false(lanes_acked(&w->l, 19999, 0));
+	write_all(w, SIZE_MAX);
+	assert_true(w->len > 0);
+}
+
+static void the_window_follows_the_path(void **state)
+{
+	struct lanes_world *w = *state;
+	size_t before;
+
+	w->acks = false;
+	for (int i = 0; i < 20; i++)
+		round_trip(w, 5000);
+	assert_true(w->l.window > 1 << 20);
+	/* The more, the longer it takes: a queue has formed. */
+	for (int i = 0; i < 40; i++)
+		round_trip(w, 50000);
+	assert_true(w->l.window < 32 << 10);
+	before = w->l.window;
+	assert_true(round_trip(w, 6000) > before);
+	/* It is a longer path now: by and by that is known. */
+	w->now_us += 10000000;
+	round_trip(w, 50000);
+	w->now_us += 10000000;
+	for (int i = 0; i < 20; i++)
+		round_trip(w, 50000);
+	assert_true(w->l.window > 1 << 20);
+}
+
+static void what_is_queued_follows_the_window(void **state)
+{
+	struct lanes_world *w = *state;
+
+	w->acks = false;
+	round_trip(w, 1000);
+	for (int i = 0; i < 40; i++)
+		round_trip(w, 100000);
+	write_all(w, SIZE_MAX);
+	lanes_clear(&w->l);
+	assert_int_equal(lanes_room(&w->l, LANE_BULK), 512 << 10); /* another channel */
+}
+
+static void bulk_is_acknowledged_at_once(void **state)
+{
+	struct lanes_world *w = *state;
+	struct frame f;
+	size_t used;
+
+	lanes_received(&w->l, 100);
+	lanes_tell(&w->l, FROM_AGENT);
+	assert_false(lanes_ready(&w->l));
+	lanes_received(&w->l, 1400);
+	lanes_tell(&w->l, FROM_AGENT);
+	write_all(w, SIZE_MAX);
+	assert_int_equal(frame_parse(FROM_AGENT, w->out, w->len, &f, &used), 1);
+	assert_int_equal(f.type, FRAME_ACK);
+	assert_int_equal(f.token, 1500);
+	w->len = 0;
+	for (int i = 0; i < 100; i++) {
+		lanes_received(&w->l, 100);
+		lanes_tell(&w->l, FROM_AGENT);
+	}
+	write_all(w, SIZE_MAX);
+	assert_int_equal(w->len, 2 * used);
 }
 
 /* ---- resolv.conf ---- */
@@ -491,6 +593,10 @@ int main(void)
 		LANES_TEST(a_flow_stays_in_order),
 		LANES_TEST(lanes_are_bounded),
 		LANES_TEST(a_new_channel_begins_with_a_frame),
+		LANES_TEST(bulk_waits_for_acknowledgements),
+		LANES_TEST(the_window_follows_the_path),
+		LANES_TEST(what_is_queued_follows_the_window),
+		LANES_TEST(bulk_is_acknowledged_at_once),
 		cmocka_unit_test(resolvers_are_read),
 		cmocka_unit_test(addresses_are_addresses),
 	};

@@ -35,6 +35,7 @@ struct world {
 	uint64_t now_ms;
 	uint8_t rx[4 * PROTO_FRAME_MAX]; /* what the agent has read */
 	size_t rx_len;
+	uint64_t received; /* HELLO not counted */
 };
 
 static struct ip ip(const char *text)
@@ -68,35 +69,8 @@ static void attach(struct world *w, uint16_t flows)
 	close_p(&w->agent);
 	w->agent = pair[1];
 	w->rx_len = 0;
+	w->received = 0;
 	assert_int_equal(relay_attach(w->relay, pair[0], &hello, w->now_ms), 0);
-}
-
-/* The next frame of byway's; type FRAME_NUM_TYPES when there is none. */
-static struct frame next_frame(struct world *w)
-{
-	static uint8_t copy[PROTO_FRAME_MAX];
-	struct frame f = {.type = FRAME_NUM_TYPES};
-	size_t used = 0;
-	ssize_t n;
-
-	relay_step(w->relay, w->now_ms);
-	n = read(w->agent, w->rx + w->rx_len, sizeof(w->rx) - w->rx_len);
-	w->rx_len += (size_t)MAX(n, 0);
-	if (frame_parse(FROM_BYWAY, w->rx, w->rx_len, &f, &used) == 1) {
-		memcpy(copy, w->rx, used);
-		assert_int_equal(frame_parse(FROM_BYWAY, copy, used, &f, &used), 1);
-		w->rx_len -= used;
-		memmove(w->rx, w->rx + used, w->rx_len);
-	}
-	return f;
-}
-
-static struct frame next_of(struct world *w, enum frame_type type)
-{
-	struct frame f = next_frame(w);
-
-	assert_int_equal(f.type, type);
-	return f;
 }
 
 static void answer(struct world *w, const struct frame *f)
@@ -107,6 +81,38 @@ static void answer(struct world *w, const struct frame *f)
 	assert_int_equal(write(w->agent, buf, head), head);
 	if (f->len)
 		assert_int_equal(write(w->agent, f->data, f->len), f->len);
+}
+
+/* The next frame of byway's; type FRAME_NUM_TYPES when there is none. Bulk is acknowledged. */
+static struct frame next_frame(struct world *w)
+{
+	static uint8_t copy[PROTO_FRAME_MAX];
+	struct frame f = {.type = FRAME_NUM_TYPES}, ack = {.type = FRAME_ACK};
+	size_t used = 0;
+	ssize_t n;
+
+	relay_step(w->relay, w->now_ms);
+	n = read(w->agent, w->rx + w->rx_len, sizeof(w->rx) - w->rx_len);
+	w->rx_len += (size_t)MAX(n, 0);
+	if (frame_parse(FROM_BYWAY, w->rx, w->rx_len, &f, &used) != 1)
+		return f;
+	memcpy(copy, w->rx, used);
+	assert_int_equal(frame_parse(FROM_BYWAY, copy, used, &f, &used), 1);
+	w->rx_len -= used;
+	memmove(w->rx, w->rx + used, w->rx_len);
+	w->received += f.type == FRAME_HELLO ? 0 : used;
+	ack.token = w->received;
+	if (f.len > 512)
+		answer(w, &ack);
+	return f;
+}
+
+static struct frame next_of(struct world *w, enum frame_type type)
+{
+	struct frame f = next_frame(w);
+
+	assert_int_equal(f.type, type);
+	return f;
 }
 
 static void answer_text(struct world *w, uint32_t flow, const char *text)
@@ -631,12 +637,16 @@ static void nonsense_ends_it(void **state)
 	static const uint8_t nonsense[] = {0, 0, 0, 1, FRAME_SHUTDOWN};
 	struct world *w = *state;
 	struct frame hello = {.type = FRAME_HELLO, .hello = {.version = PROTO_VERSION, .flows = 1}};
+	struct frame ack = {.type = FRAME_ACK, .token = 1};
 
 	assert_int_equal(write(w->agent, nonsense, sizeof(nonsense)), sizeof(nonsense));
 	assert_int_equal(relay_step(w->relay, w->now_ms), -EPROTO);
 	assert_false(stats(w).attached);
 	attach(w, FLOWS);
 	answer(w, &hello); /* a second one */
+	assert_int_equal(relay_step(w->relay, w->now_ms), -EPROTO);
+	attach(w, FLOWS);
+	answer(w, &ack); /* of what was never sent */
 	assert_int_equal(relay_step(w->relay, w->now_ms), -EPROTO);
 }
 
