@@ -36,6 +36,7 @@ struct world {
 	uint8_t rx[4 * PROTO_FRAME_MAX]; /* what the agent has read */
 	size_t rx_len;
 	uint64_t received; /* HELLO not counted */
+	int sndbuf;        /* of the next channel; 0: as usual */
 };
 
 static struct ip ip(const char *text)
@@ -66,6 +67,8 @@ static void attach(struct world *w, uint16_t flows)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	if (w->sndbuf)
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &w->sndbuf, sizeof(w->sndbuf));
 	close_p(&w->agent);
 	w->agent = pair[1];
 	w->rx_len = 0;
@@ -458,8 +461,10 @@ static void the_least_used_makes_room(void **state)
 	}
 	answer_text(w, flows[0], "used");
 	guest_gets(w, "192.0.2.1", 53, 1000, "used");
+	send_packet(w, datagram("10.0.0.2", 1001, "192.0.2.1", 53, "used, too"));
+	assert_int_equal(next_of(w, FRAME_DATAGRAM).flow, flows[1]);
 	send_packet(w, datagram("10.0.0.2", 2000, "192.0.2.1", 53, "new"));
-	assert_int_equal(flow_slot(next_of(w, FRAME_DATAGRAM).flow), flow_slot(flows[1]));
+	assert_int_equal(flow_slot(next_of(w, FRAME_DATAGRAM).flow), flow_slot(flows[2]));
 	assert_int_equal(stats(w).evicted, 1);
 	assert_int_equal(stats(w).flows, FLOWS);
 }
@@ -595,6 +600,25 @@ static void flows_survive_their_agent(void **state)
 	next_of(w, FRAME_NUM_TYPES);
 	answer_text(w, flow, "still there");
 	guest_gets(w, "192.0.2.1", 99, 1000, "still there");
+}
+
+/* What an agent has only got a part of is lost with it; the next one's stream begins with a frame.
+ */
+static void half_a_frame_is_no_frame(void **state)
+{
+	static const char text[20001] = {[0 ... 19999] = 'x'};
+	struct world *w = *state;
+
+	w->sndbuf = 5000;
+	attach(w, FLOWS);
+	next_of(w, FRAME_HELLO);
+	send_packet(w, datagram("10.0.0.2", 1000, "192.0.2.1", 99, text));
+	send_packet(w, datagram("10.0.0.2", 1000, "192.0.2.1", 99, "whole"));
+	assert_int_equal(relay_step(w->relay, w->now_ms), 0);
+	w->sndbuf = 0;
+	attach(w, FLOWS);
+	next_of(w, FRAME_HELLO);
+	assert_memory_equal(next_of(w, FRAME_DATAGRAM).data, "whole", 5);
 }
 
 static void a_smaller_agent_has_fewer_flows(void **state)
@@ -859,6 +883,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(queries_go_to_one_resolver, set_up_addr, tear_down),
 		TEST(what_is_local_stays),
 		TEST(flows_survive_their_agent),
+		TEST(half_a_frame_is_no_frame),
 		TEST(a_smaller_agent_has_fewer_flows),
 		cmocka_unit_test_setup_teardown(without_an_agent_nothing_is_asked, set_up_alone,
 						tear_down),
