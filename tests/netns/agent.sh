@@ -271,6 +271,7 @@ test_ssh() {
 	check "ssh: up" relay_start -d remote
 	like "ssh: from where" "$(grep attached "$WORLD/relay.out")" "Linux x86_64 in /tmp/.byway-agent-"
 	check "ssh: no file is left as soon as it runs" test -z "$(files)"
+	check "ssh: it has given up what it does not need" is_confined "$(agents)"
 	datagrams ssh
 	errors ssh
 	many ssh
@@ -279,6 +280,17 @@ test_ssh() {
 	stop relay
 	leaves_nothing ssh
 }
+
+is_confined() {
+	local status
+	status=$(cat "/proc/$1/status")
+	[[ $status =~ NoNewPrivs:.1 && $status =~ Seccomp:.2 ]] || { echo "$status"; return 1; }
+	[[ $(stat -c %u "/proc/$1/fd") == 0 ]] || { echo "it may be traced"; return 1; }
+	is_limited "Max processes" "$1" && is_limited "Max file size" "$1" || return 1
+	[[ -z $(find "/proc/$1/fd" -type l ! -lname 'socket:*' ! -lname 'pipe:*' \
+		! -lname 'anon_inode:?eventpoll?' ! -lname /dev/null) ]] || { ls -l "/proc/$1/fd"; return 1; }
+}
+is_limited() { grep -qE "^$1 +0 +0 " "/proc/$2/limits" || { cat "/proc/$2/limits"; return 1; }; }
 
 test_login_shells() {
 	local name
