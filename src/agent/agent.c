@@ -605,11 +605,12 @@ static void flow_event(struct agent *a, struct flow *f, uint32_t events)
 
 	if (!f->fd)
 		return;
-	if (events & EPOLLERR)
+	/* An error that found no room in its queue is only cleared by reading. */
+	if (events & EPOLLERR) {
 		drain_errors(a, f);
-	if (!(events & EPOLLIN) || f->paused)
+	} else if (f->paused) {
 		return;
-	if (f->bulk && lanes_room(&a->lanes, LANE_BULK) < BULK_RESERVE) {
+	} else if (f->bulk && lanes_room(&a->lanes, LANE_BULK) < BULK_RESERVE) {
 		hold(a, f);
 		return;
 	}
