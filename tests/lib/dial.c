@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * dial [-a ADDRESS] [-c CA-FILE] [-t MS] [-k BYTES] [-n COUNT [-p PARALLEL]]
- * PROXY-URL[,URL...]|direct HOST PORT
+ * PROXY-URL[,URL...]|ssh:[USER@]HOST|direct HOST PORT
  *
  * The dialers on the command line. Opens one stream, says so on stderr, and relays it to stdin and
  * stdout with half-closes; or, with -n, opens COUNT, PARALLEL at a time, closes each, and prints
@@ -19,12 +19,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/err.h"
 #include "base/util.h"
-#include "tunnel/dialer.h"
+#include "ssh_open.h"
 #include "tunnel/url.h"
 
-#define PARALLEL_MAX 256
+#define PARALLEL_MAX 1024
 
 static _Noreturn void die(const char *why)
 {
@@ -58,6 +57,8 @@ static struct dialer *open_dialer(struct connect_config *config, char *urls, con
 
 	if (!strcmp(urls, "direct"))
 		return dialer_direct(0);
+	if (!strncmp(urls, "ssh:", 4))
+		return ssh_open(urls + 4);
 	for (char *url = strtok(urls, ","); url; url = strtok(NULL, ","))
 		add_upstream(config, url, address);
 	if (dialer_connect(config, &d, &err))

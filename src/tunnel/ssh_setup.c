@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "proc/user.h"
+#include "tunnel/ssh_setup.h"
+
+#define WINDOW_BYTES (16u * 1024 * 1024)
+#define WINDOW_BYTES_LEAST (64u * 1024)
+#define ALIVE_INTERVAL_S 3
+#define ALIVE_COUNT 3
+
+/* ---- A list of words that ends with NULL ---- */
+
+static size_t count(char *const *words)
+{
+	size_t n = 0;
+
+	while (words && words[n])
+		n++;
+	return n;
+}
+
+static void add_word(char ***words, char *word)
+{
+	size_t n = count(*words);
+
+	*words = xrealloc(*words, n + 2, sizeof(char *));
+	(*words)[n] = word;
+	(*words)[n + 1] = NULL;
+}
+
+static void add_words(char ***words, const char *const *from)
+{
+	for (; from && *from; from++)
+		add_word(words, xstrdup(*from));
+}
+
+static void free_words(char **words)
+{
+	for (size_t i = 0; i < count(words); i++)
+		free(words[i]);
+	free(words);
+}
+
+void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word)
+{
+	char *copy = xstrdup(word);
+
+	free(s->argv[i]);
+	s->argv[i] = copy;
+}
+
+/* ---- The command line ---- */
+
+/* What must be so: of an option given twice, ssh takes the first. */
+static const char *const first_words[] = {
+	"ssh", "-N", "-M", "-S", /* SSH_WORD_PATH */ "",
+	/* SSH_WORD_NO_FORK */ "-oForkAfterAuthentication=no",
+	"-oControlPersist=no",
+	"-oClearAllForwardings=yes",
+	"-oExitOnForwardFailure=no",
+	"-oPermitLocalCommand=no",
+	"-oLogLevel=INFO", /* what it says is all we know: see ssh_error.c */
+	"-oRequestTTY=no",
+	"-oTunnel=no",
+	NULL,
+};
+
+/* What is so unless the user says otherwise on our command line. */
+static void add_defaults(struct ssh_setup *s, const struct ssh_config *c)
+{
+	add_word(&s->argv, xasprintf("-oServerAliveInterval=%u",
+				     c->alive_interval_s ?: ALIVE_INTERVAL_S));
+	add_word(&s->argv, xasprintf("-oServerAliveCountMax=%u", c->alive_count ?: ALIVE_COUNT));
+	add_word(&s->argv, xstrdup("-oConnectTimeout=15"));
+}
+
+static void make_argv(struct ssh_setup *s, const struct ssh_config *c)
+{
+	add_words(&s->argv, first_words);
+	if (!c->terminal)
+		add_word(&s->argv, xstrdup("-oBatchMode=yes"));
+	add_words(&s->argv, c->options);
+	add_defaults(s, c);
+	add_word(&s->argv, xstrdup("--"));
+	add_word(&s->argv, xstrdup(c->destination));
+}
+
+/* ---- The environment ---- */
+
+/* What ssh, agents and what asks for a passphrase need of ours. */
+static const char *const kept[] = {
+	"SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "WAYLAND_DISPLAY",
+	"XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "TERM", "KRB5CCNAME",
+	"GNUPGHOME", "SSH_SK_PROVIDER", "SSH_PKCS11_HELPER",
+};
+
+static void keep_variable(struct ssh_setup *s, const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value)
+		add_word(&s->env, xasprintf("%s=%s", name, value));
+}
+
+static void make_env(struct ssh_setup *s, const struct user *user)
+{
+	/* Messages in English: see ssh_error.c. */
+	add_words(&s->env, (const char *const[]){"PATH=" RUN_PATH, "LC_ALL=C", NULL});
+	if (user) {
+		add_word(&s->env, xasprintf("HOME=%s", user->home));
+		add_word(&s->env, xasprintf("USER=%s", user->name));
+		add_word(&s->env, xasprintf("LOGNAME=%s", user->name));
+		add_word(&s->env, xasprintf("SHELL=%s", user->shell));
+	} else {
+		keep_variable(s, "HOME");
+		keep_variable(s, "USER");
+		keep_variable(s, "LOGNAME");
+		keep_variable(s, "SHELL");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		keep_variable(s, kept[i]);
+}
+
+/* ---- The user ---- */
+
+/* A group of its own as the primary one, and all of the user's beside it. */
+static void set_groups(struct ssh_setup *s, gid_t own, gid_t primary, const gid_t *groups, size_t n)
+{
+	s->groups = xcalloc(n + 1, sizeof(gid_t));
+	if (n)
+		memcpy(s->groups, groups, n * sizeof(gid_t));
+	s->groups[n] = primary;
+	s->user.gid = own ?: primary;
+	s->user.groups = s->groups;
+	s->user.n_groups = n + 1;
+	s->as_user = true;
+}
+
+static int set_own_groups(struct ssh_setup *s, gid_t own, struct err *err)
+{
+	_free_ gid_t *groups = NULL;
+	int n = getgroups(0, NULL);
+
+	groups = xcalloc((size_t)MAX(n, 0) + 1, sizeof(gid_t));
+	n = getgroups(n, groups);
+	if (n < 0)
+		return err_errno(err, -errno, "cannot get the groups of the process");
+	s->user.uid = geteuid();
+	set_groups(s, own, getegid(), groups, (size_t)n);
+	return 0;
+}
+
+static int make_user(struct ssh_setup *s, const struct ssh_config *c, struct err *err)
+{
+	if (c->user) {
+		s->user.uid = c->user->uid;
+		set_groups(s, c->gid, c->user->gid, c->user->groups, c->user->n_groups);
+		return 0;
+	}
+	return c->gid ? set_own_groups(s, c->gid, err) : 0;
+}
+
+/* ---- The whole ---- */
+
+static int check_config(const struct ssh_config *c, struct err *err)
+{
+	if (!c->destination || !c->destination[0])
+		return err_set(err, ERR_USAGE, -EINVAL, "ssh needs a host to connect to");
+	if (!c->run_dir || strlen(c->run_dir) >= SSH_RUN_DIR_MAX)
+		return err_set(err, ERR_USAGE, -ENAMETOOLONG,
+			       "the folder for ssh's control socket must be named in less than %d "
+			       "characters",
+			       SSH_RUN_DIR_MAX);
+	return 0;
+}
+
+int ssh_setup_init(struct ssh_setup *s, const struct ssh_config *c, struct err *err)
+{
+	int r = check_config(c, err);
+
+	if (!r)
+		r = run_find("ssh", s->program, err);
+	if (!r)
+		r = make_user(s, c, err);
+	if (r)
+		return r;
+	s->run_dir = xstrdup(c->run_dir);
+	s->terminal = c->terminal;
+	s->mode = c->mode;
+	s->window_bytes = MAX(c->window_bytes ?: WINDOW_BYTES, WINDOW_BYTES_LEAST);
+	make_argv(s, c);
+	make_env(s, c->user);
+	return 0;
+}
+
+void ssh_setup_done(struct ssh_setup *s)
+{
+	free_words(s->argv);
+	free_words(s->env);
+	free(s->groups);
+	free(s->run_dir);
+}
