@@ -40,9 +40,9 @@
 #include "tunnel/ssh_wire.h"
 
 #define IN_SIZE (4 * SSH_FRAME_MAX)
-#define OUT_MAX (128 * 1024)
+#define OUT_MAX (64 * 1024)
 #define OUT_BROKEN (16 * 1024 * 1024) /* answers to one who asks and does not read */
-#define SEND_BUFFER (128 * 1024)
+#define SEND_BUFFER (64 * 1024)
 #define TURNS 4 /* of filling and writing, before it is time to read */
 #define WINDOW_FIRST (256 * 1024)
 #define WINDOW_LEAST (32 * 1024)
@@ -617,23 +617,51 @@ static bool count_data(struct ssh_channel *c, size_t len)
 	return true;
 }
 
-static void on_data(struct ssh_channel *c, const struct ssh_message *msg)
+/* What arrived for one channel in a row goes to its caller in one piece, which then wakes up once. */
+static void pass_on(struct ssh_mux *m)
 {
-	ssize_t n = 0;
+	struct ssh_channel *c = TAKE_PTR(m->arrived.channel);
+	struct msghdr msg = {.msg_iov = m->arrived.pieces, .msg_iovlen = m->arrived.n};
+	ssize_t n;
 
-	if (!count_data(c, msg->len) || c->fd < 0)
+	if (!c)
 		return;
-	if (!c->backlog && msg->len)
-		n = give(c, msg->data, msg->len);
-	if (n < 0) {
+	m->arrived.n = 0;
+	n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		give_up(c);
 		return;
 	}
-	if ((size_t)n < msg->len) {
-		append_backlog(c, msg->data + n, msg->len - (size_t)n);
-		wait_for_room(c, true);
+	n = MAX(n, 0);
+	for (size_t i = 0; i < msg.msg_iovlen; i++) {
+		struct iovec *v = &m->arrived.pieces[i];
+		size_t taken = MIN((size_t)n, v->iov_len);
+
+		append_backlog(c, (unsigned char *)v->iov_base + taken, v->iov_len - taken);
+		n -= (ssize_t)taken;
 	}
+	if (c->backlog)
+		wait_for_room(c, true);
 	adjust_window(c);
+}
+
+static void on_data(struct ssh_channel *c, const struct ssh_message *msg)
+{
+	struct ssh_mux *m = c->mux;
+
+	if (!count_data(c, msg->len) || !msg->len)
+		return;
+	if (m->arrived.n == ARRAY_SIZE(m->arrived.pieces))
+		pass_on(m);
+	if (c->fd < 0)
+		return;
+	if (c->backlog) {
+		append_backlog(c, msg->data, msg->len);
+		return;
+	}
+	m->arrived.channel = c;
+	m->arrived.pieces[m->arrived.n++] =
+		(struct iovec){.iov_base = (void *)msg->data, .iov_len = msg->len};
 }
 
 /* Of no use to anybody here. */
@@ -703,10 +731,13 @@ static void on_channel_message(struct ssh_mux *m, const struct ssh_message *msg)
 {
 	struct ssh_channel *c = msg->channel < m->n_slots ? m->slots[msg->channel].channel : NULL;
 
-	if (c)
-		channel_handlers[msg->type](c, msg);
-	else
+	if (!c) {
 		break_mux(m, "ssh speaks of a channel that does not exist");
+		return;
+	}
+	if (m->arrived.channel && (m->arrived.channel != c || msg->type != SSH_CHANNEL_DATA))
+		pass_on(m); /* what came before */
+	channel_handlers[msg->type](c, msg);
 }
 
 static void on_message(struct ssh_mux *m, const unsigned char *body, size_t len)
@@ -760,6 +791,7 @@ static void take_frames(struct ssh_mux *m)
 			on_greeting(m, body, len);
 		at = (size_t)(body - m->in) + len;
 	}
+	pass_on(m);
 	if (r < 0)
 		break_mux(m, "ssh sends a message that is too long");
 	m->in_len -= at;
@@ -861,7 +893,7 @@ int ssh_channel_attach(struct ssh_channel *c, struct ssh_loop *l)
 	return ssh_loop_add(l, c->fd, CALLER_EVENTS, &c->source);
 }
 
-static int connect_to(const char *path, int *ret_fd)
+int ssh_connect(const char *path, int *ret_fd)
 {
 	static const int size = SEND_BUFFER;
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -882,7 +914,7 @@ int ssh_mux_new(struct ssh_loop *l, const char *path, uint32_t window_max, struc
 {
 	_close_ int fd = -1;
 	struct ssh_mux *m;
-	int r = connect_to(path, &fd);
+	int r = ssh_connect(path, &fd);
 
 	if (r)
 		return r;

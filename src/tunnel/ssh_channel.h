@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/uio.h>
 
 #include "base/buf.h"
 #include "base/util.h"
@@ -108,6 +109,8 @@ struct ssh_slot {
 
 enum ssh_mux_phase { SSH_MUX_GREETING, SSH_MUX_ASKED, SSH_MUX_UP, SSH_MUX_REFUSED, SSH_MUX_BROKEN };
 
+#define SSH_PIECES 16
+
 struct ssh_mux {
 	struct ssh_source source;
 	struct ssh_loop *loop;
@@ -119,6 +122,11 @@ struct ssh_mux {
 	bool waits_for_room;
 	unsigned char *in;
 	size_t in_len;
+	struct { /* data in the buffer, of one channel and not yet passed on */
+		struct ssh_channel *channel;
+		struct iovec pieces[SSH_PIECES];
+		size_t n;
+	} arrived;
 	struct ssh_slot *slots;
 	uint32_t n_slots, first_free;
 	unsigned int n_channels;
@@ -130,6 +138,8 @@ struct ssh_mux {
 	uint64_t up_bytes, down_bytes;
 };
 
+/* To a control socket; blocks for no longer than ssh takes to call listen(2). -errno. */
+int ssh_connect(const char *path, int *ret_fd);
 /* Connects to the control socket and asks for proxy mode. */
 int ssh_mux_new(struct ssh_loop *l, const char *path, uint32_t window_max, struct ssh_mux **ret);
 /* Resets its channels; those not yet open become SSH_CHANNEL_WAITING at the end of the list. */

@@ -32,7 +32,6 @@ static const struct {
 	enum ssh_error error;
 } lines[] = {
 	{"Host key verification failed", SSH_ERROR_HOST_KEY},
-	{"REMOTE HOST IDENTIFICATION HAS CHANGED", SSH_ERROR_HOST_KEY},
 	{"host key is known for", SSH_ERROR_HOST_KEY},
 	{"has changed and you have requested strict", SSH_ERROR_HOST_KEY},
 	{"Permission denied (", SSH_ERROR_AUTH},

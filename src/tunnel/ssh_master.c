@@ -280,13 +280,14 @@ static void after_process(struct ssh_master *m, int status, uint64_t now_ms,
 	remove_socket(m);
 	if (m->output_fd >= 0) /* something that ssh has started holds the other end */
 		close(TAKE_FD(m->output_fd));
-	m->ending = false;
+	m->ending = m->ended = false;
 	wait_or_stop(m, now_ms);
 }
 
 static void pidfd_event(struct ssh_source *s, uint32_t events)
 {
-	(void)s, (void)events; /* ssh_master_run() looks */
+	(void)events;
+	((struct ssh_master *)s)->ended = true; /* ssh_master_run() goes on from there */
 }
 
 static int open_output(struct ssh_master *m, int *ret_w)
@@ -386,7 +387,7 @@ void ssh_master_run(struct ssh_master *m, uint64_t now_ms, struct ssh_channels *
 
 	if (m->mux)
 		check_mux(m, now_ms, waiting);
-	if (m->child.pid && child_ended(&m->child, &status))
+	if (m->ended && m->child.pid && child_ended(&m->child, &status))
 		after_process(m, status, now_ms, waiting);
 	if (now_ms >= m->deadline_ms)
 		on_deadline(m, now_ms, waiting);

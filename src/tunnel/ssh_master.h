@@ -26,6 +26,7 @@ struct ssh_master {
 	struct backoff backoff;
 	uint64_t deadline_ms; /* of what is being waited for; UINT64_MAX for nothing */
 	bool ending;          /* the process has been told to */
+	bool ended;           /* it is to be reaped */
 	bool last;            /* no other is started after it */
 	enum dial_status refusals[64]; /* told by ssh and not yet claimed by a passenger */
 	unsigned int n_refusals;

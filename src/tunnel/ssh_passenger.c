@@ -8,13 +8,15 @@
  * one, so neither can be the caller's own pair. Bytes are looked at in the one socket and taken out of it
  * when they are in the other: nothing is kept here. Each channel has a control connection of its
  * own, which ssh closes when the channel is no more.
+ *
+ * The server's end is the end of such a channel: ssh sends nothing after it (force_drain in
+ * channels.c). What the caller has not yet sent by then is lost.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "tunnel/ssh_master.h"
@@ -33,7 +35,7 @@ struct ssh_passenger {
 	bool greeted;
 	bool in_writable, out_readable, caller_writable;
 	bool in_ended, out_ended; /* this direction's end has been passed on */
-	bool hung_up;             /* ssh has closed the channel */
+	bool hung_up, lost;       /* ssh has closed the channel; because it dies */
 };
 
 static void close_all(struct ssh_passenger *p)
@@ -161,7 +163,12 @@ static void relay(struct ssh_channel *c)
 		let_go(p);
 		ssh_channel_finish(c);
 	} else if (p->hung_up && (p->out_ended || c->gone)) {
-		reset(p);
+		if (p->lost) {
+			reset(p);
+			return;
+		}
+		let_go(p);
+		ssh_channel_finish(c);
 	}
 }
 
@@ -278,6 +285,14 @@ static void take_answers(struct ssh_passenger *p)
 	}
 }
 
+/* A process that dies closes its descriptors in order, the listening one before the connections. */
+static bool is_dying(const struct ssh_master *m)
+{
+	_close_ int fd = -1;
+
+	return ssh_connect(m->path, &fd) != 0;
+}
+
 static void control_event(struct ssh_source *s, uint32_t events)
 {
 	struct ssh_passenger *p = (struct ssh_passenger *)s;
@@ -297,6 +312,7 @@ static void control_event(struct ssh_source *s, uint32_t events)
 	} else {
 		epoll_ctl(p->master->loop->epoll, EPOLL_CTL_DEL, p->control_fd, NULL);
 		p->hung_up = true;
+		p->lost = is_dying(p->master);
 		p->out_readable = true;
 		relay(p->channel); /* what ssh wrote before */
 	}
@@ -326,15 +342,12 @@ static int send_fd(int to, int fd)
 
 static int send_request(struct ssh_passenger *p, int in, int out)
 {
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	char host[DIAL_HOST_MAX];
 	_buf_ struct buf b = {0};
-	int r = str_copy(to.sun_path, sizeof(to.sun_path), p->master->path);
+	int r = ssh_connect(p->master->path, &p->control_fd);
 
 	if (r)
 		return r;
-	if (connect(p->control_fd, (struct sockaddr *)&to, sizeof(to)))
-		return -errno;
 	ssh_put_hello(&b);
 	ssh_put_stdio_fwd(&b, 0, ssh_channel_host(p->channel, host),
 			  p->channel->opening->target.port);
@@ -360,8 +373,7 @@ static int open_sockets(struct ssh_passenger *p)
 	_close_ int ssh_in = -1, ssh_out = -1;
 	int in[2], out[2], r;
 
-	p->control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (p->control_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in))
 		return -errno;
 	p->in_fd = in[0], ssh_in = in[1];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out))

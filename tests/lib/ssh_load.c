@@ -9,6 +9,7 @@
  *   ssh_load DEST beside HOST PORT MS      the same while another stream is bulk
  *   ssh_load DEST idle HOST PORT N         N idle streams: memory, and what a request among them costs
  *   ssh_load DEST stall HOST PORT MS       down, while the reader of another stream sleeps
+ *   ssh_load DEST half HOST PORT N         reads to the end, then sends N bytes
  *   ssh_load DEST opens HOST PORT N        N streams one after another: how many a second
  *
  * Each change of a connection's state is a line on stderr.
@@ -182,6 +183,21 @@ static int stall(void)
 
 	close(sleeper);
 	return r;
+}
+
+static int half(size_t n)
+{
+	static char data[65536];
+	int fd = open_stream(0);
+
+	while (recv(fd, data, sizeof(data), 0) > 0)
+		;
+	for (size_t sent = 0; sent < n; sent += sizeof(data))
+		if (send(fd, data, MIN(sizeof(data), n - sent), MSG_NOSIGNAL) < 0)
+			die("cannot send after the end");
+	shutdown(fd, SHUT_WR);
+	pause(); /* until killed: the end must come through by itself */
+	return 0;
 }
 
 /* ---- Latency ---- */
@@ -373,6 +389,8 @@ static int run(int argc, char **argv)
 		return idle(number);
 	if (!strcmp(command, "stall"))
 		return stall();
+	if (!strcmp(command, "half"))
+		return half(number);
 	if (!strcmp(command, "opens"))
 		return opens(number);
 	die("no such command");
