@@ -49,8 +49,7 @@ static int become_user(const struct child_user *user)
 {
 	if (!user)
 		return 0;
-	if (setgroups(user->n_groups, user->groups) ||
-	    setresgid(user->gid, user->gid, user->gid) ||
+	if (setgroups(user->n_groups, user->groups) || setresgid(user->gid, user->gid, user->gid) ||
 	    setresuid(user->uid, user->uid, user->uid))
 		return -errno;
 	return 0;
@@ -103,7 +102,8 @@ static struct report prepare(const struct child_spec *spec, const int fds[3], pi
 	return r;
 }
 
-static _Noreturn void start(const struct child_spec *spec, const int fds[3], int report, pid_t parent)
+static _Noreturn void start(const struct child_spec *spec, const int fds[3], int report,
+			    pid_t parent)
 {
 	struct report r = prepare(spec, fds, parent);
 
@@ -213,7 +213,8 @@ int child_start(const struct child_spec *spec, struct child *ret, struct err *er
 		c.fd = (int)syscall(SYS_pidfd_open, c.pid, 0);
 		if (c.fd < 0) {
 			r = err_errno(err, -errno, "cannot watch %s", spec->argv[0]);
-			kill(c.pid, SIGKILL); /* a child of ours, not reaped: the number is its own */
+			kill(c.pid,
+			     SIGKILL); /* a child of ours, not reaped: the number is its own */
 		}
 	}
 	if (r) {

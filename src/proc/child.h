@@ -16,17 +16,17 @@ struct netns;
 /* Who a program runs as; the caller looks it up (user.h). */
 struct child_user {
 	uid_t uid;
-	gid_t gid;           /* the primary group: what nftables' `meta skgid` sees of its sockets */
+	gid_t gid; /* the primary group: what nftables' `meta skgid` sees of its sockets */
 	const gid_t *groups; /* supplementary */
 	size_t n_groups;
 };
 
 struct child_spec {
-	const char *path;              /* run_find() */
+	const char *path;                     /* run_find() */
 	const char *const *argv, *const *env; /* end with NULL; env is all of the environment */
-	int in, out, err;              /* borrowed; -1 for /dev/null */
-	const struct netns *ns;        /* NULL: where we are */
-	const struct child_user *user; /* NULL: as we are */
+	int in, out, err;                     /* borrowed; -1 for /dev/null */
+	const struct netns *ns;               /* NULL: where we are */
+	const struct child_user *user;        /* NULL: as we are */
 	/* Sent to it when the thread that started it ends (PR_SET_PDEATHSIG); 0 for none. Where the
 	 * user is another one, that thread needs CAP_KILL. */
 	int death_signal;

@@ -43,8 +43,8 @@ int run_find(const char *program, char ret[RUN_PROGRAM_MAX], struct err *err)
 {
 	if (find_program(program, ret, RUN_PROGRAM_MAX))
 		return 0;
-	return err_set(err, ERR_UNSUPPORTED, -ENOENT, "%s is not installed (looked in " RUN_PATH ")",
-		       program);
+	return err_set(err, ERR_UNSUPPORTED, -ENOENT,
+		       "%s is not installed (looked in " RUN_PATH ")", program);
 }
 
 bool run_has(const char *program)

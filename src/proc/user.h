@@ -21,7 +21,8 @@ struct user {
 void user_done(struct user *u);
 #define _user_ _cleanup_(user_done)
 
-/* The user who called sudo(8), by SUDO_UID, or the one we run as. Asks the system's user database. */
+/* The user who called sudo(8), by SUDO_UID, or the one we run as. Asks the system's user
+ * database. */
 int user_invoking(struct user *ret, struct err *err);
 
 #endif

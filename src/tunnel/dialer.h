@@ -5,8 +5,9 @@
  *
  * Everything is non-blocking and driven by the caller's event loop. A struct dial is the caller's,
  * of fixed size, and may be reused; nothing is allocated per stream, but for what OpenSSL
- * allocates (TLS and Digest). Dialers may be shared by threads: what they hold is read-only once they
- * are made, but for counters and, under a lock, addresses and the last Digest nonce.
+ * allocates (TLS and Digest) and, over SSH (ssh.h), some hundred bytes. Dialers may be shared by
+ * threads: what they hold is read-only once they are made, but for counters and, under a lock,
+ * addresses and the last Digest nonce.
  */
 #ifndef BYWAY_TUNNEL_DIALER_H
 #define BYWAY_TUNNEL_DIALER_H

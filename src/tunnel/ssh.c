@@ -290,7 +290,7 @@ static bool flush(struct ssh *s)
 		over |= flush_one(s->slots[i].successor);
 	}
 	TAILQ_FOREACH(m, &s->retired, entry)
-		over |= flush_one(m);
+	over |= flush_one(m);
 	return over;
 }
 
@@ -305,7 +305,7 @@ static void publish(struct ssh *s)
 	s->status.n = s->n_slots;
 	s->status.waiting = 0;
 	TAILQ_FOREACH(c, &s->waiting, entry)
-		s->status.waiting++;
+	s->status.waiting++;
 	for (unsigned int i = 0; i < s->n_slots; i++) {
 		struct ssh_master *m = s->slots[i].current;
 
@@ -330,9 +330,9 @@ static uint64_t next_deadline(const struct ssh *s)
 			next = MIN(next, s->slots[i].successor->deadline_ms);
 	}
 	TAILQ_FOREACH(m, &s->retired, entry)
-		next = MIN(next, m->deadline_ms);
+	next = MIN(next, m->deadline_ms);
 	TAILQ_FOREACH(c, &s->waiting, entry)
-		next = MIN(next, c->opening->wait_until_ms);
+	next = MIN(next, c->opening->wait_until_ms);
 	return next;
 }
 
@@ -465,7 +465,7 @@ static void end_masters(struct ssh *s)
 			retire(s, s->slots[i].current);
 	}
 	TAILQ_FOREACH(m, &s->retired, entry)
-		ssh_master_end(m, now_ms); /* all of them at the same time */
+	ssh_master_end(m, now_ms); /* all of them at the same time */
 	while ((m = TAILQ_FIRST(&s->retired))) {
 		TAILQ_REMOVE(&s->retired, m, entry);
 		ssh_master_free(m, &s->waiting);
@@ -553,8 +553,9 @@ int dialer_ssh(const struct ssh_config *config, struct dialer **ret, struct err 
 	int r;
 
 	if (n > SSH_CONNECTIONS_MAX)
-		return err_set(err, ERR_USAGE, -EINVAL, "from 1 to %d connections can be made, not %u",
-			       SSH_CONNECTIONS_MAX, n);
+		return err_set(err, ERR_USAGE, -EINVAL,
+			       "from 1 to %d connections can be made, not %u", SSH_CONNECTIONS_MAX,
+			       n);
 	s = new_ssh(config);
 	r = open_descriptors(s);
 	if (r)

@@ -35,13 +35,14 @@ enum ssh_mode {
 };
 
 struct ssh_config {
-	const char *destination;    /* [USER@]HOST or an alias from the user's configuration */
-	const char *const *options; /* words for ssh's command line (-F, -o, -i, -p, -J ...), or NULL */
-	unsigned int connections;   /* 1 to SSH_CONNECTIONS_MAX; 0: 1 */
-	const char *run_dir;        /* where control sockets are, for a moment; others may search it */
-	const struct user *user;    /* who ssh runs as; NULL: as we do */
-	gid_t gid;                  /* ssh's primary group, its user's own become supplementary; 0: none */
-	bool terminal;              /* ssh may ask for passwords and keys on ours */
+	const char *destination; /* [USER@]HOST or an alias from the user's configuration */
+	const char *const
+		*options; /* words for ssh's command line (-F, -o, -i, -p, -J ...), or NULL */
+	unsigned int connections; /* 1 to SSH_CONNECTIONS_MAX; 0: 1 */
+	const char *run_dir;     /* where control sockets are, for a moment; others may search it */
+	const struct user *user; /* who ssh runs as; NULL: as we do */
+	gid_t gid;     /* ssh's primary group, its user's own become supplementary; 0: none */
+	bool terminal; /* ssh may ask for passwords and keys on ours */
 	enum ssh_mode mode;
 	/* 0 for the default of each. */
 	uint32_t wait_ms;          /* how long a dial waits for a connection; 15 s */
@@ -65,10 +66,10 @@ struct ssh_connection_status {
 	enum ssh_state state;
 	pid_t pid; /* 0 while there is no process */
 	bool passenger;
-	enum ssh_error error; /* the last, also when it is up again */
-	char text[256];       /* in ssh's words */
-	uint64_t changed_ms;  /* CLOCK_MONOTONIC */
-	uint64_t retry_ms;    /* SSH_STATE_WAITING: when */
+	enum ssh_error error;            /* the last, also when it is up again */
+	char text[256];                  /* in ssh's words */
+	uint64_t changed_ms;             /* CLOCK_MONOTONIC */
+	uint64_t retry_ms;               /* SSH_STATE_WAITING: when */
 	unsigned int channels, connects; /* connects: how often it came up */
 	uint64_t up_bytes, down_bytes;   /* in proxy mode */
 };

@@ -9,10 +9,11 @@
  *    channel's window.
  * 2. An SSH server is trusted with our bytes and nothing more, and ssh with its own work: a frame
  *    that breaks the protocol ends the connection.
- * 3. Windows begin small and double as long as half of one is used up within two round trips, so
- *    that the longest fat path is filled and an idle channel holds little. All together they stay below
- *    GRANTED_MAX: ssh keeps what we do not read fast enough, up to 128 MiB (SSHBUF_SIZE_MAX), and
- *    drops messages beyond without a word.
+ * 3. Windows begin small and double as long as half of one is used up in little more than half a
+ *    round trip: so the longest fat path is filled, an idle channel holds little, and where the
+ *    window is not what limits, nothing piles up in ssh. All together they stay below GRANTED_MAX:
+ *    ssh keeps what we do not read fast enough, up to 128 MiB (SSHBUF_SIZE_MAX), and drops messages
+ *    beyond without a word.
  * 4. At most OUT_MAX bytes of data wait here, and SEND_BUFFER in the socket; the rest waits with
  *    the callers. Channels take turns of one frame. One that had been idle comes before those that
  *    still have data after their turn (as new flows in RFC 8290 4.2), so what is interactive passes
@@ -48,6 +49,7 @@
 #define WINDOW_LEAST (32 * 1024)
 #define GRANTED_MAX (96u * 1024 * 1024)
 #define RTT_LEAST_US 1000
+#define PING_INTERVAL_US 1000000
 #define CHUNK_DATA (16 * 1024 - 32)
 #define CHUNKS_KEPT 256
 #define NONE UINT32_MAX
@@ -323,8 +325,8 @@ static uint32_t take_slot(struct ssh_mux *m, struct ssh_channel *c)
 		m->n_slots = m->n_slots * 2 + 16;
 		m->slots = xrealloc(m->slots, m->n_slots, sizeof(*m->slots));
 		for (uint32_t i = id; i < m->n_slots; i++)
-			m->slots[i] = (struct ssh_slot){
-				.next_free = i + 1 < m->n_slots ? i + 1 : NONE};
+			m->slots[i] =
+				(struct ssh_slot){.next_free = i + 1 < m->n_slots ? i + 1 : NONE};
 	}
 	m->first_free = m->slots[id].next_free;
 	m->slots[id].channel = c;
@@ -342,6 +344,8 @@ static void detach(struct ssh_channel *c)
 	m->first_free = c->id;
 	m->n_channels--;
 	m->granted -= c->window_max;
+	if (m->pinged == c)
+		m->pinged = NULL;
 	c->mux = NULL;
 }
 
@@ -357,7 +361,6 @@ void ssh_mux_open(struct ssh_mux *m, struct ssh_channel *c)
 	c->window = MIN(c->window, m->window_max);
 	c->window_max = c->window;
 	m->granted += c->window_max;
-	c->opening->sent_us = clock_us();
 	ssh_put_open(&m->out, c->id, c->window, ssh_channel_host(c, host), c->opening->target.port);
 }
 
@@ -397,7 +400,8 @@ static void grow_window(struct ssh_channel *c, uint64_t now_us)
 	struct ssh_mux *m = c->mux;
 	uint64_t rtt_us = MAX(m->rtt_us, RTT_LEAST_US);
 
-	if (now_us - c->adjusted_us > 2 * rtt_us || c->window_max > m->window_max / 2 ||
+	/* Where a window is all that limits, half of it takes half a round trip. */
+	if (now_us - c->adjusted_us > rtt_us * 3 / 4 || c->window_max > m->window_max / 2 ||
 	    m->granted + c->window_max > GRANTED_MAX)
 		return;
 	m->granted += c->window_max;
@@ -536,28 +540,38 @@ void ssh_mux_flush(struct ssh_mux *m)
 
 /* ---- From the server ---- */
 
+/* A channel that has just been opened has nothing under way that an answer would wait for. */
+static void ping(const struct ssh_channel *c, uint64_t now_us)
+{
+	struct ssh_mux *m = c->mux;
+
+	if (m->rtt_us && now_us - m->pinged_us < PING_INTERVAL_US)
+		return;
+	ssh_put_ping(&m->out, c->peer);
+	m->pinged = c;
+	m->pinged_us = now_us;
+}
+
 static void on_confirmation(struct ssh_channel *c, const struct ssh_message *msg)
 {
 	struct ssh_mux *m = c->mux;
 	const char ok = DIAL_CONNECTED;
-	uint64_t now_us = clock_us(), rtt_us = now_us - c->opening->sent_us;
 
 	if (c->state != SSH_CHANNEL_OPENING || !msg->max_packet) {
 		break_mux(m, "ssh confirms what was not asked");
 		return;
 	}
-	/* The least; it may rise slowly. */
-	m->rtt_us = m->rtt_us && m->rtt_us < rtt_us ? m->rtt_us + m->rtt_us / 64 : rtt_us;
 	c->peer = msg->sender;
 	c->send_window = msg->window;
 	c->max_packet = MIN(msg->max_packet, SSH_DATA_MAX);
 	c->state = SSH_CHANNEL_STREAM;
-	c->adjusted_us = now_us;
+	c->adjusted_us = clock_us();
 	free(TAKE_PTR(c->opening));
 	if (c->gone || give(c, &ok, 1) != 1) {
 		give_up(c);
 		return;
 	}
+	ping(c, c->adjusted_us);
 	enlist(c, &m->fresh);
 }
 
@@ -617,7 +631,7 @@ static bool count_data(struct ssh_channel *c, size_t len)
 	return true;
 }
 
-/* What arrived for one channel in a row goes to its caller in one piece, which then wakes up once. */
+/* What arrived for one channel in a row goes to its caller in one piece: one wake-up. */
 static void pass_on(struct ssh_mux *m)
 {
 	struct ssh_channel *c = TAKE_PTR(m->arrived.channel);
@@ -711,7 +725,15 @@ static void on_request(struct ssh_channel *c, const struct ssh_message *msg)
 
 static void on_answer(struct ssh_channel *c, const struct ssh_message *msg)
 {
-	(void)c, (void)msg; /* to a request; we make none */
+	struct ssh_mux *m = c->mux;
+	uint64_t rtt_us = clock_us() - m->pinged_us;
+
+	(void)msg; /* success or failure */
+	if (m->pinged != c)
+		return;
+	m->pinged = NULL;
+	/* The least; it may rise slowly. */
+	m->rtt_us = m->rtt_us && m->rtt_us < rtt_us ? m->rtt_us + m->rtt_us / 64 : rtt_us;
 }
 
 static void (*const channel_handlers[])(struct ssh_channel *, const struct ssh_message *) = {
@@ -784,7 +806,8 @@ static void take_frames(struct ssh_mux *m)
 	size_t at = 0, len;
 	int r = 0;
 
-	while (!ssh_mux_is_over(m) && (r = ssh_frame(m->in + at, m->in_len - at, &body, &len)) == 1) {
+	while (!ssh_mux_is_over(m) &&
+	       (r = ssh_frame(m->in + at, m->in_len - at, &body, &len)) == 1) {
 		if (m->phase == SSH_MUX_UP)
 			on_message(m, body, len);
 		else

@@ -60,7 +60,6 @@ enum ssh_channel_state {
 struct ssh_opening {
 	struct dial_target target;
 	uint64_t wait_until_ms; /* for a master */
-	uint64_t sent_us;
 };
 
 struct ssh_channel {
@@ -69,17 +68,18 @@ struct ssh_channel {
 	struct ssh_mux *mux;             /* while it has a number there */
 	struct ssh_passenger *passenger; /* or this, where ssh does it */
 	struct ssh_opening *opening;
-	TAILQ_ENTRY(ssh_channel) entry; /* of those waiting or draining, or of those ready to send */
-	int fd;                         /* ours of the pair; -1 when the caller is gone */
+	TAILQ_ENTRY(ssh_channel)
+	entry;  /* of those waiting or draining, or of those ready to send */
+	int fd; /* ours of the pair; -1 when the caller is gone */
 	enum ssh_channel_state state;
-	uint32_t id, peer;               /* our number and the server's */
+	uint32_t id, peer;                /* our number and the server's */
 	uint32_t send_window, max_packet; /* what the server takes */
 	uint32_t window, window_max;      /* what we take: now, and when nothing is under way */
 	uint32_t backlogged;
 	uint64_t adjusted_us;
 	struct chunk *backlog, *backlog_last;
 	struct ssh_channels *ready_in; /* its mux's list, or NULL */
-	bool readable, ended, gone;   /* the caller: wrote; will write no more; nor read */
+	bool readable, ended, gone;    /* the caller: wrote; will write no more; nor read */
 	bool eof_sent, eof_received, close_sent;
 	bool waits_for_room; /* epoll tells when the caller has taken something */
 };
@@ -130,11 +130,12 @@ struct ssh_mux {
 	struct ssh_slot *slots;
 	uint32_t n_slots, first_free;
 	unsigned int n_channels;
-	unsigned int n_failed; /* opens; see ssh_master.c for why it matters */
-	struct ssh_channels fresh, bulk; /* ready to send: what had been idle, and the others */
-	uint32_t window_max;             /* of one channel */
-	uint64_t granted;                /* windows of all channels */
-	uint64_t rtt_us;                 /* of opening a channel, about the least */
+	unsigned int n_failed;            /* opens; see ssh_master.c for why it matters */
+	struct ssh_channels fresh, bulk;  /* ready to send: what had been idle, and the others */
+	uint32_t window_max;              /* of one channel */
+	uint64_t granted;                 /* windows of all channels */
+	const struct ssh_channel *pinged; /* by whose answer the round trip is measured */
+	uint64_t pinged_us, rtt_us;       /* when last; about the least */
 	uint64_t up_bytes, down_bytes;
 };
 

@@ -12,10 +12,10 @@
  *    is left behind by those who are killed. Passenger mode needs the socket for every channel.
  * 2. A process whose control connection breaks is ended, with SIGKILL if need be; the next one is
  *    started when it is gone, so there are never two.
- * 3. ssh leaks a little with each channel that was not opened in proxy mode (channel_proxy_upstream()
- *    does not free it, 9.2 and later), and dies at 10,240 of them, or when the control connection is
- *    closed before. So ssh.c replaces a master with many such (n_failed) in good time, and a control
- *    connection lives as long as its process.
+ * 3. In proxy mode ssh leaks a little with each channel that could not be opened (9.2:
+ *    channel_proxy_upstream() never frees it), and dies at 10,240 of them, or when the control
+ *    connection is closed before ("no remote_id"). So ssh.c replaces a master with many such
+ *    (n_failed) in good time, and a control connection lives as long as its process.
  * 4. What ssh says is the reason for everything: see ssh_error.c.
  */
 #include <errno.h>
@@ -51,8 +51,8 @@ static void set_state(struct ssh_master *m, enum ssh_state state)
 static void set_error(struct ssh_master *m, enum ssh_error error, const char *text)
 {
 	m->status.error = error;
-	snprintf(m->status.text, sizeof(m->status.text), "%.*s",
-		 (int)sizeof(m->status.text) - 1, text);
+	snprintf(m->status.text, sizeof(m->status.text), "%.*s", (int)sizeof(m->status.text) - 1,
+		 text);
 }
 
 /* ---- What ssh says ---- */
@@ -78,7 +78,8 @@ static void note_line(struct ssh_master *m)
 	note_refusal(m, m->line);
 	if (strcasestr(m->line, "configuration option: forkafterauthentication")) {
 		/* Before OpenSSH 8.7; there is no such thing then. */
-		ssh_setup_set_word(m->setup, SSH_WORD_NO_FORK, m->setup->argv[SSH_WORD_NO_FORK + 1]);
+		ssh_setup_set_word(m->setup, SSH_WORD_NO_FORK,
+				   m->setup->argv[SSH_WORD_NO_FORK + 1]);
 		return;
 	}
 	error = ssh_error_of_line(m->line);
@@ -151,7 +152,8 @@ static int make_dir(struct ssh_master *m)
 	if (m->setup->as_user && chown(m->dir, m->setup->user.uid, (gid_t)-1))
 		return -errno;
 	m->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (m->notify_fd < 0 || inotify_add_watch(m->notify_fd, m->dir, IN_CREATE | IN_MOVED_TO) < 0)
+	if (m->notify_fd < 0 ||
+	    inotify_add_watch(m->notify_fd, m->dir, IN_CREATE | IN_MOVED_TO) < 0)
 		return -errno;
 	return ssh_loop_add(m->loop, m->notify_fd, EPOLLIN, &m->notify);
 }

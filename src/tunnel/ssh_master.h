@@ -15,19 +15,20 @@ struct ssh_master {
 	TAILQ_ENTRY(ssh_master) entry; /* of those that are to end */
 	struct ssh_loop *loop;
 	struct ssh_setup *setup;
-	struct ssh_mux *mux;             /* in proxy mode */
-	struct ssh_channels passengers;  /* else */
+	struct ssh_mux *mux;                 /* in proxy mode */
+	struct ssh_channels passengers;      /* else */
 	unsigned int n_passengers, n_failed; /* failed opens in proxy mode: see ssh_master.c */
 	struct child child;
 	int output_fd, notify_fd;
 	char line[512]; /* of ssh's output, so far */
 	size_t line_len;
-	char dir[SSH_RUN_DIR_MAX + 16], path[SSH_RUN_DIR_MAX + 24]; /* "" without a control socket */
+	char dir[SSH_RUN_DIR_MAX + 16],
+		path[SSH_RUN_DIR_MAX + 24]; /* "" without a control socket */
 	struct backoff backoff;
-	uint64_t deadline_ms; /* of what is being waited for; UINT64_MAX for nothing */
-	bool ending;          /* the process has been told to */
-	bool ended;           /* it is to be reaped */
-	bool last;            /* no other is started after it */
+	uint64_t deadline_ms;          /* of what is being waited for; UINT64_MAX for nothing */
+	bool ending;                   /* the process has been told to */
+	bool ended;                    /* it is to be reaped */
+	bool last;                     /* no other is started after it */
 	enum dial_status refusals[64]; /* told by ssh and not yet claimed by a passenger */
 	unsigned int n_refusals;
 	uint64_t up_bytes, down_bytes; /* of control connections that are no more */

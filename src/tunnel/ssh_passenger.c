@@ -5,9 +5,9 @@
  *   caller <- pair -> us <- two pairs -> ssh
  *
  * ssh takes a channel's input and output as two descriptors, and ends each direction by closing
- * one, so neither can be the caller's own pair. Bytes are looked at in the one socket and taken out of it
- * when they are in the other: nothing is kept here. Each channel has a control connection of its
- * own, which ssh closes when the channel is no more.
+ * one, so neither can be the caller's own pair. Bytes are looked at in the one socket and taken out
+ * of it when they are in the other: nothing is kept here. Each channel has a control connection of
+ * its own, which ssh closes when the channel is no more.
  *
  * The server's end is the end of such a channel: ssh sends nothing after it (force_drain in
  * channels.c). What the caller has not yet sent by then is lost.

@@ -59,7 +59,11 @@ void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word)
 
 /* What must be so: of an option given twice, ssh takes the first. */
 static const char *const first_words[] = {
-	"ssh", "-N", "-M", "-S", /* SSH_WORD_PATH */ "",
+	"ssh",
+	"-N",
+	"-M",
+	"-S",
+	/* SSH_WORD_PATH */ "",
 	/* SSH_WORD_NO_FORK */ "-oForkAfterAuthentication=no",
 	"-oControlPersist=no",
 	"-oClearAllForwardings=yes",
@@ -74,8 +78,8 @@ static const char *const first_words[] = {
 /* What is so unless the user says otherwise on our command line. */
 static void add_defaults(struct ssh_setup *s, const struct ssh_config *c)
 {
-	add_word(&s->argv, xasprintf("-oServerAliveInterval=%u",
-				     c->alive_interval_s ?: ALIVE_INTERVAL_S));
+	add_word(&s->argv,
+		 xasprintf("-oServerAliveInterval=%u", c->alive_interval_s ?: ALIVE_INTERVAL_S));
 	add_word(&s->argv, xasprintf("-oServerAliveCountMax=%u", c->alive_count ?: ALIVE_COUNT));
 	add_word(&s->argv, xstrdup("-oConnectTimeout=15"));
 }
@@ -95,9 +99,19 @@ static void make_argv(struct ssh_setup *s, const struct ssh_config *c)
 
 /* What ssh, agents and what asks for a passphrase need of ours. */
 static const char *const kept[] = {
-	"SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "WAYLAND_DISPLAY",
-	"XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "TERM", "KRB5CCNAME",
-	"GNUPGHOME", "SSH_SK_PROVIDER", "SSH_PKCS11_HELPER",
+	"SSH_AUTH_SOCK",
+	"SSH_ASKPASS",
+	"SSH_ASKPASS_REQUIRE",
+	"DISPLAY",
+	"WAYLAND_DISPLAY",
+	"XAUTHORITY",
+	"XDG_RUNTIME_DIR",
+	"DBUS_SESSION_BUS_ADDRESS",
+	"TERM",
+	"KRB5CCNAME",
+	"GNUPGHOME",
+	"SSH_SK_PROVIDER",
+	"SSH_PKCS11_HELPER",
 };
 
 static void keep_variable(struct ssh_setup *s, const char *name)

@@ -250,8 +250,7 @@ void ssh_put_stdio_fwd(struct buf *b, uint32_t request, const char *host, uint16
 	end(b, at);
 }
 
-void ssh_put_open(struct buf *b, uint32_t channel, uint32_t window, const char *host,
-		  uint16_t port)
+void ssh_put_open(struct buf *b, uint32_t channel, uint32_t window, const char *host, uint16_t port)
 {
 	size_t at = begin_message(b, SSH_CHANNEL_OPEN);
 
@@ -271,6 +270,16 @@ void ssh_put_plain(struct buf *b, enum ssh_type type, uint32_t channel)
 	size_t at = begin_message(b, type);
 
 	put_u32(b, channel);
+	end(b, at);
+}
+
+void ssh_put_ping(struct buf *b, uint32_t channel)
+{
+	size_t at = begin_message(b, SSH_CHANNEL_REQUEST);
+
+	put_u32(b, channel);
+	put_string(b, "keepalive@openssh.com");
+	buf_add(b, "\1", 1);
 	end(b, at);
 }
 

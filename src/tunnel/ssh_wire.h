@@ -57,8 +57,8 @@ enum ssh_mux_type {
 
 #define SSH_MUX_VERSION 4
 
-/* A frame at the beginning of len bytes: 1 with its body, 0 when there is more to come, -EPROTO when
- * it is longer than any. */
+/* A frame at the beginning of len bytes: 1 with its body, 0 when there is more to come, -EPROTO
+ * when it is longer than any. */
 int ssh_frame(const unsigned char *data, size_t len, const unsigned char **ret_body,
 	      size_t *ret_len);
 
@@ -97,6 +97,8 @@ void ssh_put_open(struct buf *b, uint32_t channel, uint32_t window, const char *
 		  uint16_t port);
 /* A message that has a recipient and nothing else: EOF, CLOSE, CHANNEL_SUCCESS, CHANNEL_FAILURE. */
 void ssh_put_plain(struct buf *b, enum ssh_type type, uint32_t channel);
+/* A channel request of no meaning, for which the server must answer CHANNEL_FAILURE. */
+void ssh_put_ping(struct buf *b, uint32_t channel);
 void ssh_put_adjust(struct buf *b, uint32_t channel, uint32_t bytes);
 void ssh_put_open_failure(struct buf *b, uint32_t channel);
 void ssh_put_request_failure(struct buf *b);

@@ -7,8 +7,8 @@
  *   ssh_load DEST down HOST PORT MS [N]    the other way
  *   ssh_load DEST ask HOST PORT MS         requests of one byte: median and 99th percentile in us
  *   ssh_load DEST beside HOST PORT MS      the same while another stream is bulk
- *   ssh_load DEST idle HOST PORT N         N idle streams: memory, and what a request among them costs
- *   ssh_load DEST stall HOST PORT MS       down, while the reader of another stream sleeps
+ *   ssh_load DEST idle HOST PORT N         N idle streams: memory, and what a request among them
+ * costs ssh_load DEST stall HOST PORT MS       down, while the reader of another stream sleeps
  *   ssh_load DEST half HOST PORT N         reads to the end, then sends N bytes
  *   ssh_load DEST opens HOST PORT N        N streams one after another: how many a second
  *
@@ -301,7 +301,8 @@ static int idle(unsigned int n)
 	for (unsigned int i = 0; i < 500; i++) {
 		char byte = 'x';
 
-		if (send(fds[i % n], &byte, 1, MSG_NOSIGNAL) != 1 || recv(fds[i % n], &byte, 1, 0) != 1)
+		if (send(fds[i % n], &byte, 1, MSG_NOSIGNAL) != 1 ||
+		    recv(fds[i % n], &byte, 1, 0) != 1)
 			die("no echo");
 	}
 	printf("a request among them: %.3f ms of our CPU, %.3f ms of ssh's\n",
@@ -426,7 +427,8 @@ int main(int argc, char **argv)
 
 	if (argc < 6)
 		die("usage: see the head of ssh_load.c");
-	if (ip_parse(at[0], &target.addr, NULL) && str_copy(target.host, sizeof(target.host), at[0]))
+	if (ip_parse(at[0], &target.addr, NULL) &&
+	    str_copy(target.host, sizeof(target.host), at[0]))
 		die("the host's name is too long");
 	target.port = (uint16_t)strtoul(at[1], NULL, 10);
 	dialer = ssh_open(argv[1]);

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # the scripts that source this use its variables; PIDS is world.sh's
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Real SSH servers in a world, and what a client needs to be let in.

@@ -125,7 +125,7 @@ keepalives() {
 	exits 0 "an idle stream outlives the server's keepalives" slow_echo
 	is "and works" "$(out)" "ab"
 }
-slow_echo() { (printf a; pause 6; printf b) | timeout 30 "$DIAL" ssh:root@$SSH_SERVER $TARGET 7; }
+slow_echo() { (printf a; pause 6; printf b) | timeout 30 "$DIAL" "ssh:root@$SSH_SERVER" "$TARGET" 7; }
 
 # recovers NAME: how long until a request goes through again.
 recovers() {

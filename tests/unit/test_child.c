@@ -141,7 +141,8 @@ static void test_session(void **state)
 static void test_user(void **state)
 {
 	static const gid_t groups[] = {60001, 60002};
-	const struct child_user user = {.uid = 60000, .gid = 60003, .groups = groups, .n_groups = 2};
+	const struct child_user user = {
+		.uid = 60000, .gid = 60003, .groups = groups, .n_groups = 2};
 	struct child_spec spec = SHELL("id -u; id -g; id -G");
 	char text[256];
 
