@@ -31,6 +31,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fault.h"
 #include "tunnel/ssh_master.h"
 
 #define RETRY_MIN_MS 200
@@ -309,8 +310,10 @@ static int start_process(struct ssh_master *m, struct err *err)
 {
 	struct ssh_setup *s = m->setup;
 	_close_ int output_w = -1;
-	int r = make_dir(m);
+	int r = fault_point("start ssh");
 
+	if (!r)
+		r = make_dir(m);
 	if (!r)
 		r = open_output(m, &output_w);
 	if (r)

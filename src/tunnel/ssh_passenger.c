@@ -13,6 +13,8 @@
  * channels.c). What the caller has not yet sent by then is lost.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -116,6 +118,18 @@ static bool move_up(struct ssh_passenger *p)
 	return discard(c->fd, buffer, (size_t)sent);
 }
 
+/* A process that exits gives up its memory, where its command line is, before its descriptors
+ * (do_exit() in Linux's kernel/exit.c). */
+static bool is_dying(const struct ssh_master *m)
+{
+	char path[32], byte;
+	_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)m->child.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 || read(fd, &byte, 1) != 1;
+}
+
 static bool move_down(struct ssh_passenger *p)
 {
 	struct ssh_channel *c = p->channel;
@@ -124,6 +138,8 @@ static bool move_down(struct ssh_passenger *p)
 
 	if (n < 0 && must_wait())
 		return p->out_readable = false;
+	if (n <= 0 && is_dying(p->master))
+		return reset(p), false;
 	if (n <= 0) {
 		p->out_ended = true;
 		shutdown(c->fd, SHUT_WR);
@@ -283,14 +299,6 @@ static void take_answers(struct ssh_passenger *p)
 			return;
 		memmove(p->answer, p->answer + used, p->answer_len);
 	}
-}
-
-/* A process that dies closes its descriptors in order, the listening one before the connections. */
-static bool is_dying(const struct ssh_master *m)
-{
-	_close_ int fd = -1;
-
-	return ssh_connect(m->path, &fd) != 0;
 }
 
 static void control_event(struct ssh_source *s, uint32_t events)

@@ -336,15 +336,16 @@ static int opens(unsigned int n)
 
 /* ---- Telling ---- */
 
+/* arg: a descriptor that is readable when it is enough. */
 static void *tell(void *arg)
 {
-	struct pollfd p = {.fd = ssh_event_fd(dialer), .events = POLLIN};
+	struct pollfd p[] = {{.fd = ssh_event_fd(dialer), .events = POLLIN},
+			     {.fd = (int)(intptr_t)arg, .events = POLLIN | POLLHUP}};
 	struct ssh_status s;
 	uint64_t count;
 
-	(void)arg;
-	while (poll(&p, 1, -1) >= 0) {
-		if (read(p.fd, &count, sizeof(count)) < 0)
+	while (poll(p, 2, -1) >= 0 && !p[1].revents) {
+		if (read(p[0].fd, &count, sizeof(count)) < 0)
 			continue;
 		ssh_get_status(dialer, &s);
 		for (unsigned int i = 0; i < s.n; i++)
@@ -423,7 +424,7 @@ int main(int argc, char **argv)
 	bool forwards = argc == 6 && !strcmp(argv[2], "forward");
 	const char *const *at = (const char *const *)argv + (forwards ? 4 : 3);
 	pthread_t thread;
-	int r;
+	int r, enough[2];
 
 	if (argc < 6)
 		die("usage: see the head of ssh_load.c");
@@ -432,9 +433,11 @@ int main(int argc, char **argv)
 		die("the host's name is too long");
 	target.port = (uint16_t)strtoul(at[1], NULL, 10);
 	dialer = ssh_open(argv[1]);
-	pthread_create(&thread, NULL, tell, NULL);
+	if (pipe2(enough, O_CLOEXEC))
+		die("no pipe");
+	pthread_create(&thread, NULL, tell, (void *)(intptr_t)enough[0]);
 	r = forwards ? forward_until_told(argv[3]) : run(argc, argv);
-	pthread_cancel(thread);
+	close(enough[1]);
 	pthread_join(thread, NULL);
 	if (forwards)
 		return 0; /* with threads that still dial; the kernel ends ssh */
