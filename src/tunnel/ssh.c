@@ -5,7 +5,8 @@
  *   dial -> queue -> waiting -> a connection's channel -> the dial's descriptor
  *
  * One thread owns everything but the queue and the status: the ssh processes (ssh_master.c), their
- * control connections and channels (ssh_channel.c, ssh_wire.c; ssh_passenger.c), and the timers.
+ * control connections and channels (ssh_mux.c, ssh_channel.c, ssh_wire.c; ssh_passenger.c), and the
+ * timers.
  *
  * 1. A dial is a descriptor from its first moment. It learns how it ended from that alone, and
  *    gives up by closing it: no state is shared, and nothing else has to be let go.

@@ -11,9 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
-#include <sys/uio.h>
+#include <sys/types.h>
 
-#include "base/buf.h"
 #include "base/util.h"
 #include "tunnel/dialer.h"
 
@@ -41,6 +40,7 @@ struct ssh_loop {
 
 void ssh_loop_init(struct ssh_loop *l, int epoll);
 int ssh_loop_add(const struct ssh_loop *l, int fd, uint32_t events, struct ssh_source *s);
+void ssh_loop_set(const struct ssh_loop *l, int fd, uint32_t events, struct ssh_source *s);
 /* Frees, with free(3), when no event can speak of it any more. */
 void ssh_loop_bury(struct ssh_loop *l, struct ssh_source *s);
 void ssh_loop_reap(struct ssh_loop *l);
@@ -100,55 +100,19 @@ void ssh_channel_finish(struct ssh_channel *c);
 /* The text of the target, an address or a name. */
 const char *ssh_channel_host(const struct ssh_channel *c, char buffer[DIAL_HOST_MAX]);
 
-/* ---- A control connection in proxy mode ---- */
+/* ---- For ssh_mux.c and ssh_passenger.c ---- */
 
-struct ssh_slot {
-	struct ssh_channel *channel;
-	uint32_t next_free;
-};
-
-enum ssh_mux_phase { SSH_MUX_GREETING, SSH_MUX_ASKED, SSH_MUX_UP, SSH_MUX_REFUSED, SSH_MUX_BROKEN };
-
-#define SSH_PIECES 16
-
-struct ssh_mux {
-	struct ssh_source source;
-	struct ssh_loop *loop;
-	int fd;
-	enum ssh_mux_phase phase;
-	char reason[128]; /* when refused or broken */
-	struct buf out;   /* frames from out_at on are to be sent */
-	size_t out_at;
-	bool waits_for_room;
-	unsigned char *in;
-	size_t in_len;
-	struct { /* data in the buffer, of one channel and not yet passed on */
-		struct ssh_channel *channel;
-		struct iovec pieces[SSH_PIECES];
-		size_t n;
-	} arrived;
-	struct ssh_slot *slots;
-	uint32_t n_slots, first_free;
-	unsigned int n_channels;
-	unsigned int n_failed;            /* opens; see ssh_master.c for why it matters */
-	struct ssh_channels fresh, bulk;  /* ready to send: what had been idle, and the others */
-	uint32_t window_max;              /* of one channel */
-	uint64_t granted;                 /* windows of all channels */
-	const struct ssh_channel *pinged; /* by whose answer the round trip is measured */
-	uint64_t pinged_us, rtt_us;       /* when last; about the least */
-	uint64_t up_bytes, down_bytes;
-};
-
-/* To a control socket; blocks for no longer than ssh takes to call listen(2). -errno. */
-int ssh_connect(const char *path, int *ret_fd);
-/* Connects to the control socket and asks for proxy mode. */
-int ssh_mux_new(struct ssh_loop *l, const char *path, uint32_t window_max, struct ssh_mux **ret);
-/* Resets its channels; those not yet open become SSH_CHANNEL_WAITING at the end of the list. */
-void ssh_mux_free(struct ssh_mux *m, struct ssh_channels *waiting);
-/* The channel, which waits, is from here on the mux's. */
-void ssh_mux_open(struct ssh_mux *m, struct ssh_channel *c);
-/* Sends what there is; to be called after a batch of events. */
-void ssh_mux_flush(struct ssh_mux *m);
-bool ssh_mux_is_over(const struct ssh_mux *m);
+/* What epoll says of the caller's end. */
+void ssh_channel_note(struct ssh_channel *c, uint32_t events);
+/* Bytes that the caller took; negative when it takes none any more. */
+ssize_t ssh_channel_give(const struct ssh_channel *c, const void *data, size_t len);
+/* What the caller has not taken; with ssh_channel_wait_for_room() epoll tells when it might. */
+void ssh_channel_keep(struct ssh_channel *c, const unsigned char *data, size_t len);
+void ssh_channel_wait_for_room(struct ssh_channel *c, bool wait);
+/* False when the caller takes no more for good. */
+bool ssh_channel_give_kept(struct ssh_channel *c);
+void ssh_channel_drop_kept(struct ssh_channel *c);
+/* Breaks the caller's stream off; the channel stays. */
+void ssh_channel_drop_caller(struct ssh_channel *c);
 
 #endif

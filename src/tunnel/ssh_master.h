@@ -7,7 +7,7 @@
 
 #include "proc/backoff.h"
 #include "proc/child.h"
-#include "tunnel/ssh_channel.h"
+#include "tunnel/ssh_mux.h"
 #include "tunnel/ssh_setup.h"
 
 struct ssh_master {

@@ -194,12 +194,7 @@ static void caller_event(struct ssh_source *s, uint32_t events)
 {
 	struct ssh_channel *c = (struct ssh_channel *)s;
 
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		c->readable = true;
-	if (events & (EPOLLRDHUP | EPOLLHUP))
-		c->ended = true;
-	if (events & EPOLLHUP)
-		c->gone = true;
+	ssh_channel_note(c, events);
 	if (!c->passenger)
 		return;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
