@@ -76,7 +76,7 @@ struct ssh_channel {
 	uint32_t send_window, max_packet; /* what the server takes */
 	uint32_t window, window_max;      /* what we take: now, and when nothing is under way */
 	uint32_t backlogged;
-	uint64_t adjusted_us;
+	uint64_t measured_us, measured; /* since when, and how much the caller has taken */
 	struct chunk *backlog, *backlog_last;
 	struct ssh_channels *ready_in; /* its mux's list, or NULL */
 	bool readable, ended, gone;    /* the caller: wrote; will write no more; nor read */

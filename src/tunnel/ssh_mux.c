@@ -9,11 +9,11 @@
  *    channel's window.
  * 2. An SSH server is trusted with our bytes and nothing more, and ssh with its own work: a frame
  *    that breaks the protocol ends the connection.
- * 3. Windows begin small and double as long as half of one is used up in little more than half a
- *    round trip: so the longest fat path is filled, an idle channel holds little, and where the
- *    window is not what limits, nothing piles up in ssh. All together they stay below GRANTED_MAX:
- *    ssh keeps what we do not read fast enough, up to 128 MiB (SSHBUF_SIZE_MAX), and drops messages
- *    beyond without a word.
+ * 3. Windows begin small and double as long as a channel uses up more than half of one in a round
+ *    trip: so the longest fat path is filled, an idle channel holds little, and where the window is
+ *    not what limits, nothing piles up in ssh. All together they stay below GRANTED_MAX: ssh keeps
+ *    what we do not read fast enough, up to 128 MiB (SSHBUF_SIZE_MAX), and drops messages beyond
+ *    without a word.
  * 4. At most OUT_MAX bytes of data wait here, and SEND_BUFFER in the socket; the rest waits with
  *    the callers. Channels take turns of one frame. One that had been idle comes before those that
  *    still have data after their turn (as new flows in RFC 8290 4.2), so what is interactive passes
@@ -46,6 +46,7 @@
 #define GRANTED_MAX (96u * 1024 * 1024)
 #define RTT_LEAST_US 1000
 #define PING_INTERVAL_US 1000000
+#define MEASURE_US 20000 /* what comes in shorter bursts says nothing of a rate */
 #define NONE UINT32_MAX
 
 /* ---- Towards the server ---- */
@@ -172,14 +173,19 @@ static void give_up(struct ssh_channel *c)
 	ssh_channel_drop_caller(c);
 }
 
-/* How much the window may be: see 3 above. */
-static void grow_window(struct ssh_channel *c, uint64_t now_us)
+/* A window that is all that limits lets one through in each round trip: see 3 above. */
+static void grow_window(struct ssh_channel *c, uint32_t taken, uint64_t now_us)
 {
 	struct ssh_mux *m = c->mux;
-	uint64_t rtt_us = MAX(m->rtt_us, RTT_LEAST_US);
+	uint64_t rtt_us = MAX(m->rtt_us, RTT_LEAST_US), passed_us = now_us - c->measured_us, need;
 
-	/* Where a window is all that limits, half of it takes half a round trip. */
-	if (now_us - c->adjusted_us > rtt_us * 3 / 4 || c->window_max > m->window_max / 2 ||
+	c->measured += taken;
+	if (passed_us < MAX(rtt_us, MEASURE_US))
+		return;
+	need = 2 * rtt_us * c->measured / passed_us;
+	c->measured = 0;
+	c->measured_us = now_us;
+	if (need <= c->window_max || c->window_max > m->window_max / 2 ||
 	    m->granted + c->window_max > GRANTED_MAX)
 		return;
 	m->granted += c->window_max;
@@ -190,16 +196,13 @@ static void grow_window(struct ssh_channel *c, uint64_t now_us)
 static void adjust_window(struct ssh_channel *c)
 {
 	uint32_t taken = c->window_max - c->window - c->backlogged;
-	uint64_t now_us;
 
 	if (c->eof_received || c->close_sent || taken < c->window_max / 2)
 		return;
-	now_us = clock_us();
-	grow_window(c, now_us);
+	grow_window(c, taken, clock_us());
 	taken = c->window_max - c->window - c->backlogged;
 	ssh_put_adjust(&c->mux->out, c->peer, taken);
 	c->window += taken;
-	c->adjusted_us = now_us;
 }
 
 /* One frame of at most `take` bytes, of which there are that many and one more. */
@@ -343,13 +346,13 @@ static void on_confirmation(struct ssh_channel *c, const struct ssh_message *msg
 	c->send_window = msg->window;
 	c->max_packet = MIN(msg->max_packet, SSH_DATA_MAX);
 	c->state = SSH_CHANNEL_STREAM;
-	c->adjusted_us = clock_us();
+	c->measured_us = clock_us();
 	free(TAKE_PTR(c->opening));
 	if (c->gone || ssh_channel_give(c, &ok, 1) != 1) {
 		give_up(c);
 		return;
 	}
-	ping(c, c->adjusted_us);
+	ping(c, c->measured_us);
 	enlist(c, &m->fresh);
 }
 
