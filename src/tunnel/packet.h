@@ -109,7 +109,7 @@ enum packet_error {
 	PACKET_PROHIBITED,
 	PACKET_NET_UNREACHABLE,
 	PACKET_PORT_UNREACHABLE,
-	PACKET_TOO_BIG,
+	PACKET_MTU_EXCEEDED,
 	PACKET_NUM_ERRORS,
 };
 
@@ -122,7 +122,7 @@ size_t packet_put_error(enum packet_error error, const struct endpoints *ends, c
 size_t packet_put_syn_error(enum packet_error error, const struct endpoints *ends, uint32_t seq,
 			    uint8_t *buf);
 /* And about a datagram, or an echo request, of which nothing else is known. mtu: of
- * PACKET_TOO_BIG, else 0. */
+ * PACKET_MTU_EXCEEDED, else 0. */
 size_t packet_put_udp_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
 			    uint8_t *buf);
 size_t packet_put_echo_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,

@@ -516,7 +516,7 @@ static void error_in(struct relay *r, const struct frame *frame)
 		[FLOW_ERROR_HOST] = PACKET_UNREACHABLE,
 		[FLOW_ERROR_PORT] = PACKET_PORT_UNREACHABLE,
 		[FLOW_ERROR_PROHIBITED] = PACKET_PROHIBITED,
-		[FLOW_ERROR_TOO_BIG] = PACKET_TOO_BIG,
+		[FLOW_ERROR_TOO_BIG] = PACKET_MTU_EXCEEDED,
 		[FLOW_ERROR_LIMIT] = PACKET_UNREACHABLE,
 	};
 	static_assert(ARRAY_SIZE(errors) == FLOW_NUM_ERRORS, "every error has its meaning");
