@@ -121,11 +121,12 @@ much() {
 	diag_each <"$TAP_OUTPUT"
 }
 
+# Without keepalives of ssh's own, which the server would take for a sign of life.
 keepalives() {
-	exits 0 "an idle stream outlives the server's keepalives" slow_echo
+	SSH_WORDS="-oServerAliveInterval=0 $SSH_WORDS" exits 0 "an idle stream outlives the server's keepalives" slow_echo
 	is "and works" "$(out)" "ab"
 }
-slow_echo() { (printf a; pause 6; printf b) | timeout 30 "$DIAL" "ssh:root@$SSH_SERVER" "$TARGET" 7; }
+slow_echo() { (printf a; pause 9; printf b) | timeout 30 "$DIAL" "ssh:root@$SSH_SERVER" "$TARGET" 7; }
 
 # recovers NAME: how long until a request goes through again.
 recovers() {
