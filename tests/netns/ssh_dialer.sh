@@ -165,7 +165,7 @@ resets() {
 	check "$1: the stream of an ssh that died breaks" wait_for grep -q "the stream broke: Connection reset" \
 		"$WORLD/resets.out" || diag "$(cat "$WORLD/resets.out")"
 	stop resets
-	pkill -x sleep # process 1's world has no others
+	kill "$(pgrep -x sleep)" # the world has no others
 }
 
 # stops NAME STATUS REGEX: nothing is tried again.
@@ -257,7 +257,7 @@ throughput() {
 	ssh -f -N $SSH_WORDS -oBatchMode=yes -L 5555:$TARGET:5001 root@$SSH_SERVER || return
 	diag "up:   ssh -L $("$STREAM" bulk 127.0.0.1 5555 2000), byway $(load bulk $TARGET 5001 2000 2>/dev/null)"
 	diag "down: ssh -L $("$STREAM" down 127.0.0.1 5555 2000), byway $(load down $TARGET 5001 2000 2>/dev/null)"
-	pkill -x ssh
+	kill "$(ssh_pids)"
 	wait_for no_ssh
 }
 
