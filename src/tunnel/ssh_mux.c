@@ -40,6 +40,8 @@
 #define OUT_MAX (64 * 1024)
 #define OUT_BROKEN (16 * 1024 * 1024) /* answers to one who asks and does not read */
 #define SEND_BUFFER (64 * 1024)
+/* ssh reads no more than 32 KiB of a body at a time (CHAN_RBUF), and once in each of its rounds. */
+#define SEND_DATA_MAX (SSH_DATA_MAX - (SSH_DATA_HEADER - 4))
 #define TURNS 4 /* of filling and writing, before it is time to read */
 #define WINDOW_FIRST (256 * 1024)
 #define WINDOW_LEAST (32 * 1024)
@@ -344,7 +346,7 @@ static void on_confirmation(struct ssh_channel *c, const struct ssh_message *msg
 	}
 	c->peer = msg->sender;
 	c->send_window = msg->window;
-	c->max_packet = MIN(msg->max_packet, SSH_DATA_MAX);
+	c->max_packet = MIN(msg->max_packet, SEND_DATA_MAX);
 	c->state = SSH_CHANNEL_STREAM;
 	c->measured_us = clock_us();
 	free(TAKE_PTR(c->opening));
