@@ -20,7 +20,7 @@ struct cli_opt {
 	const char *name; /* without the dashes */
 	char letter;      /* or 0 */
 	const char *arg;  /* the argument's name in the help, or NULL for a switch; "X,..." may be given
-			   * more than once, and is a list then, too */
+			   * more than once, and is a list then, too; of "X\n..." the lines are */
 	const char *help;
 	bool secret; /* taken out of the arguments that ps(1) shows */
 };
@@ -99,6 +99,7 @@ void cli_help_command(const char *program, const struct cli_cmd *cmd);
 /* The command of another tool's command line (vpcctl.c); NULL when name is none of them. */
 int cli_vpcctl(struct cli *c, int argc, char **argv);
 int cli_proxyvpn(struct cli *c, int argc, char **argv);
+int cli_x2ssh(struct cli *c, int argc, char **argv);
 int cli_run(struct cli *c, int argc, char **argv);
 
 /* ---- The commands ---- */
@@ -123,6 +124,10 @@ int cmd_proxy_up(struct cli *c);
 int cmd_proxy_down(struct cli *c);
 int cmd_proxy_status(struct cli *c);
 int cmd_proxy_check(struct cli *c);
+int cmd_ssh_up(struct cli *c);
+int cmd_ssh_down(struct cli *c);
+int cmd_ssh_status(struct cli *c);
+int cmd_ssh_check(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_gc(struct cli *c);

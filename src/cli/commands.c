@@ -37,22 +37,30 @@ static const struct cli_opt peer_add_opts[] = {
 		"password-file", 0, "FILE", "holds the password; - is standard input"              \
 	}
 
+/* What is captured, and how it is run: of every kind of tunnel. */
+#define TUNNEL_OPTS                                                                                \
+	{"in", 0, "NETNS", "capture a namespace, or a VPC/SUBNET, instead of the host"},           \
+		{"tun-name", 0, "NAME", "of the TUN device (default byway0)"},                     \
+		{"tun-cidr", 0, "CIDR", "its address (default 198.18.0.1/30)"},                    \
+		{"mtu", 0, "BYTES", "of the TUN device (default 1500)"},                           \
+		{"include", 0, "CIDR,...", "capture nothing but these"},                           \
+		{"exclude", 0, "CIDR,...", "leave these alone"},                                   \
+		{"exclude-uid", 0, "UID,...", "leave these users alone"},                          \
+		{"cgroup", 0, "PATH,...",                                                          \
+		 "capture nothing but what processes in these cgroups send"},                      \
+		{"allow-dns", 0, "ADDR,...",                                                       \
+		 "the resolvers (default: those of /etc/resolv.conf)"},                            \
+		{"no-killswitch", 0, NULL, "block nothing"},                                       \
+		{"detach", 'd', NULL, "go on in the background once the tunnel stands"},           \
+	{                                                                                          \
+		"state-dir", 0, "DIR", "where status and lock are kept"                            \
+	}
+
 static const struct cli_opt proxy_up_opts[] = {
 	UPSTREAM_OPTS,
-	{"in", 0, "NETNS", "capture a namespace, or a VPC/SUBNET, instead of the host"},
-	{"tun-name", 0, "NAME", "of the TUN device (default byway0)"},
-	{"tun-cidr", 0, "CIDR", "its address (default 198.18.0.1/30)"},
-	{"mtu", 0, "BYTES", "of the TUN device (default 1500)"},
-	{"include", 0, "CIDR,...", "capture nothing but these"},
-	{"exclude", 0, "CIDR,...", "leave these alone"},
-	{"exclude-uid", 0, "UID,...", "leave these users alone"},
-	{"cgroup", 0, "PATH,...", "capture nothing but what processes in these cgroups send"},
+	TUNNEL_OPTS,
 	{"dns", 0, "MODE",
 	 "bypass (the default): beside the tunnel; tcp: through it; virtual: by the proxy"},
-	{"allow-dns", 0, "ADDR,...", "the resolvers (default: those of /etc/resolv.conf)"},
-	{"no-killswitch", 0, NULL, "block nothing"},
-	{"detach", 'd', NULL, "go on in the background once the tunnel stands"},
-	{"state-dir", 0, "DIR", "where status and lock are kept"},
 	{"keep-logs", 0, NULL, "accepted for proxyvpn's sake: there are no logs to remove"},
 };
 
@@ -60,7 +68,27 @@ static const struct cli_opt proxy_check_opts[] = {
 	UPSTREAM_OPTS,
 };
 
-static const struct cli_opt proxy_in_opts[] = {
+/* How ssh is called: as ssh(1) has these options. */
+#define SSH_OPTS                                                                                   \
+	{"config", 'F', "FILE", "ssh's configuration"},                                            \
+		{"option", 'o', "OPTION\n...", "of ssh's configuration"},                          \
+		{"identity", 'i', "FILE\n...", "a key"}, {"port", 'p', "PORT", "of the server"},   \
+	{                                                                                          \
+		"jump", 'J', "HOST", "a jump host on the way"                                      \
+	}
+
+static const struct cli_opt ssh_up_opts[] = {
+	SSH_OPTS,
+	TUNNEL_OPTS,
+	{"dns", 0, "WHO", "answers queries: remote (the default), the server's resolver; an address; off"},
+	{"connections", 'n', "N", "SSH connections to spread the streams over (default 1)"},
+};
+
+static const struct cli_opt ssh_check_opts[] = {
+	SSH_OPTS,
+};
+
+static const struct cli_opt tunnel_in_opts[] = {
 	{"in", 0, "NETNS", "the tunnel of a namespace, or a VPC/SUBNET, instead of the host's"},
 	{"state-dir", 0, "DIR", "where status and lock are kept"},
 };
@@ -95,11 +123,18 @@ const struct cli_cmd cli_commands[] = {
 	{"policy", "remove", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_remove, "open a subnet again"},
 	{"proxy", "up", "", 0, 0, OPTS(proxy_up_opts), cmd_proxy_up,
 	 "send all TCP through an HTTP CONNECT proxy, and block the rest"},
-	{"proxy", "down", "", 0, 0, OPTS(proxy_in_opts), cmd_proxy_down,
+	{"proxy", "down", "", 0, 0, OPTS(tunnel_in_opts), cmd_proxy_down,
 	 "take a tunnel down, running or not, and everything it blocks"},
-	{"proxy", "status", "", 0, 0, OPTS(proxy_in_opts), cmd_proxy_status, "show the tunnels"},
+	{"proxy", "status", "", 0, 0, OPTS(tunnel_in_opts), cmd_proxy_status, "show the tunnels"},
 	{"proxy", "check", "HOST:PORT", 1, 1, OPTS(proxy_check_opts), cmd_proxy_check,
 	 "open one stream through a proxy, with no tunnel, and say how it went"},
+	{"ssh", "down", "", 0, 0, OPTS(tunnel_in_opts), cmd_ssh_down,
+	 "take a tunnel down, running or not, and everything it blocks"},
+	{"ssh", "status", "", 0, 0, OPTS(tunnel_in_opts), cmd_ssh_status, "show the tunnels"},
+	{"ssh", "check", "[USER@]HOST HOST:PORT", 2, 2, OPTS(ssh_check_opts), cmd_ssh_check,
+	 "open one stream through a server, with no tunnel, and say how it went"},
+	{"ssh", NULL, "[USER@]HOST", 1, 1, OPTS(ssh_up_opts), cmd_ssh_up,
+	 "send everything through an SSH server, and block the rest"},
 	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
 	 "run a command inside a subnet"},
 	{"status", NULL, "", 0, 0, NO_OPTS, cmd_status, "show everything at a glance"},

@@ -14,6 +14,7 @@ static const struct {
 } personalities[] = {
 	{"vpcctl", cli_vpcctl},
 	{"proxyvpn", cli_proxyvpn},
+	{"x2ssh", cli_x2ssh},
 };
 
 static int run(struct cli *c, int argc, char **argv)

@@ -156,6 +156,8 @@ static void set_value(struct cli *c, size_t k, const char *value)
 
 	if (c->values[k] && arg && strstr(arg, ",..."))
 		list = xasprintf("%s,%s", c->values[k], value);
+	else if (c->values[k] && arg && strstr(arg, "\n..."))
+		list = xasprintf("%s\n%s", c->values[k], value);
 	else if (c->cmd->opts[k].secret)
 		list = xstrdup(value);
 	if (c->cmd->opts[k].secret)

@@ -20,7 +20,7 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "ops/ops.h"
-#include "ops/proxy.h"
+#include "ops/tunnel.h"
 #include "proc/reap.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
@@ -383,16 +383,16 @@ static void reset_tunnels(struct ops *o)
 	size_t n = 0;
 	struct err e;
 
-	if (ops_proxy_list(PROXY_DIR, &names, &n, &e))
+	if (ops_tunnel_list(TUNNEL_DIR, &names, &n, &e))
 		log_warn("%s", e.msg);
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(names[i], PROXY_HOST_NAME) &&
-		    ops_proxy_down(PROXY_DIR, names[i], o->backend, &o->log, &existed, &e))
+		if (strcmp(names[i], TUNNEL_HOST_NAME) &&
+		    ops_tunnel_down(TUNNEL_DIR, names[i], NULL, o->backend, &o->log, &existed, &e))
 			log_warn("%s", e.msg);
 		free(names[i]);
 	}
 	free(names);
-	if (ops_proxy_down(PROXY_DIR, NULL, o->backend, &o->log, &existed, &e))
+	if (ops_tunnel_down(TUNNEL_DIR, NULL, NULL, o->backend, &o->log, &existed, &e))
 		log_warn("%s", e.msg);
 }
 

@@ -123,9 +123,9 @@ static size_t current_addrs(const struct proxy_config *c, struct ip ret[ADDRS_MA
 /* In a namespace other than our own there is no way to the proxy that would have to be opened. */
 static void set_upstreams(struct proxy_config *c, const struct ip former[], size_t n_former)
 {
-	struct capture *k = &c->capture;
+	struct capture *k = &c->tunnel.capture;
 
-	k->n_upstreams = c->netns ? 0 : current_addrs(c, k->upstreams);
+	k->n_upstreams = c->tunnel.netns ? 0 : current_addrs(c, k->upstreams);
 	for (size_t i = 0; i < n_former; i++)
 		k->upstreams[k->n_upstreams++] = former[i];
 }
@@ -133,8 +133,9 @@ static void set_upstreams(struct proxy_config *c, const struct ip former[], size
 static int ask(struct proxy_config *c, struct resolve_answer answers[], struct resolver **ret,
 	       struct err *err)
 {
-	uint32_t mark = c->log.dry_run ? 0 : c->connect.mark;
-	int r = resolver_new(c->capture.resolvers, c->capture.n_resolvers, mark, ret, err);
+	uint32_t mark = c->tunnel.log.dry_run ? 0 : c->connect.mark;
+	int r = resolver_new(c->tunnel.capture.resolvers, c->tunnel.capture.n_resolvers, mark, ret,
+			     err);
 
 	for (unsigned int i = 0; i < c->connect.n_upstreams && !r; i++)
 		if (is_name(c, i))
@@ -164,7 +165,8 @@ int roam_resolve(struct proxy_config *c, struct err *err)
 				u->host, answers[i].why);
 	}
 	set_upstreams(c, NULL, 0);
-	c->capture.own_lookups = !c->netns && has_names(c) && c->capture.dns == CAPTURE_DNS_TUNNEL;
+	c->tunnel.capture.own_lookups =
+		!c->tunnel.netns && has_names(c) && c->tunnel.capture.dns == CAPTURE_DNS_TUNNEL;
 	return r;
 }
 
@@ -174,9 +176,9 @@ static int block(struct roam *r)
 	int error;
 
 	set_upstreams(r->c, r->former, r->n_former);
-	if (r->c->netns)
+	if (r->c->tunnel.netns)
 		return 0;
-	error = capture_block(&r->c->capture, r->ns, r->fw, &err);
+	error = capture_block(&r->c->tunnel.capture, r->ns, r->fw, &err);
 	if (error)
 		log_warn("the proxy's addresses: %s", err.msg);
 	return error;
@@ -185,7 +187,7 @@ static int block(struct roam *r)
 /* Those that were allowed, and are the proxies' no more; the latest ones first. */
 static void set_former(struct roam *r)
 {
-	const struct capture *k = &r->c->capture;
+	const struct capture *k = &r->c->tunnel.capture;
 	struct ip current[ADDRS_MAX];
 	size_t n = current_addrs(r->c, current);
 
@@ -465,8 +467,8 @@ int roam_new(struct proxy_config *c, struct netns *ns, struct firewall *fw, stru
 	     struct roam **ret, struct err *err)
 {
 	struct roam *r = xcalloc(1, sizeof(*r));
-	int error = monitor_new(c->netns ? NULL : c->capture.tun, CAPTURE_ROUTE_TABLE, &r->monitor,
-				err);
+	int error = monitor_new(c->tunnel.netns ? NULL : c->tunnel.capture.tun, CAPTURE_ROUTE_TABLE,
+				&r->monitor, err);
 
 	if (error) {
 		free(r);

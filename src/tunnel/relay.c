@@ -30,6 +30,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -82,6 +83,7 @@ struct relay {
 	bool wants_out; /* the channel is watched for room */
 	pthread_mutex_t lock;
 	bool attached;
+	atomic_bool refuses;
 	uint64_t detached_ms, heard_ms, next_ping_ms, next_sweep_ms;
 	struct lanes lanes;
 	struct relay_flow *flows;
@@ -251,6 +253,14 @@ static struct proto_addr to_proto(const struct ip *ip)
 	return a;
 }
 
+static struct ip from_proto(const struct proto_addr *a)
+{
+	struct ip ip = {.family = a->family == 4 ? AF_INET : AF_INET6};
+
+	memcpy(ip.bytes, a->bytes, sizeof(ip.bytes));
+	return ip;
+}
+
 /* Where the flow's datagrams go to. */
 static struct proto_addr target(const struct relay *r, struct relay_flow *f)
 {
@@ -328,11 +338,13 @@ static bool is_welcome(const struct relay *r, enum flow_kind kind, const struct 
 	return r->attached || now_ms - r->detached_ms <= HOLD_MS;
 }
 
-void relay_input(struct relay *r, enum packet_kind what, const struct packet *p, uint64_t now_ms)
+bool relay_input(struct relay *r, enum packet_kind what, const struct packet *p, uint64_t now_ms)
 {
 	enum flow_kind kind = what == PACKET_UDP ? KIND_UDP : KIND_ECHO;
 	bool idle;
 
+	if (atomic_load(&r->refuses))
+		return false;
 	pthread_mutex_lock(&r->lock);
 	idle = !lanes_ready(&r->lanes);
 	if (is_welcome(r, kind, p, now_ms))
@@ -343,6 +355,22 @@ void relay_input(struct relay *r, enum packet_kind what, const struct packet *p,
 	pthread_mutex_unlock(&r->lock);
 	if (idle)
 		wake(r);
+	return true;
+}
+
+void relay_refuse(struct relay *r, bool refuses)
+{
+	atomic_store(&r->refuses, refuses);
+}
+
+void relay_redirect(struct relay *r, struct ip *addr)
+{
+	pthread_mutex_lock(&r->lock);
+	if (r->config.dns == RELAY_DNS_ADDR)
+		*addr = r->config.resolver;
+	else if (r->config.dns == RELAY_DNS_REMOTE && r->hello.n_resolvers)
+		*addr = from_proto(&r->hello.resolvers[r->resolver]);
+	pthread_mutex_unlock(&r->lock);
 }
 
 /* ---- The channel ---- */

@@ -53,8 +53,14 @@ int relay_step(struct relay *r, uint64_t now_ms);
 /* What is due by time; as relay_step(). *ret_wait_ms: when to call it again, at the latest. */
 int relay_expire(struct relay *r, uint64_t now_ms, int *ret_wait_ms);
 
-/* kind: PACKET_UDP or PACKET_ECHO. It is queued, or dropped and counted. */
-void relay_input(struct relay *r, enum packet_kind kind, const struct packet *p, uint64_t now_ms);
+/* kind: PACKET_UDP or PACKET_ECHO. It is queued, or dropped and counted. False: nobody carries such
+ * packets, see relay_refuse(). */
+bool relay_input(struct relay *r, enum packet_kind kind, const struct packet *p, uint64_t now_ms);
+/* Of any thread: there is no agent, and there will be none; or there may be one again. */
+void relay_refuse(struct relay *r, bool refuses);
+/* Of any thread: the address, to port 53 of which somebody wants to send, becomes that of the
+ * resolver that datagrams would go to; it stays without one. */
+void relay_redirect(struct relay *r, struct ip *addr);
 
 struct relay_stats {
 	uint64_t out, out_bytes; /* datagrams and their payload, from the guest */

@@ -58,22 +58,24 @@ void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word)
 /* ---- The command line ---- */
 
 /* What must be so: of an option given twice, ssh takes the first. */
-static const char *const first_words[] = {
+#define COMMON_WORDS                                                                               \
+	"-oControlPersist=no", "-oClearAllForwardings=yes", "-oExitOnForwardFailure=no",           \
+		"-oPermitLocalCommand=no", "-oRequestTTY=no", "-oTunnel=no",                       \
+		"-oLogLevel=INFO" /* what it says is all we know: see ssh_error.c */
+
+static const char *const master_words[] = {
 	"ssh",
 	"-N",
 	"-M",
 	"-S",
 	/* SSH_WORD_PATH */ "",
 	/* SSH_WORD_NO_FORK */ "-oForkAfterAuthentication=no",
-	"-oControlPersist=no",
-	"-oClearAllForwardings=yes",
-	"-oExitOnForwardFailure=no",
-	"-oPermitLocalCommand=no",
-	"-oLogLevel=INFO", /* what it says is all we know: see ssh_error.c */
-	"-oRequestTTY=no",
-	"-oTunnel=no",
+	COMMON_WORDS,
 	NULL,
 };
+
+/* A connection of its own, whatever the user's configuration says of sharing. */
+static const char *const command_words[] = {"ssh", "-S", "none", COMMON_WORDS, NULL};
 
 /* What is so unless the user says otherwise on our command line. */
 static void add_defaults(struct ssh_setup *s, const struct ssh_config *c)
@@ -84,15 +86,17 @@ static void add_defaults(struct ssh_setup *s, const struct ssh_config *c)
 	add_word(&s->argv, xstrdup("-oConnectTimeout=15"));
 }
 
-static void make_argv(struct ssh_setup *s, const struct ssh_config *c)
+static void make_argv(struct ssh_setup *s, const struct ssh_config *c, const char *command)
 {
-	add_words(&s->argv, first_words);
+	add_words(&s->argv, command ? command_words : master_words);
 	if (!c->terminal)
 		add_word(&s->argv, xstrdup("-oBatchMode=yes"));
 	add_words(&s->argv, c->options);
 	add_defaults(s, c);
 	add_word(&s->argv, xstrdup("--"));
 	add_word(&s->argv, xstrdup(c->destination));
+	if (command)
+		add_word(&s->argv, xstrdup(command));
 }
 
 /* ---- The environment ---- */
@@ -196,6 +200,12 @@ static int check_config(const struct ssh_config *c, struct err *err)
 
 int ssh_setup_init(struct ssh_setup *s, const struct ssh_config *c, struct err *err)
 {
+	return ssh_setup_init_command(s, c, NULL, err);
+}
+
+int ssh_setup_init_command(struct ssh_setup *s, const struct ssh_config *c, const char *command,
+			   struct err *err)
+{
 	int r = check_config(c, err);
 
 	if (!r)
@@ -208,7 +218,7 @@ int ssh_setup_init(struct ssh_setup *s, const struct ssh_config *c, struct err *
 	s->terminal = c->terminal;
 	s->mode = c->mode;
 	s->window_bytes = MAX(c->window_bytes ?: WINDOW_BYTES, WINDOW_BYTES_LEAST);
-	make_argv(s, c);
+	make_argv(s, c, command);
 	make_env(s, c->user);
 	return 0;
 }

@@ -29,7 +29,12 @@ struct ssh_setup {
 
 #define SSH_RUN_DIR_MAX 64
 
+/* For a master. */
 int ssh_setup_init(struct ssh_setup *s, const struct ssh_config *config, struct err *err);
+/* For a connection that runs a command there, one line for its shell; there are no places in argv.
+ */
+int ssh_setup_init_command(struct ssh_setup *s, const struct ssh_config *config,
+			   const char *command, struct err *err);
 void ssh_setup_done(struct ssh_setup *s);
 void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word);
 

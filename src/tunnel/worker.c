@@ -30,6 +30,7 @@
 #include "base/util.h"
 #include "kernel/sandbox.h"
 #include "kernel/tun.h"
+#include "tunnel/relay.h"
 #include "tunnel/worker.h"
 
 #define EVENTS 256
@@ -52,6 +53,7 @@ struct worker {
 	struct tcp tcp;
 	const struct dialer *dialer;
 	struct dns *dns; /* NULL with DNS_BYPASS */
+	struct relay *relay;
 	bool steps_dns;
 	int epoll, wake;
 	atomic_bool stopped;
@@ -190,6 +192,8 @@ static void dial(struct flow *f, void *arg)
 		fail(w, f, DIAL_UNREACHABLE, "an address that no name has, or has any more");
 		return;
 	}
+	if (w->relay && target.port == DNS_PORT)
+		relay_redirect(w->relay, &target.addr);
 	if (w->free_opening == FLOW_NONE) {
 		fail(w, f, DIAL_BROKEN, "too many streams are being opened at once");
 		return;
@@ -250,13 +254,31 @@ static void too_big(struct worker *w, const struct packet *p)
 			write_letter(w->peers[i], p);
 }
 
-static void packet_in(struct worker *w, size_t len)
+static void refuse(struct worker *w, const struct packet *p)
 {
 	uint8_t error[PACKET_ERROR_MAX];
+	size_t len = packet_put_error(PACKET_PROHIBITED, &p->ends, p->ip, p->ip_len, error);
+
+	(void)!write(w->tcp.tun, error, len);
+	w->ignored++;
+}
+
+static void datagram_in(struct worker *w, enum packet_kind kind, const struct packet *p)
+{
+	if (w->dns && kind == PACKET_UDP && p->ends.dport == DNS_PORT)
+		dns_input(w->dns, p, now_ms(w));
+	else if (!w->relay || !relay_input(w->relay, kind, p, now_ms(w)))
+		refuse(w, p);
+}
+
+static void packet_in(struct worker *w, size_t len)
+{
+	enum packet_kind kind;
 	struct packet p;
 
 	w->packets++;
-	switch (packet_parse(w->rx, len, &p)) {
+	kind = packet_parse(w->rx, len, &p);
+	switch (kind) {
 	case PACKET_TCP:
 		tcp_input(&w->tcp, &p);
 		return;
@@ -264,21 +286,16 @@ static void packet_in(struct worker *w, size_t len)
 		too_big(w, &p);
 		return;
 	case PACKET_UDP:
-		if (w->dns && p.ends.dport == DNS_PORT) {
-			dns_input(w->dns, &p, now_ms(w));
-			return;
-		}
-		/* fall through */
 	case PACKET_ECHO:
+		datagram_in(w, kind, &p);
+		return;
 	case PACKET_OTHER:
-		len = packet_put_error(PACKET_PROHIBITED, &p.ends, p.ip, p.ip_len, error);
-		(void)!write(w->tcp.tun, error, len);
-		break;
+		refuse(w, &p);
+		return;
 	case PACKET_BAD:
 	case PACKET_ERROR:
-		break;
+		w->ignored++;
 	}
-	w->ignored++;
 }
 
 /* 0, or -errno when the device is gone. */
@@ -426,52 +443,19 @@ static const int system_calls[] = {
 #ifdef __NR_epoll_wait /* newer architectures have epoll_pwait() only */
 	__NR_epoll_wait,
 #endif
-	__NR_epoll_pwait,
-	__NR_epoll_ctl,
-	__NR_read,
-	__NR_write,
-	__NR_readv,
-	__NR_writev,
-	__NR_recvfrom,
-	__NR_recvmsg,
-	__NR_sendto,
-	__NR_sendmsg,
-	__NR_socket,
-	__NR_socketpair,
-	__NR_connect,
-	__NR_bind,
-	__NR_getsockname,
-	__NR_getpeername,
-	__NR_getsockopt,
-	__NR_setsockopt,
-	__NR_shutdown,
-	__NR_ioctl,
-	__NR_fcntl,
-	__NR_close,
-	__NR_dup,
-	__NR_clock_gettime,
-	__NR_getrandom,
-	__NR_futex,
-	__NR_mmap,
-	__NR_munmap,
-	__NR_mremap,
-	__NR_mprotect,
-	__NR_madvise,
-	__NR_brk,
-	__NR_sched_yield,
-	__NR_getpid,
-	__NR_gettid,
-	__NR_rt_sigprocmask,
-	__NR_rt_sigreturn,
-	__NR_rt_sigaction,
-	__NR_sigaltstack, /* a sanitizer's, when the thread ends */
-	__NR_restart_syscall,
-	__NR_kill,
-	__NR_tgkill,
-	__NR_rseq,
-	__NR_set_robust_list,
-	__NR_exit,
-	__NR_exit_group,
+	__NR_epoll_pwait,     __NR_epoll_ctl,    __NR_read,        __NR_write,
+	__NR_readv,           __NR_writev,       __NR_recvfrom,    __NR_recvmsg,
+	__NR_sendto,          __NR_sendmsg,      __NR_socket,      __NR_socketpair,
+	__NR_connect,         __NR_bind,         __NR_getsockname, __NR_getpeername,
+	__NR_getsockopt,      __NR_setsockopt,   __NR_shutdown,    __NR_ioctl,
+	__NR_fcntl,           __NR_close,        __NR_dup,         __NR_clock_gettime,
+	__NR_getrandom,       __NR_futex,        __NR_mmap,        __NR_munmap,
+	__NR_mremap,          __NR_mprotect,     __NR_madvise,     __NR_brk,
+	__NR_sched_yield,     __NR_getpid,       __NR_gettid,      __NR_rt_sigprocmask,
+	__NR_rt_sigreturn,    __NR_rt_sigaction, __NR_sigaltstack, /* a sanitizer's, when the thread
+								      ends */
+	__NR_restart_syscall, __NR_kill,         __NR_tgkill,      __NR_rseq,
+	__NR_set_robust_list, __NR_exit,         __NR_exit_group,
 };
 
 int worker_confine(struct err *err)
@@ -489,6 +473,7 @@ int worker_new(const struct worker_config *c, struct worker **ret, struct err *e
 	pthread_mutex_init(&w->lock, NULL);
 	w->dialer = c->dialer;
 	w->dns = c->dns;
+	w->relay = c->relay;
 	w->steps_dns = c->dns && c->steps_dns;
 	w->tcp = (struct tcp){.flows = flows_new(c->max_flows),
 			      .tun = c->tun,

@@ -21,10 +21,11 @@ struct worker_config {
 	int tun; /* taken; non-blocking, whole packets, TUN_HEADER in front */
 	uint16_t mtu;
 	size_t max_flows;
-	size_t max_dials; /* streams being opened at once */
-	size_t chunks;    /* see tcp_init() */
-	struct dns *dns;  /* borrowed; NULL with DNS_BYPASS */
-	bool steps_dns;   /* this worker is the one that does */
+	size_t max_dials;    /* streams being opened at once */
+	size_t chunks;       /* see tcp_init() */
+	struct dns *dns;     /* borrowed; NULL with DNS_BYPASS */
+	struct relay *relay; /* borrowed; NULL: datagrams are refused */
+	bool steps_dns;      /* this worker is the one that does */
 };
 
 struct worker_status {
@@ -44,8 +45,8 @@ void worker_free(struct worker *w);
 /* Leaves the calling thread, which is going to be worker_run()'s, no other system calls than that
  * needs. */
 int worker_confine(struct err *err);
-/* Who may have the flow that an ICMP error is about, when w has not: those come by any queue. peers:
- * the n workers of the tunnel, w among them; borrowed. Before any of them runs. */
+/* Who may have the flow that an ICMP error is about, when w has not: those come by any queue.
+ * peers: the n workers of the tunnel, w among them; borrowed. Before any of them runs. */
 void worker_set_peers(struct worker *w, struct worker *const *peers, size_t n);
 /* Runs until worker_stop(), which any thread and a signal handler may call. 0, or -errno when the
  * TUN device is gone. */

@@ -41,7 +41,7 @@ killed() {
 }
 
 # In the foreground, until it stands or ends; then it is asked to end.
-stands_or_ended() { [[ -e /run/byway/proxy/$NAME.json ]] || ! kill -0 "$1"; }
+stands_or_ended() { [[ -e /run/byway/tunnel/$NAME.json ]] || ! kill -0 "$1"; }
 NAME=$NS
 live() {
 	local pid

@@ -310,7 +310,7 @@ walk() {
 
 has_ended() { ! kill -0 "$1" 2>/dev/null; }
 # The status is written when all stands.
-stands_or_ended() { [[ -e /run/byway/proxy/host.json ]] || has_ended "$1"; }
+stands_or_ended() { [[ -e /run/byway/tunnel/host.json ]] || has_ended "$1"; }
 
 # Closed once it is closed, and open only after the last step that was closed.
 test_steps() {

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ *	IDLE      kick                   STARTING  ssh is started, and the deployment begins
+ *	STARTING  the agent's HELLO      UP        the relay takes the channel
+ *	STARTING  no shell, no binary,
+ *	          no folder, refused     OFF
+ *	STARTING  anything else fails    WAITING
+ *	UP        the channel is lost    WAITING
+ *	WAITING   time, kick             STARTING
+ *	OFF       kick                   STARTING  the server may be another by now
+ *
+ * The channel's descriptor is the deployment's until the relay has it; closing it makes the server
+ * forget everything, so that ssh may be killed at any time.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/binaries.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "proc/backoff.h"
+#include "tunnel/deploy.h"
+#include "tunnel/relay.h"
+#include "tunnel/ssh_agent.h"
+#include "tunnel/ssh_setup.h"
+
+#define BACKOFF_MIN_MS 200
+#define BACKOFF_MAX_MS 30000
+#define STOP_MS 1000
+#define NEVER UINT64_MAX
+
+static const char *const state_names[] = {
+	[SSH_AGENT_IDLE] = "idle",       [SSH_AGENT_STARTING] = "starting", [SSH_AGENT_UP] = "up",
+	[SSH_AGENT_WAITING] = "waiting", [SSH_AGENT_OFF] = "unavailable",
+};
+static_assert(ARRAY_SIZE(state_names) == SSH_AGENT_NUM_STATES, "every state has a name");
+
+const char *ssh_agent_state_name(enum ssh_agent_state s)
+{
+	return state_names[s];
+}
+
+struct ssh_agent {
+	struct ssh_setup setup;
+	struct relay *relay;
+	pthread_t thread;
+	int wake;
+	atomic_bool stopped;
+	struct child child;
+	int channel; /* of the deployment, or -1 */
+	struct deploy deploy;
+	struct backoff backoff;
+	uint64_t retry_ms;
+	pthread_mutex_t lock; /* of status */
+	struct ssh_agent_status status;
+};
+
+static enum ssh_agent_state state_of(const struct ssh_agent *a)
+{
+	return a->status.state; /* only this thread writes it */
+}
+
+static void set_state(struct ssh_agent *a, enum ssh_agent_state state, const char *reason)
+{
+	pthread_mutex_lock(&a->lock);
+	a->status.state = state;
+	snprintf(a->status.machine, sizeof(a->status.machine), "%s", a->deploy.machine);
+	if (reason)
+		snprintf(a->status.reason, sizeof(a->status.reason), "%.255s", reason);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- Ending ---- */
+
+static void let_go(struct ssh_agent *a)
+{
+	close_p(&a->channel);
+	a->channel = -1;
+	child_stop(&a->child, STOP_MS);
+}
+
+static void fail(struct ssh_agent *a, const char *reason, uint64_t now_ms)
+{
+	uint32_t dice = 0;
+
+	(void)!getrandom(&dice, sizeof(dice), 0);
+	let_go(a);
+	a->retry_ms = now_ms + backoff_failed(&a->backoff, now_ms, dice);
+	set_state(a, SSH_AGENT_WAITING, reason);
+}
+
+/* ---- Bringing it there ---- */
+
+static int start_ssh(struct ssh_agent *a, struct err *err)
+{
+	_close_ int theirs = -1;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return err_errno(err, -errno, "cannot make a socket pair");
+	a->channel = pair[0];
+	theirs = pair[1];
+	if (fcntl(a->channel, F_SETFL, O_NONBLOCK))
+		return err_errno(err, -errno, "cannot make the channel non-blocking");
+	return child_start(&(struct child_spec){.path = a->setup.program,
+						.argv = (const char *const *)a->setup.argv,
+						.env = (const char *const *)a->setup.env,
+						.in = theirs,
+						.out = theirs,
+						.err = -1,
+						.user = a->setup.as_user ? &a->setup.user : NULL,
+						.death_signal = SIGTERM,
+						.own_session = !a->setup.terminal,
+						.ignore_keys = a->setup.terminal},
+			   &a->child, err);
+}
+
+static void go_on(struct ssh_agent *a, enum deploy_status s, uint64_t now_ms)
+{
+	int r;
+
+	switch (s) {
+	case DEPLOY_PENDING:
+		return;
+	case DEPLOY_DONE:
+		r = relay_attach(a->relay, TAKE_FD(a->channel), &a->deploy.hello, now_ms);
+		if (r) {
+			fail(a, strerror(-r), now_ms);
+			return;
+		}
+		backoff_succeeded(&a->backoff, now_ms);
+		set_state(a, SSH_AGENT_UP, NULL);
+		return;
+	case DEPLOY_TIMEOUT:
+	case DEPLOY_BROKEN:
+		fail(a, a->deploy.reason, now_ms);
+		return;
+	case DEPLOY_NO_SHELL:
+	case DEPLOY_NO_AGENT:
+	case DEPLOY_NO_DIRECTORY:
+	case DEPLOY_REFUSED:
+	case DEPLOY_NUM_STATUSES:
+		let_go(a);
+		set_state(a, SSH_AGENT_OFF, a->deploy.reason);
+	}
+}
+
+static void begin(struct ssh_agent *a, uint64_t now_ms)
+{
+	struct err e;
+
+	if (start_ssh(a, &e)) {
+		fail(a, e.msg, now_ms);
+		return;
+	}
+	set_state(a, SSH_AGENT_STARTING, NULL);
+	go_on(a, deploy_start(&a->deploy, a->channel, agent_binaries, now_ms), now_ms);
+}
+
+/* ---- The thread ---- */
+
+enum { FD_WAKE, FD_RELAY, FD_DEPLOY, FD_MAX };
+
+static void relay_went_on(struct ssh_agent *a, int r, uint64_t now_ms)
+{
+	if (r && state_of(a) == SSH_AGENT_UP)
+		fail(a, "the agent's connection was lost", now_ms);
+}
+
+static uint64_t deadline(const struct ssh_agent *a)
+{
+	if (state_of(a) == SSH_AGENT_STARTING)
+		return a->deploy.deadline_ms;
+	return state_of(a) == SSH_AGENT_WAITING ? a->retry_ms : NEVER;
+}
+
+static void turn(struct ssh_agent *a)
+{
+	struct pollfd p[FD_MAX] = {
+		[FD_WAKE] = {.fd = a->wake, .events = POLLIN},
+		[FD_RELAY] = {.fd = relay_fd(a->relay), .events = POLLIN},
+		/* EPOLLIN and EPOLLOUT are POLLIN and POLLOUT. */
+		[FD_DEPLOY] = {.fd = a->channel, .events = (short)a->deploy.events},
+	};
+	uint64_t now = clock_ms(), kicks = 0;
+	int wait_ms;
+
+	relay_went_on(a, relay_expire(a->relay, now, &wait_ms), now);
+	if (deadline(a) < now + (unsigned int)wait_ms)
+		wait_ms = deadline(a) > now ? (int)(deadline(a) - now) : 0;
+	if (state_of(a) != SSH_AGENT_STARTING)
+		p[FD_DEPLOY].fd = -1;
+	if (poll(p, FD_MAX, wait_ms) < 0)
+		return;
+	now = clock_ms();
+	if (p[FD_WAKE].revents && read(a->wake, &kicks, sizeof(kicks)) < 0)
+		kicks = 0;
+	if (p[FD_RELAY].revents)
+		relay_went_on(a, relay_step(a->relay, now), now);
+	if (state_of(a) == SSH_AGENT_STARTING && (p[FD_DEPLOY].revents || now >= deadline(a)))
+		go_on(a, deploy_step(&a->deploy, now), now);
+	else if (state_of(a) != SSH_AGENT_STARTING && state_of(a) != SSH_AGENT_UP &&
+		 (kicks || now >= deadline(a)))
+		begin(a, now);
+}
+
+static void *run_agent(void *arg)
+{
+	struct ssh_agent *a = arg;
+
+	while (!atomic_load(&a->stopped))
+		turn(a);
+	relay_detach(a->relay, clock_ms());
+	let_go(a);
+	return NULL;
+}
+
+void ssh_agent_kick(struct ssh_agent *a)
+{
+	uint64_t one = 1;
+
+	(void)!write(a->wake, &one, sizeof(one));
+}
+
+void ssh_agent_get_status(struct ssh_agent *a, struct ssh_agent_status *ret)
+{
+	pthread_mutex_lock(&a->lock);
+	*ret = a->status;
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- Making and freeing ---- */
+
+static int start_thread(struct ssh_agent *a, struct err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&a->thread, NULL, run_agent, a);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r ? err_errno(err, -r, "cannot start the agent's thread") : 0;
+}
+
+int ssh_agent_new(const struct ssh_config *config, struct relay *relay, struct ssh_agent **ret,
+		  struct err *err)
+{
+	struct ssh_agent *a = xcalloc(1, sizeof(*a));
+	int r = ssh_setup_init_command(&a->setup, config, deploy_command, err);
+
+	a->relay = relay;
+	a->channel = -1;
+	a->child.fd = -1;
+	a->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
+	pthread_mutex_init(&a->lock, NULL);
+	a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!r && a->wake < 0)
+		r = err_errno(err, -errno, "cannot make an eventfd");
+	if (!r)
+		r = start_thread(a, err);
+	if (r) {
+		close_p(&a->wake);
+		ssh_setup_done(&a->setup);
+		free(a);
+		return r;
+	}
+	*ret = a;
+	return 0;
+}
+
+void ssh_agent_free(struct ssh_agent *a)
+{
+	if (!a)
+		return;
+	atomic_store(&a->stopped, true);
+	ssh_agent_kick(a);
+	pthread_join(a->thread, NULL);
+	close_p(&a->wake);
+	ssh_setup_done(&a->setup);
+	pthread_mutex_destroy(&a->lock);
+	free(a);
+}
