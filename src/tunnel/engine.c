@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -8,7 +9,9 @@
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
+#include "kernel/sandbox.h"
 #include "tunnel/engine.h"
 
 struct thread {
@@ -87,12 +90,16 @@ int engine_new(const struct worker_config *worker, const struct dns_config *dns,
 	return 0;
 }
 
+/* For the marks of the dialers' sockets. */
+static const int kept_caps[] = {CAP_NET_ADMIN};
+
 static void *run(void *arg)
 {
 	struct thread *t = arg;
 	struct err e;
 
-	if (worker_confine(&e))
+	/* In this order: what gives up capabilities is none of a worker's system calls. */
+	if (sandbox_keep_caps(kept_caps, ARRAY_SIZE(kept_caps), &e) || worker_confine(&e))
 		log_warn("%s", e.msg);
 	atomic_store(&t->error, worker_run(t->worker));
 	t->engine->ended(t->engine->arg);
@@ -105,14 +112,14 @@ int engine_start(struct engine *e, void (*ended)(void *arg), void *arg, struct e
 	e->arg = arg;
 	for (size_t i = 0; i < e->n; i++) {
 		struct thread *t = &e->threads[i];
-		int r = -fault_point("start the tunnel's thread");
+		int r = fault_point("start the tunnel's thread");
 
 		t->engine = e;
 		t->worker = e->workers[i];
 		if (!r)
-			r = pthread_create(&t->id, NULL, run, t);
+			r = thread_start(&t->id, run, t);
 		if (r)
-			return err_errno(err, -r, "cannot start the tunnel's thread");
+			return err_errno(err, r, "cannot start the tunnel's thread");
 		t->started = true;
 	}
 	return 0;

@@ -30,6 +30,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/thread.h"
 #include "tunnel/dialer_impl.h"
 #include "tunnel/ssh.h"
 #include "tunnel/ssh_master.h"
@@ -519,19 +520,6 @@ static int open_descriptors(struct ssh *s)
 	return ssh_loop_add(&s->loop, s->wake, EPOLLIN, &s->waker);
 }
 
-/* Signals are the main thread's. */
-static int start_thread(struct ssh *s)
-{
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&s->thread, NULL, thread_main, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
 static struct ssh *new_ssh(const struct ssh_config *config)
 {
 	struct ssh *s = xcalloc(1, sizeof(*s));
@@ -566,7 +554,7 @@ int dialer_ssh(const struct ssh_config *config, struct dialer **ret, struct err 
 	for (; !r && s->n_slots < n; s->n_slots++)
 		s->slots[s->n_slots].current = ssh_master_new(&s->loop, &s->setup);
 	if (!r) {
-		r = start_thread(s);
+		r = thread_start(&s->thread, thread_main, s);
 		if (r)
 			err_errno(err, r, "cannot start the thread for ssh");
 	}

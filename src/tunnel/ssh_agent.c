@@ -33,6 +33,7 @@
 #include "agent/binaries.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "proc/backoff.h"
 #include "tunnel/deploy.h"
@@ -247,18 +248,6 @@ void ssh_agent_get_status(struct ssh_agent *a, struct ssh_agent_status *ret)
 
 /* ---- Making and freeing ---- */
 
-static int start_thread(struct ssh_agent *a, struct err *err)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&a->thread, NULL, run_agent, a);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return r ? err_errno(err, -r, "cannot start the agent's thread") : 0;
-}
-
 int ssh_agent_new(const struct ssh_config *config, struct relay *relay, struct ssh_agent **ret,
 		  struct err *err)
 {
@@ -273,8 +262,8 @@ int ssh_agent_new(const struct ssh_config *config, struct relay *relay, struct s
 	a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!r && a->wake < 0)
 		r = err_errno(err, -errno, "cannot make an eventfd");
-	if (!r)
-		r = start_thread(a, err);
+	if (!r && (r = thread_start(&a->thread, run_agent, a)))
+		err_errno(err, r, "cannot start the agent's thread");
 	if (r) {
 		close_p(&a->wake);
 		ssh_setup_done(&a->setup);

@@ -58,6 +58,7 @@
 
 #include "base/err.h"
 #include "base/ip.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "kernel/sandbox.h"
 #include "tunnel/tls.h"
@@ -798,18 +799,10 @@ static int open_epoll(struct tls *t)
 	return 0;
 }
 
-/* Signals are the main thread's. */
 static int start_thread(struct tls *t)
 {
-	sigset_t all, before;
-	int r;
-
 	tzset(); /* gmtime(3) would look for the time zone in the thread, which may open no file */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&t->thread, NULL, thread_main, t);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
+	return thread_start(&t->thread, thread_main, t);
 }
 
 /* All but the thread. */
