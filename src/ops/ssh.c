@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "kernel/caps.h"
 #include "kernel/monitor.h"
 #include "ops/ssh.h"
 #include "proc/user.h"
@@ -75,16 +76,24 @@ static int set_up_ssh(struct ssh_config *c, struct user *user, struct err *err)
 
 static int prepare(struct tunnel *t, struct err *err)
 {
+	static const int caps[] = {CAP_SETGID};
 	struct ssh_tunnel *s = ssh_of(t);
 	struct capture *k = &t->c->capture;
+	int r = 0;
 
 	k->datagrams = true;
 	k->dns = s->c->dns == RELAY_DNS_OFF ? CAPTURE_DNS_BYPASS : CAPTURE_DNS_TUNNEL;
+	if (s->c->dns == RELAY_DNS_ADDR) { /* by TCP, where there is no agent */
+		t->c->dns = DNS_TCP;
+		k->resolvers[0] = s->c->resolver;
+		k->n_resolvers = 1;
+	}
 	if (!t->c->netns) {
 		k->exclude_gid = SSH_GID;
 		s->c->ssh.gid = SSH_GID;
+		r = t->c->log.dry_run ? 0 : caps_require(caps, ARRAY_SIZE(caps), err);
 	}
-	return set_up_ssh(&s->c->ssh, &s->user, err);
+	return r ? r : set_up_ssh(&s->c->ssh, &s->user, err);
 }
 
 /* ---- The connections' state ---- */

@@ -265,9 +265,11 @@ static void refuse(struct worker *w, const struct packet *p)
 
 static void datagram_in(struct worker *w, enum packet_kind kind, const struct packet *p)
 {
+	if (w->relay && relay_input(w->relay, kind, p, now_ms(w)))
+		return;
 	if (w->dns && kind == PACKET_UDP && p->ends.dport == DNS_PORT)
 		dns_input(w->dns, p, now_ms(w));
-	else if (!w->relay || !relay_input(w->relay, kind, p, now_ms(w)))
+	else
 		refuse(w, p);
 }
 
