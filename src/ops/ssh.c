@@ -26,6 +26,7 @@
 #include "proc/user.h"
 #include "tunnel/dialer.h"
 #include "tunnel/ssh_agent.h"
+#include "tunnel/ssh_where.h"
 #include "tunnel/worker.h"
 
 #define SETTLE_MS 300
@@ -36,6 +37,7 @@ struct ssh_tunnel {
 	struct tunnel tunnel;
 	struct ssh_tunnel_config *c;
 	struct user user;
+	struct ssh_where where;
 	struct ssh_agent *agent;
 	struct monitor *monitor;
 	int tun; /* for the relay */
@@ -93,7 +95,12 @@ static int prepare(struct tunnel *t, struct err *err)
 		s->c->ssh.gid = SSH_GID;
 		r = t->c->log.dry_run ? 0 : caps_require(caps, ARRAY_SIZE(caps), err);
 	}
-	return r ? r : set_up_ssh(&s->c->ssh, &s->user, err);
+	if (!r)
+		r = set_up_ssh(&s->c->ssh, &s->user, err);
+	if (!r && !t->c->log.dry_run)
+		r = ssh_where_find(&s->c->ssh, &s->where, err);
+	s->c->ssh.where = &s->where;
+	return r;
 }
 
 /* ---- The connections' state ---- */

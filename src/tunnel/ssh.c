@@ -550,7 +550,7 @@ int dialer_ssh(const struct ssh_config *config, struct dialer **ret, struct err 
 	if (r)
 		err_errno(err, r, "cannot start the thread for ssh");
 	else
-		r = ssh_setup_init(&s->setup, config, err);
+		r = ssh_setup_init(&s->setup, SSH_FOR_MASTER, config, NULL, err);
 	for (; !r && s->n_slots < n; s->n_slots++)
 		s->slots[s->n_slots].current = ssh_master_new(&s->loop, &s->setup);
 	if (!r) {

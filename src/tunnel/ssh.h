@@ -23,6 +23,7 @@
 
 struct dialer;
 struct err;
+struct ssh_where;
 struct user;
 
 #define SSH_CONNECTIONS_MAX 16
@@ -44,6 +45,7 @@ struct ssh_config {
 	gid_t gid;     /* ssh's primary group, its user's own become supplementary; 0: none */
 	bool terminal; /* ssh may ask for passwords and keys on ours */
 	enum ssh_mode mode;
+	const struct ssh_where *where; /* the server, for when names cannot be resolved; or NULL */
 	/* 0 for the default of each. */
 	uint32_t wait_ms;          /* how long a dial waits for a connection; 15 s */
 	uint32_t timeout_ms;       /* for the whole of a dial; 45 s */

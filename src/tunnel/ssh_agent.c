@@ -150,6 +150,7 @@ static void go_on(struct ssh_agent *a, enum deploy_status s, uint64_t now_ms)
 		return;
 	case DEPLOY_TIMEOUT:
 	case DEPLOY_BROKEN:
+		ssh_setup_next_address(&a->setup);
 		fail(a, a->deploy.reason, now_ms);
 		return;
 	case DEPLOY_NO_SHELL:
@@ -252,7 +253,7 @@ int ssh_agent_new(const struct ssh_config *config, struct relay *relay, struct s
 		  struct err *err)
 {
 	struct ssh_agent *a = xcalloc(1, sizeof(*a));
-	int r = ssh_setup_init_command(&a->setup, config, deploy_command, err);
+	int r = ssh_setup_init(&a->setup, SSH_FOR_COMMAND, config, deploy_command, err);
 
 	a->relay = relay;
 	a->channel = -1;

@@ -267,6 +267,9 @@ static void wait_or_stop(struct ssh_master *m, uint64_t now_ms)
 		set_state(m, SSH_STATE_STOPPED);
 		return;
 	}
+	if (m->status.error == SSH_ERROR_TIMEOUT || m->status.error == SSH_ERROR_UNREACHABLE ||
+	    m->status.error == SSH_ERROR_REFUSED)
+		ssh_setup_next_address(m->setup);
 	(void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
 	m->deadline_ms = now_ms + backoff_failed(&m->backoff, now_ms, random);
 	m->status.retry_ms = m->deadline_ms;

@@ -63,8 +63,12 @@ void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word)
 		"-oPermitLocalCommand=no", "-oRequestTTY=no", "-oTunnel=no",                       \
 		"-oLogLevel=INFO" /* what it says is all we know: see ssh_error.c */
 
+/* Where the server is: see ssh_setup_next_address(). Until then they say what is so anyway. */
+#define AIM_WORDS /* SSH_WORD_HOST */ "-T", /* SSH_WORD_ALIAS */ "-T"
+
 static const char *const master_words[] = {
 	"ssh",
+	AIM_WORDS,
 	"-N",
 	"-M",
 	"-S",
@@ -75,7 +79,15 @@ static const char *const master_words[] = {
 };
 
 /* A connection of its own, whatever the user's configuration says of sharing. */
-static const char *const command_words[] = {"ssh", "-S", "none", COMMON_WORDS, NULL};
+static const char *const command_words[] = {"ssh", AIM_WORDS, "-S", "none", COMMON_WORDS, NULL};
+
+static const char *const question_words[] = {"ssh", AIM_WORDS, "-G", NULL};
+
+static const char *const *const first_words[] = {
+	[SSH_FOR_MASTER] = master_words,
+	[SSH_FOR_COMMAND] = command_words,
+	[SSH_FOR_QUESTION] = question_words,
+};
 
 /* What is so unless the user says otherwise on our command line. */
 static void add_defaults(struct ssh_setup *s, const struct ssh_config *c)
@@ -86,9 +98,10 @@ static void add_defaults(struct ssh_setup *s, const struct ssh_config *c)
 	add_word(&s->argv, xstrdup("-oConnectTimeout=15"));
 }
 
-static void make_argv(struct ssh_setup *s, const struct ssh_config *c, const char *command)
+static void make_argv(struct ssh_setup *s, enum ssh_purpose purpose, const struct ssh_config *c,
+		      const char *command)
 {
-	add_words(&s->argv, command ? command_words : master_words);
+	add_words(&s->argv, first_words[purpose]);
 	if (!c->terminal)
 		add_word(&s->argv, xstrdup("-oBatchMode=yes"));
 	add_words(&s->argv, c->options);
@@ -184,8 +197,6 @@ static int make_user(struct ssh_setup *s, const struct ssh_config *c, struct err
 	return c->gid ? set_own_groups(s, c->gid, err) : 0;
 }
 
-/* ---- The whole ---- */
-
 static int check_config(const struct ssh_config *c, struct err *err)
 {
 	if (!c->destination || !c->destination[0])
@@ -198,13 +209,30 @@ static int check_config(const struct ssh_config *c, struct err *err)
 	return 0;
 }
 
-int ssh_setup_init(struct ssh_setup *s, const struct ssh_config *c, struct err *err)
+/* ---- Where to ---- */
+
+void ssh_setup_next_address(struct ssh_setup *s)
 {
-	return ssh_setup_init_command(s, c, NULL, err);
+	_free_ char *host = NULL, *alias = NULL;
+	char text[IP_STRLEN];
+
+	if (!s->where.n)
+		return;
+	s->next_address %= s->where.n + 1; /* the last turn is the name's, as it is */
+	if (s->next_address < s->where.n) {
+		host = xasprintf("-oHostName=%s",
+				 ip_format(&s->where.addrs[s->next_address], text));
+		alias = xasprintf("-oHostKeyAlias=%s", s->where.alias);
+	}
+	ssh_setup_set_word(s, SSH_WORD_HOST, host ?: "-T");
+	ssh_setup_set_word(s, SSH_WORD_ALIAS, alias ?: "-T");
+	s->next_address++;
 }
 
-int ssh_setup_init_command(struct ssh_setup *s, const struct ssh_config *c, const char *command,
-			   struct err *err)
+/* ---- The whole ---- */
+
+int ssh_setup_init(struct ssh_setup *s, enum ssh_purpose purpose, const struct ssh_config *c,
+		   const char *command, struct err *err)
 {
 	int r = check_config(c, err);
 
@@ -218,8 +246,11 @@ int ssh_setup_init_command(struct ssh_setup *s, const struct ssh_config *c, cons
 	s->terminal = c->terminal;
 	s->mode = c->mode;
 	s->window_bytes = MAX(c->window_bytes ?: WINDOW_BYTES, WINDOW_BYTES_LEAST);
-	make_argv(s, c, command);
+	make_argv(s, purpose, c, command);
 	make_env(s, c->user);
+	if (c->where)
+		s->where = *c->where;
+	ssh_setup_next_address(s);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "proc/child.h"
 #include "proc/run.h"
 #include "tunnel/ssh.h"
+#include "tunnel/ssh_where.h"
 
 struct ssh_setup {
 	char **argv, **env;
@@ -21,21 +22,30 @@ struct ssh_setup {
 	uint32_t window_bytes;
 	enum ssh_mode mode;
 	unsigned int proxy_deaths; /* of ssh's own doing, in a row */
+	struct ssh_where where;
+	size_t next_address;
 };
 
 /* Places in argv. */
-#define SSH_WORD_PATH 4 /* of the control socket */
-#define SSH_WORD_NO_FORK 5
+#define SSH_WORD_HOST 1
+#define SSH_WORD_ALIAS 2
+#define SSH_WORD_PATH 6 /* of a master's control socket */
+#define SSH_WORD_NO_FORK 7
 
 #define SSH_RUN_DIR_MAX 64
 
-/* For a master. */
-int ssh_setup_init(struct ssh_setup *s, const struct ssh_config *config, struct err *err);
-/* For a connection that runs a command there, one line for its shell; there are no places in argv.
- */
-int ssh_setup_init_command(struct ssh_setup *s, const struct ssh_config *config,
-			   const char *command, struct err *err);
+enum ssh_purpose {
+	SSH_FOR_MASTER,
+	SSH_FOR_COMMAND,  /* a connection of its own that runs a command there, one line for its shell */
+	SSH_FOR_QUESTION, /* says what its configuration is, and ends */
+};
+
+/* command: NULL but for SSH_FOR_COMMAND. */
+int ssh_setup_init(struct ssh_setup *s, enum ssh_purpose purpose, const struct ssh_config *config,
+		   const char *command, struct err *err);
 void ssh_setup_done(struct ssh_setup *s);
+/* The server is not there, or not any more: another of its addresses, if that is known. */
+void ssh_setup_next_address(struct ssh_setup *s);
 void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word);
 
 #endif
