@@ -8,15 +8,16 @@ DESTDIR ?=
 .PHONY: build test demo bench install clean
 
 build:
-	@tools/deps.sh build
+	@tools/deps.sh build agents
 	@tools/build.sh build --buildtype=release
 
-demo: build
-	@tools/deps.sh world
+demo:
+	@tools/deps.sh build world
+	@tools/build.sh build --buildtype=release
 	@BYWAY=build/byway demo/vpc.sh
 
 test:
-	@tools/deps.sh build world test
+	@tools/deps.sh build agents world test
 	@tools/test.sh
 
 bench: build
@@ -25,7 +26,7 @@ bench: build
 	@BYWAY=build/byway bench/proxy.sh
 
 install:
-	@tools/deps.sh build
+	@tools/deps.sh build agents
 	@tools/build.sh build --buildtype=release --prefix=$(PREFIX)
 	DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
 

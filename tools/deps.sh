@@ -7,9 +7,10 @@ set -eu
 
 declare -A PACKAGES=(
 	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libseccomp-dev libnftnl-dev libsqlite3-dev
-		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev libc-ares-dev gcc-aarch64-linux-gnu
-		gcc-arm-linux-gnueabihf gcc-riscv64-linux-gnu linux-libc-dev-arm64-cross linux-libc-dev-armhf-cross
-		linux-libc-dev-riscv64-cross'
+		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev libc-ares-dev'
+	# For the agents that go to other machines; without them, those get none.
+	[agents]='gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-riscv64-linux-gnu linux-libc-dev-arm64-cross
+		linux-libc-dev-armhf-cross linux-libc-dev-riscv64-cross'
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps'
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
 		mandoc openssh-server openssh-client qemu-user-static busybox-static'
