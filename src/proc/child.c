@@ -55,11 +55,14 @@ static int become_user(const struct child_user *user)
 	return 0;
 }
 
-/* After the user has changed, which takes the signal back (prctl(2)). */
+/* After the user has changed, which takes the signal back (prctl(2)). So does exec when root gets
+ * back capabilities that we have given up; without new privileges it does not. */
 static int tie_to_parent(int sig, pid_t parent)
 {
 	if (!sig)
 		return 0;
+	if (geteuid() == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
 	if (prctl(PR_SET_PDEATHSIG, sig))
 		return -errno;
 	return getppid() == parent ? 0 : -ECHILD;
