@@ -14,11 +14,13 @@ static void print_opts(const struct cli_opt *opts, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct cli_opt *o = &opts[i];
+		const char *arg = o->arg ? o->arg : "";
+		int len = (int)strcspn(arg, "\n"); /* which asks for lines: cli.h */
 		char left[64];
 
-		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
-			 o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->arg ? " " : "",
-			 o->arg ? o->arg : "");
+		snprintf(left, sizeof(left), "%c%c%s --%s%s%.*s%s", o->letter ? '-' : ' ',
+			 o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, *arg ? " " : "",
+			 len, arg, arg[len] ? "..." : "");
 		printf("  %-26s %s\n", left, o->help);
 	}
 }
@@ -43,23 +45,36 @@ void cli_help(const char *program)
 	       program);
 }
 
-void cli_help_noun(const char *program, const char *noun)
+static void explain(const struct cli_cmd *cmd)
 {
-	printf("Usage:\n");
-	for (size_t i = 0; i < cli_n_commands; i++) {
-		if (!strcmp(cli_commands[i].noun, noun))
-			usage(program, &cli_commands[i]);
-	}
-}
-
-void cli_help_command(const char *program, const struct cli_cmd *cmd)
-{
-	printf("Usage:\n");
-	usage(program, cmd);
 	printf("\n%s\n", cmd->help);
 	if (cmd->n_opts)
 		printf("\nOptions:\n");
 	print_opts(cmd->opts, cmd->n_opts);
 	printf("\nOptions of every command:\n");
 	print_opts(cli_globals, cli_n_globals);
+}
+
+/* A noun that is a command by itself is explained as one. */
+void cli_help_noun(const char *program, const char *noun)
+{
+	const struct cli_cmd *alone = NULL;
+
+	printf("Usage:\n");
+	for (size_t i = 0; i < cli_n_commands; i++) {
+		if (strcmp(cli_commands[i].noun, noun))
+			continue;
+		usage(program, &cli_commands[i]);
+		if (!cli_commands[i].verb)
+			alone = &cli_commands[i];
+	}
+	if (alone)
+		explain(alone);
+}
+
+void cli_help_command(const char *program, const struct cli_cmd *cmd)
+{
+	printf("Usage:\n");
+	usage(program, cmd);
+	explain(cmd);
 }

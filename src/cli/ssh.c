@@ -67,12 +67,16 @@ static int read_dns(struct cli *c, struct ssh_tunnel_config *k)
 {
 	const char *word = cli_opt(c, "dns");
 
+	k->dns = RELAY_DNS_OFF;
+	if (word && !strcmp(word, "off"))
+		return cli_tunnel_resolvers(c, &k->tunnel.capture);
+	if (cli_opt(c, "allow-dns"))
+		return err_set(&c->err, ERR_USAGE, -EINVAL,
+			       "--allow-dns goes with --dns off: no resolver is asked beside the "
+			       "tunnel otherwise");
 	k->dns = RELAY_DNS_REMOTE;
 	if (!word || !strcmp(word, "remote"))
 		return 0;
-	k->dns = RELAY_DNS_OFF;
-	if (!strcmp(word, "off"))
-		return cli_tunnel_resolvers(c, &k->tunnel.capture);
 	k->dns = RELAY_DNS_ADDR;
 	if (ip_parse(word, &k->resolver, NULL))
 		return err_set(&c->err, ERR_USAGE, -EINVAL,

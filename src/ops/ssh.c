@@ -131,7 +131,8 @@ static int error_of(const struct ssh_connection_status *c, struct err *err)
 		[SSH_ERROR_AUTH] = ERR_AUTH,           [SSH_ERROR_HOST_KEY] = ERR_AUTH,
 	};
 
-	return err_set(err, kinds[c->error], -ECONNREFUSED, "ssh: %s", c->text);
+	return err_set(err, kinds[c->error], -ECONNREFUSED, "%s%s",
+		       strncmp(c->text, "ssh: ", 5) ? "ssh: " : "", c->text);
 }
 
 /* Until there is a connection, or there will be none; or in the background from then on. */
@@ -320,6 +321,17 @@ int ops_ssh_run(struct ssh_tunnel_config *c, struct err *err)
 
 /* ---- Trying the server, without a tunnel ---- */
 
+/* A tunnel tries again; who only wants to know is told. */
+static int first_error(struct dialer *d, struct err *err)
+{
+	const struct ssh_connection_status *waiting;
+	struct ssh_status s;
+
+	ssh_get_status(d, &s);
+	waiting = find_state(&s, SSH_STATE_WAITING);
+	return waiting ? error_of(waiting, err) : 0;
+}
+
 int ops_ssh_check(struct ssh_tunnel_config *c, const char *host, uint16_t port, struct err *err)
 {
 	_dialer_ struct dialer *d = NULL;
@@ -330,5 +342,7 @@ int ops_ssh_check(struct ssh_tunnel_config *c, const char *host, uint16_t port, 
 		r = dialer_ssh(&c->ssh, &d, err);
 	if (!r)
 		r = wait_for_first(d, err);
+	if (!r)
+		r = first_error(d, err);
 	return r ? r : ops_tunnel_dial(d, host, port, err);
 }

@@ -47,6 +47,7 @@ static const struct {
 	{"Unable to negotiate with", SSH_ERROR_CONFIG},
 	{"unknown option --", SSH_ERROR_CONFIG},
 	{"option requires an argument", SSH_ERROR_CONFIG},
+	{"Bad port '", SSH_ERROR_CONFIG},
 	{"too long for Unix domain socket", SSH_ERROR_CONFIG},
 	{"hostname contains invalid characters", SSH_ERROR_CONFIG},
 	{"Connection refused", SSH_ERROR_REFUSED},

@@ -29,8 +29,9 @@ lay_out() {
 	start_observer
 }
 
-# What left the host since the last control, but for what carries the tunnel.
-leaked() { seen_since "$FROM" | grep -vE "^(mark [0-9]+|tcp $SSH_SERVER 22)$"; }
+# What left the host since the last control, but for what carries the tunnel, and for router
+# solicitations, which a link sends when it likes.
+leaked() { seen_since "$FROM" | grep -vE "^(mark [0-9]+|tcp $SSH_SERVER 22|icmp ff02::2 133)$"; }
 nothing_leaked() {
 	control
 	! leaked
@@ -60,9 +61,89 @@ test_carries() {
 	check "nothing left beside the tunnel" nothing_leaked
 }
 
+# check_server STATUS NAME WORD...: what the command says of a server and a target behind it.
+check_server() {
+	local status=$1 name=$2
+	shift 2
+	exits "$status" "check: $name" by ssh check "${WORDS[@]}" "$@"
+}
+
+test_check() {
+	check_server 0 "a target that is there" "root@$SSH_SERVER" "$SSH_SERVER:8080"
+	check_server 5 "a closed port" "root@$SSH_SERVER" "$SSH_SERVER:9"
+	check_server 5 "a server that is not there" -p 2299 "root@$SSH_SERVER" "$SSH_SERVER:8080"
+	says "says so in ssh's words" '^byway: error: ssh: connect to host .* port 2299: Connection refused$'
+	check_server 1 "a port that is none" -p x "root@$SSH_SERVER" "$SSH_SERVER:8080"
+	check_server 2 "a target that is none" "root@$SSH_SERVER" nonsense
+	exits 4 "check: an unknown host key" by ssh check -F none -i "$SSHD_DIR/user" \
+		-o "UserKnownHostsFile=$SSHD_DIR/known-none" "root@$SSH_SERVER" "$SSH_SERVER:8080"
+	exits 4 "check: a key that is not let in" by ssh check -F none -i "$SSHD_DIR/stranger" \
+		-o IdentitiesOnly=yes -o "UserKnownHostsFile=$SSHD_DIR/known" "root@$SSH_SERVER" "$SSH_SERVER:8080"
+}
+
+test_refused() {
+	exits 4 "up with a key that is not let in" by ssh --detach -F none -i "$SSHD_DIR/stranger" \
+		-o IdentitiesOnly=yes -o "UserKnownHostsFile=$SSHD_DIR/known" "root@$SSH_SERVER"
+	exits 2 "up with a resolver that nobody would ask" up --allow-dns "$INTERNET4"
+	check "nothing is left" same_as "$WORLD/before"
+}
+
+test_listed() {
+	is "status has it" "$(json '.tunnels[] | .name + " " + .kind + " " + .state' status)" "host ssh up"
+	run by status
+	prints "as text, too" 'host +ssh +up '
+	exits 7 "proxy down leaves it alone" by proxy down
+}
+
+ssh_is_gone() { ! pgrep -x ssh >"$WORLD/left"; }
+
+# Of a connection over which nothing has failed yet: one with a failure ends by itself.
+test_killed() {
+	check "down" by ssh down
+	check "up" up
+	check "the state is up" wait_for state_is up
+	kill -KILL "$(tunnel pid)"
+	check "killed" wait_for state_is killed
+	check "its ssh ends with it" wait_for ssh_is_gone
+	control
+	FROM=$CONTROLS
+	cannot host "$INTERNET4" 443
+	cannot host "udp:$INTERNET4" 443
+	check "nothing leaves" nothing_leaked
+	check "up goes on from there" up
+	check "the state is up" wait_for state_is up
+	can host "$INTERNET4" 443
+}
+
+# ask PROTOCOL: of a resolver that is not there.
+ask() { inside host "$PROBE" "$1" "$INTERNET4" 53 "$RESTRAINT"; }
+
+test_dns_off() {
+	control
+	FROM=$CONTROLS
+	run ask udp
+	control
+	fails "by default no query leaves" has_seen "$FROM" "udp $INTERNET4 53"
+	check "down" by ssh down
+	check "up with --dns off" up --dns off --allow-dns "$INTERNET4"
+	check "the state is up" wait_for state_is up
+	control
+	FROM=$CONTROLS
+	run ask udp
+	run ask tcp
+	control
+	check "a query leaves beside the tunnel" has_seen "$FROM" "udp $INTERNET4 53"
+	check "by TCP, too" has_seen "$FROM" "tcp $INTERNET4 53"
+}
+
 lay_out
 snapshot_host >"$WORLD/before"
+test_check
+test_refused
 test_carries
+test_listed
+test_killed
+test_dns_off
 check "down" by ssh down
 check "the network is as before" same_as "$WORLD/before"
 stop_all
