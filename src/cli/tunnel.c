@@ -339,10 +339,10 @@ static bool is_kind(const json_t *status, const char *kind)
 {
 	const char *is = json_string_value(json_object_get(status, "kind"));
 
-	return !is || !strcmp(is, kind);
+	return !is || !kind || !strcmp(is, kind);
 }
 
-static int status_of(struct cli *c, const char *kind, json_t *rows)
+int cli_tunnel_list(struct cli *c, const char *kind, json_t *rows)
 {
 	char **names = NULL, netns[NETNS_NAME_MAX], buf[256];
 	const char *dir = state_dir(c, buf);
@@ -375,7 +375,7 @@ static int status_of(struct cli *c, const char *kind, json_t *rows)
 int cli_tunnel_status(struct cli *c, const char *kind, const struct cli_column *columns, size_t n)
 {
 	json_t *rows = json_array();
-	int r = status_of(c, kind, rows);
+	int r = cli_tunnel_list(c, kind, rows);
 	char schema[32];
 
 	if (r) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "cli/tunnel.h"
 
 static int describe(struct cli *c, const char *name, json_t **ret)
 {
@@ -170,25 +171,43 @@ int cmd_vpc_delete(struct cli *c)
 	return 0;
 }
 
-int cmd_status(struct cli *c)
+static void print_all(json_t *vpcs, json_t *tunnels)
 {
-	json_t *list, *one;
+	static const struct cli_column columns[] = {
+		{"TUNNEL", "name"}, {"KIND", "kind"},   {"STATE", "state"}, {"SINCE", "since"},
+		{"TUN", "tun"},     {"FLOWS", "flows"}, {"PID", "pid"},
+	};
+	json_t *one;
 	size_t i;
-	int r = describe_all(c, &list);
 
-	if (r)
-		return r;
-	if (c->json) {
-		cli_print_json("byway.status/1", json_pack("{s:o}", "vpcs", list));
-		return 0;
-	}
-	if (!json_array_size(list))
+	if (!json_array_size(vpcs))
 		puts("no VPCs");
-	json_array_foreach(list, i, one) {
+	json_array_foreach(vpcs, i, one) {
 		if (i)
 			putchar('\n');
 		print_vpc(one);
 	}
-	json_decref(list);
-	return 0;
+	if (!json_array_size(tunnels))
+		return;
+	putchar('\n');
+	cli_print_table(tunnels, columns, ARRAY_SIZE(columns));
+}
+
+int cmd_status(struct cli *c)
+{
+	json_t *vpcs, *tunnels;
+	int r = describe_all(c, &vpcs);
+
+	if (r)
+		return r;
+	tunnels = json_array();
+	r = cli_tunnel_list(c, NULL, tunnels);
+	if (!r && c->json)
+		cli_print_json("byway.status/1",
+			       json_pack("{s:O, s:O}", "vpcs", vpcs, "tunnels", tunnels));
+	else if (!r)
+		print_all(vpcs, tunnels);
+	json_decref(vpcs);
+	json_decref(tunnels);
+	return r;
 }

@@ -88,7 +88,7 @@ static void path_of(const char *dir, const char *netns, const char *suffix, char
 	snprintf(ret, PATH_LEN, "%s/%s%s", dir, name_of(netns), suffix);
 }
 
-/* ---- Who runs: a lock that lives as long as the process, with its PID in it ---- */
+/* ---- Who runs: the holder of a lock that lives as long as the process ---- */
 
 static int make_dirs(const char *dir, struct err *err)
 {
