@@ -57,11 +57,10 @@ static const int kept_caps[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, 
 
 /* ---- Who ssh runs as ---- */
 
+/* In the last one, too, it is in a folder that nobody else can enter. */
 static const char *run_dir(void)
 {
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-
-	return geteuid() == 0 || !runtime ? "/run" : runtime;
+	return geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR") ?: "/tmp";
 }
 
 static int set_up_ssh(struct ssh_config *c, struct user *user, struct err *err)
@@ -76,12 +75,19 @@ static int set_up_ssh(struct ssh_config *c, struct user *user, struct err *err)
 	return r;
 }
 
+/* Each start of ssh would fail, behind rules that block. */
+static int check_caps(const struct ssh_config *c, struct err *err)
+{
+	static const int caps[] = {CAP_SETGID, CAP_SETUID};
+
+	return caps_require(caps, c->user ? 2 : c->gid ? 1 : 0, err);
+}
+
 static int prepare(struct tunnel *t, struct err *err)
 {
-	static const int caps[] = {CAP_SETGID};
 	struct ssh_tunnel *s = ssh_of(t);
 	struct capture *k = &t->c->capture;
-	int r = 0;
+	int r;
 
 	k->datagrams = true;
 	k->dns = s->c->dns == RELAY_DNS_OFF ? CAPTURE_DNS_BYPASS : CAPTURE_DNS_TUNNEL;
@@ -93,14 +99,13 @@ static int prepare(struct tunnel *t, struct err *err)
 	if (!t->c->netns) {
 		k->exclude_gid = SSH_GID;
 		s->c->ssh.gid = SSH_GID;
-		r = t->c->log.dry_run ? 0 : caps_require(caps, ARRAY_SIZE(caps), err);
 	}
-	if (!r)
-		r = set_up_ssh(&s->c->ssh, &s->user, err);
-	if (!r && !t->c->log.dry_run)
-		r = ssh_where_find(&s->c->ssh, &s->where, err);
+	r = set_up_ssh(&s->c->ssh, &s->user, err);
 	s->c->ssh.where = &s->where;
-	return r;
+	if (r || t->c->log.dry_run)
+		return r;
+	r = check_caps(&s->c->ssh, err);
+	return r ? r : ssh_where_find(&s->c->ssh, &s->where, err);
 }
 
 /* ---- The connections' state ---- */

@@ -79,12 +79,17 @@ test_check() {
 		-o "UserKnownHostsFile=$SSHD_DIR/known-none" "root@$SSH_SERVER" "$SSH_SERVER:8080"
 	exits 4 "check: a key that is not let in" by ssh check -F none -i "$SSHD_DIR/stranger" \
 		-o IdentitiesOnly=yes -o "UserKnownHostsFile=$SSHD_DIR/known" "root@$SSH_SERVER" "$SSH_SERVER:8080"
+	exits 4 "check: by a user without a folder for sockets" env -u XDG_RUNTIME_DIR \
+		setpriv --reuid=games --regid=games --clear-groups "$BYWAY" ssh check -F none \
+		-o "UserKnownHostsFile=$SSHD_DIR/known" "root@$SSH_SERVER" "$SSH_SERVER:8080"
 }
 
 test_refused() {
 	exits 4 "up with a key that is not let in" by ssh --detach -F none -i "$SSHD_DIR/stranger" \
 		-o IdentitiesOnly=yes -o "UserKnownHostsFile=$SSHD_DIR/known" "root@$SSH_SERVER"
 	exits 2 "up with a resolver that nobody would ask" up --allow-dns "$INTERNET4"
+	exits 8 "up without the right to give ssh its group" \
+		capsh --drop=cap_setgid -- -c 'exec "$@"' - "$BYWAY" ssh --detach "${WORDS[@]}" "root@$SSH_SERVER"
 	check "nothing is left" same_as "$WORLD/before"
 }
 
