@@ -82,6 +82,15 @@ environment() {
 	done
 }
 
+# Of some the middle is the kind of a tunnel.
+schemas() {
+	local kind
+	grep -rhoE '"byway(\.[a-z]+)+/[0-9]+"' src
+	while read -r kind; do
+		grep -rhoE '"byway\.%s(\.[a-z]+)+/[0-9]+"' src | sed "s/%s/$kind/"
+	done < <(commands | sed -n 's/ down$//p')
+}
+
 check_source() {
 	local status schema variable
 	while read -r status; do
@@ -89,7 +98,7 @@ check_source() {
 	done < <(sed -nE 's/^\tERR_[A-Z_]+ = ([0-9]+),$/\1/p' src/base/err.h)
 	while read -r schema; do
 		exists "schema $schema" "$(entry "$(section "$PAGE" 'JSON OUTPUT')" "$schema")"
-	done < <(grep -rhoE '"byway(\.[a-z]+)+/[0-9]+"' src | tr -d '"' | sort -u)
+	done < <(schemas | tr -d '"' | sort -u)
 	while read -r variable; do
 		exists "environment variable $variable" "$(entry "$(environment)" "$variable")"
 	done < <(grep -rhoE --exclude=fault.c 'getenv\("[A-Z_]+"' src | cut -d'"' -f2 | sort -u)
@@ -114,6 +123,16 @@ check_proxyvpn() {
 	done < <(section "$(render man/byway-proxy.8)" PROXYVPN | grep -oE -- '--[a-z-]+' | sort -u)
 }
 
+# Every name that x2ssh has for an option is there, with the one that it stands for.
+check_x2ssh() {
+	local text theirs ours
+	text=$(section "$(render man/byway-ssh.8)" X2SSH)
+	while read -r theirs ours; do
+		like "x2ssh $theirs is $ours" "$text" "$theirs .*$ours "
+	done < <(sed -nE 's/^\t\{"(--vpn-[a-z-]+)", "(--[a-z-]+)"\},$/\1 \2/p' src/cli/ssh.c)
+	contains "x2ssh --vpn" "$(section "$(render man/byway-ssh.8)" SYNOPSIS)" 'x2ssh --vpn [USER@]HOST'
+}
+
 mkdir "$TAP_OUTPUT.d"
 PAGE=$(render man/byway.8)
 COMMANDS=$(section "$PAGE" COMMANDS)
@@ -125,5 +144,6 @@ check_globals
 check_source
 check_vpcctl
 check_proxyvpn
+check_x2ssh
 rm -rf "$TAP_OUTPUT" "$TAP_OUTPUT".*
 done_testing
