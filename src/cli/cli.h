@@ -77,7 +77,7 @@ void cli_say(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
 void cli_print_json(const char *schema, json_t *body);
 
 struct cli_column {
-	const char *title, *key; /* of each object */
+	const char *title, *key; /* of each object; "one.two" of an object in it */
 };
 /* A table of an array of objects, one line each; null and absent are "-". */
 void cli_print_table(json_t *rows, const struct cli_column *columns, size_t n);

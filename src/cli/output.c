@@ -30,10 +30,20 @@ void cli_print_json(const char *schema, json_t *body)
 	json_decref(body);
 }
 
+/* "agent.state" is the member of a member. */
+static json_t *member(json_t *row, const char *key)
+{
+	const char *dot = strchr(key, '.');
+	_free_ char *first = dot ? strndup(key, (size_t)(dot - key)) : NULL;
+
+	return dot ? json_object_get(json_object_get(row, first), dot + 1)
+		   : json_object_get(row, key);
+}
+
 /* A cell's text; text holds what is put together. Of a list of words the words, else their number. */
 static const char *cell(json_t *row, const char *key, struct buf *text)
 {
-	json_t *v = json_object_get(row, key), *one;
+	json_t *v = member(row, key), *one;
 	size_t i;
 
 	if (json_is_string(v))

@@ -43,6 +43,7 @@ struct ssh_tunnel {
 	int tun; /* for the relay */
 	uint64_t settle_ms;
 	bool was_up;
+	bool has_warned; /* that there is no agent */
 };
 
 static struct ssh_tunnel *ssh_of(struct tunnel *t)
@@ -202,6 +203,15 @@ static void stop(struct tunnel *t)
 	close_p(&s->tun);
 }
 
+static void warn_without_agent(struct ssh_tunnel *s, const struct ssh_agent_status *agent)
+{
+	bool off = agent->state == SSH_AGENT_OFF;
+
+	if (off && !s->has_warned)
+		log_warn("%s", agent->reason);
+	s->has_warned = off;
+}
+
 static void update(struct tunnel *t, const struct worker_status *unused)
 {
 	struct ssh_tunnel *s = ssh_of(t);
@@ -216,6 +226,7 @@ static void update(struct tunnel *t, const struct worker_status *unused)
 	if (up && (agent.state == SSH_AGENT_IDLE || t->state != TUNNEL_UP))
 		ssh_agent_kick(s->agent);
 	relay_refuse(t->relay, agent.state == SSH_AGENT_OFF);
+	warn_without_agent(s, &agent);
 	s->was_up = s->was_up || up;
 	if (up)
 		t->state = TUNNEL_UP;

@@ -11,7 +11,7 @@ world_enter "$@"
 # shellcheck source=/dev/null
 . "$WORLD_TREE/tests/lib/observer.sh"
 
-SSHD_PORT=22
+SSHD_PORT=22 MUTE_PORT=2202
 unset SSH_AUTH_SOCK SUDO_UID
 
 WORDS=(-F none -i "$SSHD_DIR/user" -o IdentitiesOnly=yes -o "UserKnownHostsFile=$SSHD_DIR/known"
@@ -24,6 +24,7 @@ agent_is() { [[ $(tunnel agent.state) == "$1" ]]; }
 lay_out() {
 	sshd_prepare
 	sshd_start plain $SSHD_PORT
+	sshd_start mute $MUTE_PORT "ForceCommand /bin/false"
 	web_server internet 8080
 	echo_server internet 443
 	start_observer
@@ -141,6 +142,18 @@ test_dns_off() {
 	check "by TCP, too" has_seen "$FROM" "tcp $INTERNET4 53"
 }
 
+# A server that runs no shell: pings and UDP are refused, and said to be.
+test_without_agent() {
+	check "down" by ssh down
+	check "up over a server without a shell" up -p "$MUTE_PORT"
+	check "there is no agent" wait_for agent_is unavailable
+	run by ssh status
+	prints "which the status says" 'host +up +[^ ]+ +unavailable '
+	can host "$INTERNET4" 443
+	run inside host "$PROBE" udp "$INTERNET4" 443 "$PATIENCE"
+	is "UDP is refused at once" "$TAP_STATUS" 2
+}
+
 lay_out
 snapshot_host >"$WORLD/before"
 test_check
@@ -149,6 +162,7 @@ test_carries
 test_listed
 test_killed
 test_dns_off
+test_without_agent
 check "down" by ssh down
 check "the network is as before" same_as "$WORLD/before"
 stop_all
