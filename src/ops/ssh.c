@@ -100,6 +100,8 @@ static int prepare(struct tunnel *t, struct err *err)
 	if (!t->c->netns) {
 		k->exclude_gid = SSH_GID;
 		s->c->ssh.gid = SSH_GID;
+	} else {
+		k->default_route = true;
 	}
 	r = set_up_ssh(&s->c->ssh, &s->user, err);
 	s->c->ssh.where = &s->where;

@@ -99,6 +99,7 @@
 
 #define TUN_METRIC 100u
 #define BLACKHOLE_METRIC 4000000u
+#define LAST_METRIC 4000000000u
 /* Packets that wait for the engine. A thousand programs may begin or end at the same moment; with
  * the default of 500, SYNs and RSTs of some would be lost: a second's delay, or a flow that nobody
  * ends. */
@@ -619,6 +620,9 @@ int capture_up(const struct capture *c, struct netns *ns, struct err *err)
 			continue;
 		route_add_default(&b, families[f], CAPTURE_ROUTE_TABLE, link.index, c->tun,
 				  TUN_METRIC);
+		if (c->default_route)
+			route_add_default(&b, families[f], RT_TABLE_MAIN, link.index, c->tun,
+					  LAST_METRIC);
 		add_rule(&b, families[f]);
 	}
 	return r ? r : nlbatch_commit(&b, err);

@@ -78,6 +78,10 @@ struct capture {
 	 * host. */
 	struct cgroup cgroups[CAPTURE_CGROUPS_MAX];
 	size_t n_cgroups;
+	/* A namespace may have no default route, and without one the kernel refuses to send before
+	 * there is a packet to be marked: one into the TUN, behind all others. Not where what
+	 * carries the tunnel lives: it would go by it when its own way is gone. */
+	bool default_route;
 	bool kill_switch;
 };
 
