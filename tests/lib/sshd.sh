@@ -8,10 +8,12 @@ SSHD_DIR=$WORLD/ssh
 SSH_SERVER=192.0.2.1
 
 # Keys, a resolver that is not there and says so at once (sshd resolves names by itself, and does
-# nothing else meanwhile), what is known of the server, and the user that ssh is given for everything.
+# nothing else meanwhile), for the host and for the servers, what is known of the server, and the user
+# that ssh is given for everything.
 sshd_prepare() {
 	mkdir -p "$SSHD_DIR" /run/sshd
 	echo nameserver 127.0.0.1 >/etc/resolv.conf
+	echo nameserver 127.0.0.1 >"$SSHD_DIR/resolv.conf"
 	chmod 755 "$WORLD" "$SSHD_DIR"
 	ssh-keygen -q -t ed25519 -N '' -f "$SSHD_DIR/host"
 	ssh-keygen -q -t ed25519 -N '' -f "$SSHD_DIR/user"
@@ -40,10 +42,14 @@ sshd_config() { # NAME PORT [LINE...]
 	[[ $# == 0 ]] || printf '%s\n' "$@"
 }
 
+# With a resolv.conf of its own, which what it starts has, too.
+SSHD_STARTER='mount --bind "$1/resolv.conf" /etc/resolv.conf && exec /usr/sbin/sshd -D -e -f "$1/$2.conf"'
+
 # sshd_start NAME PORT [LINE...]: in the network `internet`; its pid is in PIDS[sshd-NAME].
 sshd_start() {
 	sshd_config "$@" >"$SSHD_DIR/$1.conf"
-	become internet /usr/sbin/sshd -D -e -f "$SSHD_DIR/$1.conf" 2>"$SSHD_DIR/$1.log" </dev/null &
+	become internet unshare --mount sh -c "$SSHD_STARTER" sh "$SSHD_DIR" "$1" \
+		2>"$SSHD_DIR/$1.log" </dev/null &
 	PIDS[sshd-$1]=$!
 	wait_for inside internet "$PROBE" tcp 127.0.0.1 "$2" 500 ||
 		bail "sshd did not start: $(cat "$SSHD_DIR/$1.log")"
