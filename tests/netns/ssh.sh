@@ -77,7 +77,7 @@ test_status() {
 	like "status: the agent's machine" "$(tunnel agent.machine)" "^Linux "
 	check "status: datagrams went both ways" wait_for both_ways
 	run by ssh status
-	prints "status: for a person" "host +up +root@$SSH_SERVER +byway0"
+	prints "status: for a person" "host +up +root@$SSH_SERVER +up +byway0"
 }
 
 test_conflict() {
