@@ -24,6 +24,7 @@ bench: build
 	@tools/deps.sh world bench
 	@BYWAY=build/byway bench/run.sh
 	@BYWAY=build/byway bench/proxy.sh
+	@BYWAY=build/byway bench/ssh.sh
 
 install:
 	@tools/deps.sh build agents
@@ -31,4 +32,4 @@ install:
 	DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-clang build-san bench/results.json bench/results-proxy.json
+	rm -rf build build-clang build-san bench/results.json bench/results-proxy.json bench/results-ssh.json

@@ -9,6 +9,7 @@
  *   stream down ADDR PORT MILLISECONDS     as bulk, the other way
  *   stream echo PORT                       one process for many connections: sends back what comes
  *   stream rate ADDR PORT MILLISECONDS     from an echo: connect, request, close; prints how many a second
+ *   stream first ADDR PORT MILLISECONDS    the same, one after the other: from connect to answer, as ask
  *   stream times ADDR PORT N               N of these; prints nothing
  *   stream hold ADDR PORT N                N connections at once to an echo, a request on each; prints "ready";
  *                                          a request on each again when stdin ends, then "ok"
@@ -310,9 +311,16 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void print_spread(uint32_t samples[], size_t n)
+{
+	qsort(samples, n, sizeof(samples[0]), by_size);
+	printf("%.2f %.2f\n", samples[n / 2] / 1000.0, samples[n * 99 / 100] / 1000.0);
+}
+
+static uint32_t samples[MAX_SAMPLES];
+
 static int ask(const char *addr, const char *port, uint64_t duration_ns)
 {
-	static uint32_t samples[MAX_SAMPLES];
 	int fd = dial(addr, port, 'a');
 	uint64_t start = now_ns(), stop = start + duration_ns, before = start;
 	size_t n = 0;
@@ -325,8 +333,7 @@ static int ask(const char *addr, const char *port, uint64_t duration_ns)
 		samples[n++] = (uint32_t)(after - before);
 		before = after;
 	}
-	qsort(samples, n, sizeof(samples[0]), by_size);
-	printf("%.2f %.2f\n", samples[n / 2] / 1000.0, samples[n * 99 / 100] / 1000.0);
+	print_spread(samples, n);
 	return 0;
 }
 
@@ -360,6 +367,21 @@ static int rate(const char *addr, const char *port, uint64_t duration_ns)
 	for (; now_ns() - start < duration_ns; n++)
 		once(addr, port);
 	printf("%.0f\n", n * 1e9 / (double)(now_ns() - start));
+	return 0;
+}
+
+static int first(const char *addr, const char *port, uint64_t duration_ns)
+{
+	uint64_t start = now_ns(), before = start;
+	size_t n = 0;
+
+	while (before - start < duration_ns && n < MAX_SAMPLES) {
+		once(addr, port);
+		uint64_t after = now_ns();
+		samples[n++] = (uint32_t)(after - before);
+		before = after;
+	}
+	print_spread(samples, n);
 	return 0;
 }
 
@@ -460,7 +482,8 @@ static void allow_many_files(void)
 static const struct {
 	const char *name;
 	int (*run)(const char *addr, const char *port, uint64_t duration_ns);
-} measurements[] = {{"bulk", bulk}, {"down", down}, {"ask", ask}, {"rate", rate}};
+} measurements[] = {{"bulk", bulk}, {"down", down}, {"ask", ask}, {"rate", rate},
+		    {"first", first}};
 
 int main(int argc, char **argv)
 {
@@ -482,7 +505,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc == 5 && i < sizeof(measurements) / sizeof(measurements[0]); i++)
 		if (!strcmp(argv[1], measurements[i].name))
 			return measurements[i].run(argv[2], argv[3], duration_ns);
-	fprintf(stderr, "usage: stream serve|echo PORT | bulk|down|ask|rate ADDR PORT MS | "
+	fprintf(stderr, "usage: stream serve|echo PORT | bulk|down|ask|rate|first ADDR PORT MS | "
 			"times|hold|late ADDR PORT N | inetd PORT COMMAND\n");
 	return 2;
 }

@@ -3,8 +3,8 @@
 #
 # The ways from a client to a server behind the host's cable. Each is two functions:
 #
-#   WAY_begin    makes it; sets CLIENT_NS, VIA (a proxy that the client asks itself) and TOOL, the process
-#                whose time and memory count, with its children
+#   WAY_begin    makes it; sets CLIENT_NS, TARGET, VIA (a proxy that the client asks itself) and TOOL, the
+#                process whose time and memory count, with its children
 #   WAY_end      takes it away
 #
 # In the results a way has a name for people.
@@ -22,7 +22,7 @@ declare -A WAY_NAMES=(
 PROXY=192.0.2.1
 PROXY_PORT=8888
 
-reset_way() { CLIENT_NS=host VIA='' TOOL=''; }
+reset_way() { CLIENT_NS=host TARGET=$INTERNET4 VIA='' TOOL=''; }
 
 bare_begin() { :; }
 bare_end() { :; }
