@@ -516,11 +516,19 @@ static void push_stream(struct tls_stream **list, struct tls_stream *s)
 	*list = s;
 }
 
+/* Closing takes a descriptor out of the set only when no duplicate is left, in a child that is about
+ * to run a program, or with sweep.c: no event may come for a stream that is gone. */
+static void end_end(const struct end *e)
+{
+	epoll_ctl(e->stream->owner->epoll, EPOLL_CTL_DEL, e->fd, NULL);
+	close(e->fd);
+}
+
 static void end_stream(struct tls_stream *s)
 {
 	SSL_free(s->ssl);
-	close(s->pair.fd);
-	close(s->tcp.fd);
+	end_end(&s->pair);
+	end_end(&s->tcp);
 	tls_stream_release(s);
 }
 

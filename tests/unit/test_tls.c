@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
 #include <pthread.h>
@@ -719,6 +720,67 @@ static void test_address_goes(void **state)
 	dialer_free(to_kept);
 }
 
+/* ---- A descriptor that somebody else has, too ---- */
+
+/* The thread's end of the only connection with the mark. */
+static int find_upstream(void)
+{
+	for (int fd = 0; fd < 1024; fd++) {
+		uint32_t mark = 0;
+		socklen_t len = sizeof(mark);
+
+		if (!getsockopt(fd, SOL_SOCKET, SO_MARK, &mark, &len) && mark == MARK)
+			return fd;
+	}
+	fail_msg("no socket has the mark");
+	return -1;
+}
+
+/* By any epoll set of this process. */
+static bool is_watched(int fd)
+{
+	bool found = false;
+	glob_t g;
+
+	assert_int_equal(glob("/proc/self/fdinfo/*", 0, NULL, &g), 0);
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		char line[128];
+		FILE *f = fopen(g.gl_pathv[i], "re");
+		int watched;
+
+		while (f && fgets(line, sizeof(line), f))
+			found |= sscanf(line, "tfd: %d", &watched) == 1 && watched == fd;
+		fclose_p(&f);
+	}
+	globfree(&g);
+	return found;
+}
+
+/* As a child has it that is about to run a program: events would be about a stream that is gone. */
+static void test_duplicate(void **state)
+{
+	struct server s = {.script = SERVE_ECHO};
+	struct ip local = {.family = AF_INET, .bytes = {127, 0, 0, 1}};
+	struct dialer *d;
+	int fd, upstream, copy;
+
+	(void)state;
+	server_for(&s);
+	d = marked_dialer_to(&s, local);
+	fd = open_again(d);
+	exchange(fd);
+	upstream = find_upstream();
+	copy = dup(upstream);
+	assert_true(is_watched(upstream));
+	close(fd);
+	while (fcntl(upstream, F_GETFD) >= 0)
+		sched_yield();
+	assert_false(is_watched(upstream));
+	close(copy);
+	server_stop(&s);
+	dialer_free(d);
+}
+
 /* ---- Confinement ---- */
 
 /* What a status file of /proc says of each thread but this one, and the server's. */
@@ -988,7 +1050,7 @@ int main(void)
 		TEST(test_trust), TEST(test_no_tls), TEST(test_not_reached), TEST(test_never_answers),
 		TEST(test_ca_file), TEST(test_abort_in_handshake), TEST(test_echo), TEST(test_resumption),
 		TEST(test_sessions_are_not_shared), TEST(test_confined), TEST(test_address_goes),
-		TEST(test_farewell), TEST(test_reset),
+		TEST(test_duplicate), TEST(test_farewell), TEST(test_reset),
 		TEST(test_free_under_way), TEST(test_full_upstream), TEST(test_full_caller),
 		TEST(test_gone_caller), TEST(test_much), TEST(test_abort),
 	};
