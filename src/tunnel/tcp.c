@@ -504,10 +504,12 @@ static void keepalive(struct tcp *t, struct flow *f)
 	flow_set_timer(t->flows, f, now_ms(t) + KEEPALIVE_MS);
 }
 
-/* RFC 9293 3.8.6.1, in the way of a keepalive: nothing new is risked. */
+/* RFC 9293 3.8.6.1, in the way of a keepalive: nothing new is risked. A guest that answers may keep
+ * its window closed as long as it likes. */
 static void probe_window(struct tcp *t, struct flow *f)
 {
-	f->retries = 0;
+	if (now_ms(t) - f->heard_ms < KEEPALIVE_IDLE_MS)
+		f->retries = 0;
 	segment_send(t, f, 0, f->snd_una - 1, 0);
 }
 

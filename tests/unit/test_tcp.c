@@ -879,6 +879,24 @@ static void a_closed_window_is_probed(void **state)
 	assert_memory_equal(r.data, "patience", 8);
 }
 
+static void a_guest_that_vanished_with_a_closed_window_is_given_up(void **state)
+{
+	struct world *w = *state;
+
+	open_connection(w);
+	upstream_says(w, "x", 1);
+	w->ack++;
+	send_options(w, TCP_ACK, w->seq, w->ack, 0, NULL, 0);
+	upstream_says(w, "patience", 8);
+	for (int i = 0; i < 30; i++) { /* for as long as it answers */
+		later(w, 60000);
+		send_options(w, TCP_ACK, w->seq, w->ack, 0, NULL, 0);
+		assert_non_null(flow_of(w));
+	}
+	later(w, 600000 + 13 * 60000);
+	assert_null(flow_of(w));
+}
+
 static void the_window_of_the_guest_is_kept(void **state)
 {
 	static char block[8000];
@@ -1186,6 +1204,7 @@ int main(void)
 		BOTH(three_duplicates_are_a_loss),
 		BOTH(a_guest_that_never_answers_is_given_up),
 		BOTH(a_closed_window_is_probed),
+		BOTH(a_guest_that_vanished_with_a_closed_window_is_given_up),
 		BOTH(the_window_of_the_guest_is_kept),
 		BOTH(the_guest_closes_first),
 		BOTH(the_upstream_closes_first),
