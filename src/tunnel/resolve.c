@@ -77,8 +77,9 @@ size_t resolver_wants(struct resolver *r, struct pollfd fds[RESOLVER_FDS_MAX], i
 {
 	ares_socket_t sockets[RESOLVER_FDS_MAX];
 	unsigned int mask = (unsigned int)ares_getsock(r->channel, sockets, RESOLVER_FDS_MAX);
-	struct timeval limit = {.tv_sec = *timeout_ms / 1000, .tv_usec = *timeout_ms % 1000 * 1000},
-		       tv;
+	struct timeval limit = {.tv_sec = *timeout_ms / 1000, .tv_usec = *timeout_ms % 1000 * 1000};
+	struct timeval buf;
+	const struct timeval *tv = ares_timeout(r->channel, &limit, &buf); /* one of the two */
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < RESOLVER_FDS_MAX; i++) {
@@ -88,8 +89,7 @@ size_t resolver_wants(struct resolver *r, struct pollfd fds[RESOLVER_FDS_MAX], i
 		if (events)
 			fds[n++] = (struct pollfd){.fd = sockets[i], .events = events};
 	}
-	ares_timeout(r->channel, &limit, &tv);
-	*timeout_ms = MIN(*timeout_ms, (int)(tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1));
+	*timeout_ms = MIN(*timeout_ms, (int)(tv->tv_sec * 1000 + tv->tv_usec / 1000 + 1));
 	return n;
 }
 

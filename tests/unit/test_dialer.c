@@ -26,6 +26,7 @@
 #include "private_net.h"
 #include "tunnel/dialer.h"
 #include "tunnel/digest.h"
+#include "tunnel/resolve.h"
 
 #define NOW 1000000u
 #define TIMEOUT_MS 20000u
@@ -1361,6 +1362,35 @@ static void test_direct_deadline(void **state)
 	dialer_free(d);
 }
 
+/* ---- Names ---- */
+
+/* What an uninitialized variable of whoever is called next will hold. */
+static void __attribute__((noinline)) soil_stack(void)
+{
+	volatile unsigned char soil[4096];
+
+	for (size_t i = 0; i < sizeof(soil); i++)
+		soil[i] = 0x80;
+}
+
+/* The resolver, of which there is none, has a second; whoever waits has less. */
+static void test_resolver_waits_no_longer_than_it_may(void **state)
+{
+	const struct ip server = {.family = AF_INET, .bytes = {127, 0, 0, 1}};
+	struct pollfd fds[RESOLVER_FDS_MAX];
+	struct resolve_answer answer = {0};
+	struct resolver *r = NULL;
+	int timeout_ms = 100;
+
+	(void)state;
+	assert_int_equal(resolver_new(&server, 1, 0, &r, NULL), 0);
+	resolver_ask(r, "proxy.example", &answer);
+	soil_stack();
+	assert_true(resolver_wants(r, fds, &timeout_ms) > 0);
+	assert_true(timeout_ms > 0 && timeout_ms <= 100);
+	resolver_free(r);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, remember_fds, compare_fds)
 
 int main(void)
@@ -1381,7 +1411,7 @@ int main(void)
 		TEST(test_digest_no_more), TEST(test_mark),
 		TEST(test_keepalive), TEST(test_no_descriptors),
 		TEST(test_config), TEST(test_abort), TEST(test_names), TEST(test_direct),
-		TEST(test_direct_deadline),
+		TEST(test_direct_deadline), TEST(test_resolver_waits_no_longer_than_it_may),
 	};
 
 	if (!private_net()) {
