@@ -68,9 +68,11 @@ void segment_send(struct tcp *t, struct flow *f, uint8_t flags, uint32_t seq, si
 	f->ack_due = f->ack_due && f->ahead.n && len;
 }
 
+/* Behind all that was ever sent, even while it is sent again: what is before the place that the guest
+ * has come to, it does not take (RFC 9293 3.10.7.4). */
 void segment_ack(struct tcp *t, struct flow *f)
 {
-	segment_send(t, f, 0, f->snd_nxt, 0);
+	segment_send(t, f, 0, f->snd_max, 0);
 }
 
 void segment_syn_ack(struct tcp *t, struct flow *f)
@@ -91,7 +93,7 @@ void segment_syn_ack(struct tcp *t, struct flow *f)
 
 void segment_reset(struct tcp *t, struct flow *f)
 {
-	struct tcp_reply r = {.seq = f->snd_nxt, .ack = f->rcv_nxt, .flags = TCP_RST | TCP_ACK};
+	struct tcp_reply r = {.seq = f->snd_max, .ack = f->rcv_nxt, .flags = TCP_RST | TCP_ACK};
 
 	put(t, &f->ends, &r, 0);
 }

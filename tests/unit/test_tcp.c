@@ -725,6 +725,31 @@ static void tell(struct world *w, uint32_t start, uint32_t end)
 	guest(w, TCP_ACK, NULL, 0);
 }
 
+/* What the guest has, and only its ACKs were lost, must not make it ignore ours, or a reset. */
+static void what_is_sent_again_does_not_take_acks_back(void **state)
+{
+	struct world *w = *state;
+	struct reply r;
+	uint32_t end;
+
+	open_connection(w);
+	ten_segments(w);
+	end = flow_of(w)->snd_max;
+	later(w, 1100);
+	r = next(w);
+	assert_int_equal(r.seq, w->ack);
+	assert_true(r.seq + r.len < end);
+	guest(w, TCP_ACK, "up", 2);
+	r = next(w);
+	assert_int_equal(r.ack, w->seq + 2);
+	assert_int_equal(r.len, 0);
+	assert_int_equal(r.seq, end);
+	tcp_abort(&w->tcp, flow_of(w));
+	r = next(w);
+	assert_true(r.flags & TCP_RST);
+	assert_int_equal(r.seq, end);
+}
+
 static void only_gaps_are_sent_again(void **state)
 {
 	struct world *w = *state;
@@ -1194,6 +1219,7 @@ int main(void)
 		BOTH(no_chunk_no_waiting),
 		BOTH(the_old_is_kept_out),
 		BOTH(an_ack_of_long_ago_is_challenged),
+		BOTH(what_is_sent_again_does_not_take_acks_back),
 		BOTH(only_gaps_are_sent_again),
 		BOTH(a_gap_has_its_own_bytes),
 		BOTH(a_guest_may_take_its_word_back),
