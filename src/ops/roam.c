@@ -16,10 +16,10 @@
  *
  * 1. An address is in the firewall before anything is sent to it. It stays there as long as a
  *    connection of ours goes there, so that a name whose addresses rotate breaks nothing, and
- *leaves it within PRUNE_MS afterwards.
+ *    leaves it within PRUNE_MS afterwards.
  * 2. A name that cannot be resolved keeps the addresses that it had.
  * 3. Names are asked of the capture's resolvers, from sockets that are marked as ours, and of
- *nobody else. The rules let that through whatever becomes of everybody's port 53: own_lookups.
+ *    nobody else. The rules let that through whatever becomes of everybody's port 53: own_lookups.
  * 4. A probe is a TCP connection that is closed at once. It tells whether the way to the proxy is
  *    there, not whether the proxy does its work: that, streams tell.
  *

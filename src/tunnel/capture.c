@@ -17,20 +17,20 @@
  * nor blocked; what comes in for an address of this host and is forwarded, to a published port of a
  * container, is known by CAPTURE_MARK_INBOUND, set before DNAT hides it.
  *
- * Errors. What the engine sends to a guest may be too big for a link behind
- * this host, or find the guest gone; whoever notices answers by ICMP to the address that the engine
- *spoke for. Such an error belongs into the TUN, and quotes what must not be seen elsewhere. It is
- *known by CAPTURE_MARK_TUNNEL in the mark of the connection that it is about.
+ * Errors. What the engine sends to a guest may be too big for a link behind this host, or find the
+ * guest gone; whoever notices answers by ICMP to the address that the engine spoke for. Such an
+ * error belongs into the TUN, and quotes what must not be seen elsewhere. It is known by
+ * CAPTURE_MARK_TUNNEL in the mark of the connection that it is about.
  *
  * Excluded users, and an excluded group. The owner is that of the socket, and a socket that is
- *closed while data is still to be sent has none: CAPTURE_MARK_BYPASS in the connection's mark
- *remembers.
+ * closed while data is still to be sent has none: CAPTURE_MARK_BYPASS in the connection's mark
+ * remembers.
  *
  * Cgroups. With a list of them everybody else goes the usual way, and so does what is forwarded. A
  * socket belongs to the cgroup that its process was in when it was made. Firewalls can ask for it
- *at output only, and not when the socket is closed, so that CAPTURE_MARK_MEMBER in the connection's
- *mark remembers. It says who is held, not who is let go: what is not tracked is treated as the
- *members' is.
+ * at output only, and not when the socket is closed, so that CAPTURE_MARK_MEMBER in the
+ * connection's mark remembers. It says who is held, not who is let go: what is not tracked is
+ * treated as the members' is.
  *
  * Blocking happens twice. At output and forward it is refused, so that the sender knows at once;
  * but at output the interface that a rule sees is that from before the rerouting. So the
@@ -42,13 +42,13 @@
  *     capture_block(). Of marks it trusts those that only our own rules give what an unprivileged
  *     process sends: CAPTURE_MARK_INBOUND of a packet, CAPTURE_MARK_BYPASS of a connection; and
  *     CAPTURE_MARK_BYPASS of a packet, which no unprivileged process can give, only for what it
- *asks of a resolver on port 53.
+ *     asks of a resolver on port 53.
  *  2. The table is replaced in one transaction, before anything else is done; it refers to the TUN
  *     by name only, and needs neither device nor process to exist.
  *  3. Whoever marks packets with other bits neither disturbs the rule nor is disturbed.
  *
  * What a tunnel does not carry is refused; one that carries datagrams has UDP and ping in the first
- *column.
+ * column.
  *
  *	                TCP to be captured    UDP, ping, others    allowed
  *	down            usual way             usual way            usual way
@@ -57,12 +57,12 @@
  *	TUN vanished    dropped               rejected             usual way
  *
  * Limits. Without any route to where the engine's answers come from, not even a default, the loose
- *filter drops them, too: what is lost then is sent again, but for a RST. A connection that was
- *there before anybody loaded conntrack has the direction of the first packet that was seen then.
- *What is not tracked (notrack) has none, so that a server's answers are captured. Link-local
- *destinations cannot be captured: a kill switch rejects them. What leaves by packet sockets is
- *beyond netfilter. A host without a route of a family in its main table gets no tunnel for it
- *either: connect(2) fails before any of this is asked.
+ * filter drops them, too: what is lost then is sent again, but for a RST. A connection that was
+ * there before anybody loaded conntrack has the direction of the first packet that was seen then.
+ * What is not tracked (notrack) has none, so that a server's answers are captured. Link-local
+ * destinations cannot be captured: a kill switch rejects them. What leaves by packet sockets is
+ * beyond netfilter. A host without a route of a family in its main table gets no tunnel for it
+ * either: connect(2) fails before any of this is asked.
  */
 #include <errno.h>
 #include <netinet/icmp6.h>

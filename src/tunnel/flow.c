@@ -28,17 +28,6 @@
 #define SLOTS 1024u
 #define TICK_MS 8u
 
-static const char *const state_names[] = {
-	[FLOW_FREE] = "free", [FLOW_DIALING] = "dialing",     [FLOW_SYN_RCVD] = "syn-received",
-	[FLOW_OPEN] = "open", [FLOW_TIME_WAIT] = "time-wait",
-};
-static_assert(ARRAY_SIZE(state_names) == FLOW_NUM_STATES, "state_names[] doesn't match flow_state");
-
-const char *flow_state_name(enum flow_state s)
-{
-	return state_names[s];
-}
-
 struct flows {
 	struct flow *pool;
 	uint32_t *buckets, *slots;

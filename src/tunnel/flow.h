@@ -23,8 +23,6 @@ enum flow_state {
 	FLOW_NUM_STATES,
 };
 
-const char *flow_state_name(enum flow_state s);
-
 struct flow {
 	struct endpoints ends;
 	enum flow_state state;

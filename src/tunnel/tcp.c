@@ -4,9 +4,9 @@
  *
  * Purpose. The peer is a TCP on the other side of a TUN device: the host's own, or that of a
  * container or VM that the host forwards for. We are the server of each of its connections and
- *relay the bytes to and from an upstream socket. It is a terminator, not a general stack: it never
- *opens a connection, asks for no option that the guest has not asked for, and buffers next to
- *nothing.
+ * relay the bytes to and from an upstream socket. It is a terminator, not a general stack: it never
+ * opens a connection, asks for no option that the guest has not asked for, and buffers next to
+ * nothing.
  *
  * Data towards the guest stays in the upstream socket's receive queue until the guest has
  * acknowledged it: it is peeked at (MSG_PEEK, with SO_PEEK_OFF as the place of snd_nxt), sent, and
@@ -15,19 +15,19 @@
  *
  * Data from the guest goes into the upstream socket at once, and only what the socket took is
  * acknowledged. The window we advertise is what the socket has room for, plus half a chunk: when
- *the estimate was too high, the rest of a segment waits in a chunk from a small pool, and the
- *socket's failure to take it makes epoll tell us when there is room again. Segments behind a gap
- *wait in the same chunk, as far as it reaches.
+ * the estimate was too high, the rest of a segment waits in a chunk from a small pool, and the
+ * socket's failure to take it makes epoll tell us when there is room again. Segments behind a gap
+ * wait in the same chunk, as far as it reaches.
  *
  * Invariants (RFC 9293 names):
  *  1. snd_una <= snd_nxt <= snd_max. The bytes in [snd_una, snd_max), without a FIN at the end, are
- * the first of the upstream socket's receive queue.
+ *     the first of the upstream socket's receive queue.
  *  2. rcv_nxt counts only what the upstream socket, or the flow's chunk, has.
  *  3. rcv_edge, the right edge of the advertised window, never moves left.
  *  4. Nothing of a flow in FLOW_DIALING has been answered: the guest sees a connection exactly when
- * there is one.
+ *     there is one.
  *  5. A flow that is not FLOW_DIALING has a deadline: of what is unacknowledged, of the guest's
- *closed window, of a keepalive, of FLOW_TIME_WAIT.
+ *     closed window, of a keepalive, of FLOW_TIME_WAIT.
  *  6. A flow has a chunk exactly while something waits in it.
  *
  * States: flow.h. Transitions:
