@@ -232,8 +232,8 @@ static bool input_control(struct tcp *t, struct flow *f, const struct tcp_segmen
 	if (s->flags & TCP_RST) {
 		if (s->seq == f->rcv_nxt)
 			drop(t, f, true);
-		else if (!before(s->seq, f->rcv_nxt) && before(s->seq, f->rcv_edge))
-			challenge(t, f);
+		else if (!before(s->seq, f->rcv_nxt) && !before(f->rcv_edge, s->seq))
+			challenge(t, f); /* the edge: of who has filled the window */
 		return true;
 	}
 	if (!(s->flags & TCP_SYN))

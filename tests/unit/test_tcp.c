@@ -1033,7 +1033,14 @@ static void a_reset_must_be_exact(void **state)
 	r = next(w);
 	assert_int_equal(r.flags, TCP_ACK);
 	assert_non_null(flow_of(w));
-	send_options(w, TCP_RST, w->seq - 10, 0, 0, NULL, 0); /* outside: ignored */
+	/* After all that the window holds, of which the end was lost. */
+	send_options(w, TCP_RST, flow_of(w)->rcv_edge, 0, 0, NULL, 0);
+	r = next(w);
+	assert_int_equal(r.flags, TCP_ACK);
+	assert_int_equal(r.ack, w->seq);
+	send_options(w, TCP_RST, flow_of(w)->rcv_edge + 1, 0, 0, NULL, 0); /* outside: ignored */
+	nothing(w);
+	send_options(w, TCP_RST, w->seq - 10, 0, 0, NULL, 0);
 	nothing(w);
 	assert_non_null(flow_of(w));
 	send_options(w, TCP_RST, w->seq, 0, 0, NULL, 0);
