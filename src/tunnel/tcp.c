@@ -422,6 +422,8 @@ void tcp_connected(struct tcp *t, struct flow *f, int fd)
 	f->peek_offset = !setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &place, sizeof(place));
 	if (f->is_tcp)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	/* Else the kernel leaves an urgent byte out, and places behind it are wrong by one. */
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	f->state = FLOW_SYN_RCVD;
 	t->counters.accepted++;
 	segment_syn_ack(t, f);

@@ -3,6 +3,7 @@
  * The TCP terminator against a guest that the test plays, segment by segment. The TUN is a socket
  * pair that keeps packet boundaries, the upstream another one, the clock is ours.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,10 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "base/util.h"
 #include "kernel/tun.h"
+#include "private_net.h"
 #include "tunnel/packet.h"
 #include "tunnel/tcp.h"
 
@@ -937,6 +941,52 @@ static void the_window_of_the_guest_is_kept(void **state)
 	assert_int_equal(got, 2048);
 }
 
+/* An upstream that is a TCP connection; the server's end is in w->upstream. */
+static int tcp_upstream(struct world *w)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(in);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&in, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&in, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&in, len), 0);
+	w->upstream = accept(listener, NULL, NULL);
+	assert_true(w->upstream >= 0);
+	close(listener);
+	return fd;
+}
+
+static void urgent_bytes_are_bytes_like_others(void **state)
+{
+	struct world *w = *state;
+	char got[32] = "";
+	static const char *const pieces[] = {"abc", "!", "def", "ghi"};
+	uint64_t end = clock_ms() + 10000;
+	size_t n = 0, i = 0;
+
+	if (!private_net())
+		skip();
+	syn(w);
+	tcp_connected(&w->tcp, w->asked, tcp_upstream(w));
+	w->ack = next(w).seq + 1;
+	guest(w, TCP_ACK, NULL, 0);
+	while (n < 10 && clock_ms() < end) { /* the guest acknowledges nothing yet */
+		struct reply r;
+
+		if (i < ARRAY_SIZE(pieces))
+			send(w->upstream, pieces[i], strlen(pieces[i]), i == 1 ? MSG_OOB : 0);
+		i++;
+		tcp_readable(&w->tcp, flow_of(w));
+		while ((r = next(w)).there && n + r.len < sizeof(got)) {
+			memcpy(got + n, r.data, r.len);
+			n += r.len;
+		}
+	}
+	assert_string_equal(got, "abc!defghi");
+}
+
 /* ---- Closing ---- */
 
 static void the_guest_closes_first(void **state)
@@ -1239,6 +1289,7 @@ int main(void)
 		BOTH(a_closed_window_is_probed),
 		BOTH(a_guest_that_vanished_with_a_closed_window_is_given_up),
 		BOTH(the_window_of_the_guest_is_kept),
+		BOTH(urgent_bytes_are_bytes_like_others),
 		BOTH(the_guest_closes_first),
 		BOTH(the_upstream_closes_first),
 		BOTH(a_lost_fin_is_sent_again),
