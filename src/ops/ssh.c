@@ -225,7 +225,9 @@ static void update(struct tunnel *t, const struct worker_status *unused)
 	ssh_get_status(t->dialer, &status);
 	ssh_agent_get_status(s->agent, &agent);
 	up = find_state(&status, SSH_STATE_UP);
-	if (up && (agent.state == SSH_AGENT_IDLE || t->state != TUNNEL_UP))
+	if (!up)
+		ssh_agent_rest(s->agent);
+	else if (agent.state == SSH_AGENT_IDLE || t->state != TUNNEL_UP)
 		ssh_agent_kick(s->agent);
 	relay_refuse(t->relay, agent.state == SSH_AGENT_OFF);
 	warn_without_agent(s, &agent);
@@ -289,7 +291,8 @@ static void settle(struct ssh_tunnel *s)
 	log_info("the network has changed");
 	s->settle_ms = NEVER;
 	ssh_kick(s->tunnel.dialer);
-	ssh_agent_kick(s->agent);
+	if (s->tunnel.state == TUNNEL_UP)
+		ssh_agent_kick(s->agent);
 }
 
 static bool wait_for(struct tunnel *t, int signal_fd, int timeout_ms)

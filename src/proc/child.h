@@ -28,7 +28,8 @@ struct child_spec {
 	const struct netns *ns;               /* NULL: where we are */
 	const struct child_user *user;        /* NULL: as we are */
 	/* Sent to it when the thread that started it ends (PR_SET_PDEATHSIG); 0 for none. Where the
-	 * user is another one, that thread needs CAP_KILL. */
+	 * user is another one, that thread needs CAP_KILL. With root as its user, the child gets
+	 * no_new_privs: it has the thread's capabilities, and no others. */
 	int death_signal;
 	/* In a session of its own, it cannot reach our terminal and no key pressed there ends it.
 	 * In ours, it is not ended by keys either: SIGINT and SIGQUIT are ignored. */

@@ -5,10 +5,11 @@
  *	IDLE      kick                   STARTING  ssh is started, and the deployment begins
  *	STARTING  the agent's HELLO      UP        the relay takes the channel
  *	STARTING  no shell, no binary,
- *	          no folder, refused     OFF
+ *	          no folder, refused     OFF       unless it is ssh itself that has failed
  *	STARTING  anything else fails    WAITING
  *	UP        the channel is lost    WAITING
- *	WAITING   time, kick             STARTING
+ *	WAITING   kick; time, unless it
+ *	          is at rest             STARTING
  *	OFF       kick                   STARTING  the server may be another by now
  *
  * The channel's descriptor is the deployment's until the relay has it; closing it makes the server
@@ -44,6 +45,7 @@
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 30000
 #define STOP_MS 1000
+#define STATUS_OF_SSH 128 /* above: ssh's own failure, 255, or a signal */
 #define NEVER UINT64_MAX
 
 static const char *const state_names[] = {
@@ -62,7 +64,7 @@ struct ssh_agent {
 	struct relay *relay;
 	pthread_t thread;
 	int wake;
-	atomic_bool stopped;
+	atomic_bool stopped, resting;
 	struct child child;
 	int channel; /* of the deployment, or -1 */
 	struct deploy deploy;
@@ -132,6 +134,22 @@ static int start_ssh(struct ssh_agent *a, struct err *err)
 			   &a->child, err);
 }
 
+/* That no shell has answered says nothing of the server when there was no connection to it. */
+static bool ssh_failed(struct ssh_agent *a)
+{
+	struct pollfd p = {.fd = a->child.fd, .events = POLLIN};
+	int status;
+
+	return poll(&p, 1, STOP_MS) == 1 && child_ended(&a->child, &status) &&
+	       status > STATUS_OF_SSH;
+}
+
+static void give_up(struct ssh_agent *a)
+{
+	let_go(a);
+	set_state(a, SSH_AGENT_OFF, a->deploy.reason);
+}
+
 static void go_on(struct ssh_agent *a, enum deploy_status s, uint64_t now_ms)
 {
 	int r;
@@ -154,12 +172,16 @@ static void go_on(struct ssh_agent *a, enum deploy_status s, uint64_t now_ms)
 		fail(a, a->deploy.reason, now_ms);
 		return;
 	case DEPLOY_NO_SHELL:
+		if (ssh_failed(a))
+			fail(a, "ssh has made no connection for the agent", now_ms);
+		else
+			give_up(a);
+		return;
 	case DEPLOY_NO_AGENT:
 	case DEPLOY_NO_DIRECTORY:
 	case DEPLOY_REFUSED:
 	case DEPLOY_NUM_STATUSES:
-		let_go(a);
-		set_state(a, SSH_AGENT_OFF, a->deploy.reason);
+		give_up(a);
 	}
 }
 
@@ -189,7 +211,7 @@ static uint64_t deadline(const struct ssh_agent *a)
 {
 	if (state_of(a) == SSH_AGENT_STARTING)
 		return a->deploy.deadline_ms;
-	return state_of(a) == SSH_AGENT_WAITING ? a->retry_ms : NEVER;
+	return state_of(a) == SSH_AGENT_WAITING && !atomic_load(&a->resting) ? a->retry_ms : NEVER;
 }
 
 static void turn(struct ssh_agent *a)
@@ -233,11 +255,22 @@ static void *run_agent(void *arg)
 	return NULL;
 }
 
-void ssh_agent_kick(struct ssh_agent *a)
+static void wake(struct ssh_agent *a)
 {
 	uint64_t one = 1;
 
 	(void)!write(a->wake, &one, sizeof(one));
+}
+
+void ssh_agent_kick(struct ssh_agent *a)
+{
+	atomic_store(&a->resting, false);
+	wake(a);
+}
+
+void ssh_agent_rest(struct ssh_agent *a)
+{
+	atomic_store(&a->resting, true);
 }
 
 void ssh_agent_get_status(struct ssh_agent *a, struct ssh_agent_status *ret)
@@ -280,7 +313,7 @@ void ssh_agent_free(struct ssh_agent *a)
 	if (!a)
 		return;
 	atomic_store(&a->stopped, true);
-	ssh_agent_kick(a);
+	wake(a);
 	pthread_join(a->thread, NULL);
 	close_p(&a->wake);
 	ssh_setup_done(&a->setup);

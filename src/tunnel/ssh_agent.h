@@ -38,6 +38,8 @@ void ssh_agent_free(struct ssh_agent *a);
 
 /* There is a way to the server, or another one: the agent is brought there now, unless it is. */
 void ssh_agent_kick(struct ssh_agent *a);
+/* There is no way to the server: nothing is tried again until the next kick. */
+void ssh_agent_rest(struct ssh_agent *a);
 void ssh_agent_get_status(struct ssh_agent *a, struct ssh_agent_status *ret);
 
 #endif
