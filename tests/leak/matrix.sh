@@ -6,53 +6,16 @@
 # by the same observer, so that each of them would have been seen. Starting and stopping are looked at
 # between any two messages to the kernel (step.c).
 set -u
-# shellcheck source=/dev/null
+# shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
 world_enter "$@"
-# shellcheck source=/dev/null
-. "$WORLD_TREE/tests/lib/observer.sh"
+# shellcheck source=tests/lib/matrix.sh
+. "$WORLD_LIB/matrix.sh"
 
 CAPTURE=$(realpath "${CAPTURE:-$WORLD_TREE/build/tests/lib/capture}")
 STEP=$(realpath "${STEP:-$WORLD_TREE/build/tests/leak/step.so}")
 PROXY4=192.0.2.1 PROXY6=2001:db8:2::1 PORT=8888
-DEAD4=203.0.113.200 DEAD6=2001:db8:99::200 # nobody is there, and nobody says so
-RESOLVER4=203.0.113.53 RESOLVER6=2001:db8:99::53
-# The guest's probes go to addresses of their own, so that a packet tells whose it was.
-FOR_GUEST4=203.0.113.11 FOR_GUEST6=2001:db8:99::11
-
 # ---- the world ----
-
-lay_out() {
-	local address
-	for address in "$RESOLVER4" "$FOR_GUEST4"; do must ip -n internet addr add "$address/32" dev lo; done
-	for address in "$RESOLVER6" "$FOR_GUEST6"; do
-		must ip -n internet addr add "$address/128" dev lo nodad
-	done
-	must ip -n internet route add blackhole "$DEAD4/32"
-	must ip -n internet route add blackhole "$DEAD6/128"
-	ip netns add guest
-	ip link add guest0 type veth peer name eth0 netns guest
-	ip -batch - <<-'BATCH'
-		addr add 10.5.0.1/24 dev guest0
-		addr add fd05::1/64 dev guest0 nodad
-		link set guest0 addrgenmode none
-		link set guest0 up
-	BATCH
-	ip -n guest -batch - <<-'BATCH'
-		link set lo up
-		addr add 10.5.0.2/24 dev eth0
-		addr add fd05::2/64 dev eth0 nodad
-		link set eth0 up
-		route add default via 10.5.0.1
-		route add default via fd05::1
-	BATCH
-	echo 1 >/proc/sys/net/ipv4/ip_forward
-	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
-	# Every refusal is to be seen, not only the first few a second.
-	echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
-	echo 0 >/proc/sys/net/ipv6/icmp/ratelimit
-	mkdir "$WORLD/status"
-}
 
 start_servers() {
 	echo_server internet 53
@@ -107,71 +70,12 @@ probes() {
 	LIST
 }
 
-# observed COMMAND...: runs it; what the observer saw meanwhile is in the file seen.
-observed() {
-	control
-	local from=$CONTROLS
-	"$@"
-	control
-	seen_since "$from" | sort -u >"$WORLD/seen"
-}
-seen() { grep -qxF -- "$1" "$WORLD/seen"; }
-
-one_probe() {
-	"${@:2}" >/dev/null 2>&1
-	echo "$?" >"$WORLD/status/$1"
-}
-
-# All at once; each one's exit status is in status/NUMBER.
-send_all() {
-	local state=$1 class command n=0 pids=() ms
-	while IFS='|' read -r -u 9 _ class _ command; do
-		n=$((n + 1))
-		ms=$RESTRAINT
-		[[ $state/$class != down/* && $state/$class != up/tcp && $class != dns ]] || ms=$PATIENCE
-		# shellcheck disable=SC2086 # a command and its arguments
-		REACH_MS=$ms one_probe "$n" $command </dev/null &
-		pids+=($!)
-	done 9< <(probes)
-	wait "${pids[@]}"
-}
-
-# verdict STATE CLASS PACKET STATUS: what is wrong with it, if anything.
-verdict() {
-	local left=no
-	! seen "$3" || left=yes
-	case $1/$2 in
-	down/* | */dns)
-		[[ $left == yes ]] || echo "it did not leave"
-		[[ $4 == 0 ]] || echo "no answer, status $4" ;;
-	up/tcp)
-		[[ $left == no ]] || echo "it LEAKED"
-		[[ $4 == 0 ]] || echo "it did not get through the tunnel, status $4" ;;
-	*)
-		[[ $left == no ]] || echo "it LEAKED"
-		[[ $4 != 0 ]] || echo "it was answered" ;;
-	esac
-}
-
-may_leave() {
+expected() {
 	case $1/$2 in
 	down/* | */dns) echo leaves ;;
-	up/tcp) echo "goes through the tunnel" ;;
-	*) echo "does not leave" ;;
+	up/tcp) echo tunnelled ;;
+	*) echo blocked ;;
 	esac
-}
-
-# matrix STATE NAME [TO-PROXY]: every probe; then, whether a packet for the proxy left, when told which.
-matrix() {
-	local state=$1 name=$2 who class packet n=0 wrong
-	observed send_all "$state"
-	while IFS='|' read -r -u 9 who class packet _; do
-		n=$((n + 1))
-		wrong=$(verdict "$state" "$class" "$packet" "$(<"$WORLD/status/$n")")
-		what="$name: $who's $packet $(may_leave "$state" "$class")"
-		if [[ -z $wrong ]]; then pass "$what"; else fail "$what" "$wrong"; fi
-	done 9< <(probes)
-	[[ $# -lt 3 ]] || check "$name: the proxy is spoken to" seen "$3"
 }
 
 # ---- the tunnel ----
@@ -286,28 +190,6 @@ test_error() {
 
 # ---- starting and stopping, step by step ----
 
-# Whether anything of what must not leave did: after `observed send_all`.
-leaked() {
-	local class packet
-	while IFS='|' read -r -u 9 _ class packet _; do
-		[[ $class == dns ]] || ! seen "$packet" || return 0
-	done 9< <(probes)
-	return 1
-}
-
-# walk END...: lets the process go from message to message until that is so; TRACE has a letter for each step,
-# o: open, c: closed. A process that waits for leave has not come to its end.
-walk() {
-	local _
-	TRACE=
-	until "$@"; do
-		read -r -t 0.1 -u "$STEPS" _ || continue
-		PATIENCE=1000 RESTRAINT=50 observed send_all closed
-		if leaked; then TRACE+=o; else TRACE+=c; fi
-		echo >&"$LEAVE"
-	done
-}
-
 has_ended() { ! kill -0 "$1" 2>/dev/null; }
 # The status is written when all stands.
 stands_or_ended() { [[ -e /run/byway/tunnel/host.json ]] || has_ended "$1"; }
@@ -334,7 +216,7 @@ test_steps() {
 	matrix down "stopped"
 }
 
-lay_out
+lay_out_guest
 snapshot_host >"$WORLD/before"
 start_servers
 matrix down "down"

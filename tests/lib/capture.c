@@ -210,6 +210,8 @@ static int cmd_observe(char **argv)
 		socklen_t size = sizeof(from);
 		ssize_t n = recvfrom(fd, data, sizeof(data), 0, (struct sockaddr *)&from, &size);
 
+		if (n < 0 && errno == ENETDOWN)
+			continue; /* said once; the socket works again when the device does */
 		if (n < 0)
 			die("recvfrom");
 		if (from.sll_pkttype != PACKET_OUTGOING)

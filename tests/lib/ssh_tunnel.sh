@@ -35,8 +35,10 @@ no_sockets() { ! compgen -G "/run/ssh-*"; }
 
 # ---- what leaves ----
 
-# What left the host since the control FROM, but for what carries the tunnel.
-leaked() { seen_since "$FROM" | grep -vE "^(mark [0-9]+|tcp $SSH_SERVER $SSHD_PORT)$"; }
+# What left the host since the control FROM, but for what carries the tunnel, and what every link has:
+# solicitations and advertisements of routers and neighbours, and reports on multicast.
+CARRIER="tcp $SSH_SERVER $SSHD_PORT"
+leaked() { seen_since "$FROM" | grep -vE "^(mark [0-9]+|$CARRIER|icmp [0-9a-f:]+ (13[3-6]|143)|other ff02::16 0)$"; }
 nothing_leaked() {
 	control
 	! leaked

@@ -278,6 +278,7 @@ test_sudo() {
 	cp "$SSHD_DIR/user" "$home/key"
 	chown -R 65534:65534 "$home"
 	"${as[@]}" ssh-agent -D -a "$home/agent" >/dev/null 2>&1 &
+	# shellcheck disable=SC2034,SC2154 # world.sh's
 	PIDS[user-keys]=$!
 	wait_for test -S "$home/agent"
 	SSH_AUTH_SOCK=$home/agent "${as[@]}" ssh-add -q "$home/key" || bail "no agent"
