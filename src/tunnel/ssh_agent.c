@@ -66,7 +66,11 @@ struct ssh_agent {
 	int wake;
 	atomic_bool stopped, resting;
 	struct child child;
-	int channel; /* of the deployment, or -1 */
+	int channel;                /* of the deployment, or -1 */
+	int output;                 /* what ssh says, or -1 */
+	char line[256], words[256]; /* so far; the line that tells of a failed connection */
+	size_t line_len;
+	enum ssh_error error;
 	struct deploy deploy;
 	struct backoff backoff;
 	uint64_t retry_ms;
@@ -95,6 +99,8 @@ static void let_go(struct ssh_agent *a)
 {
 	close_p(&a->channel);
 	a->channel = -1;
+	close_p(&a->output);
+	a->output = -1;
 	child_stop(&a->child, STOP_MS);
 }
 
@@ -108,13 +114,63 @@ static void fail(struct ssh_agent *a, const char *reason, uint64_t now_ms)
 	set_state(a, SSH_AGENT_WAITING, reason);
 }
 
+/* ---- What ssh says: a server that was not reached is not one without a shell ---- */
+
+static void note_line(struct ssh_agent *a)
+{
+	enum ssh_error error;
+
+	a->line[a->line_len] = '\0';
+	a->line_len = 0;
+	error = ssh_error_of_line(a->line);
+	if (error <= a->error)
+		return;
+	a->error = error;
+	memcpy(a->words, a->line, sizeof(a->words));
+}
+
+/* Also when nobody wants to know: ssh must not wait for room. */
+static void read_output(struct ssh_agent *a)
+{
+	char text[4096];
+	ssize_t n = read(a->output, text, sizeof(text));
+
+	for (ssize_t i = 0; i < n; i++) {
+		if (text[i] == '\n')
+			note_line(a);
+		else if (a->line_len < sizeof(a->line) - 1 && text[i] != '\r')
+			a->line[a->line_len++] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		close_p(&a->output);
+		a->output = -1;
+	}
+}
+
 /* ---- Bringing it there ---- */
+
+static int open_output(struct ssh_agent *a, int *ret_w)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC))
+		return -errno;
+	a->output = fds[0];
+	*ret_w = fds[1];
+	a->error = SSH_ERROR_NONE;
+	a->line_len = 0;
+	return fcntl(fds[0], F_SETFL, O_NONBLOCK) ? -errno : 0;
+}
 
 static int start_ssh(struct ssh_agent *a, struct err *err)
 {
-	_close_ int theirs = -1;
-	int pair[2];
+	_close_ int theirs = -1, output_w = -1;
+	int pair[2], r = open_output(a, &output_w);
 
+	if (r)
+		return err_errno(err, r, "cannot make a pipe");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return err_errno(err, -errno, "cannot make a socket pair");
 	a->channel = pair[0];
@@ -126,7 +182,7 @@ static int start_ssh(struct ssh_agent *a, struct err *err)
 						.env = (const char *const *)a->setup.env,
 						.in = theirs,
 						.out = theirs,
-						.err = -1,
+						.err = output_w,
 						.user = a->setup.as_user ? &a->setup.user : NULL,
 						.death_signal = SIGTERM,
 						.own_session = !a->setup.terminal,
@@ -144,10 +200,24 @@ static bool ssh_failed(struct ssh_agent *a)
 	       status > STATUS_OF_SSH;
 }
 
-static void give_up(struct ssh_agent *a)
+static void give_up(struct ssh_agent *a, const char *reason)
 {
 	let_go(a);
-	set_state(a, SSH_AGENT_OFF, a->deploy.reason);
+	set_state(a, SSH_AGENT_OFF, reason);
+}
+
+static void no_shell(struct ssh_agent *a, uint64_t now_ms)
+{
+	if (a->output >= 0)
+		read_output(a); /* it was written before the channel's end */
+	if (ssh_error_is_final(a->error))
+		give_up(a, a->words);
+	else if (a->error)
+		fail(a, a->words, now_ms);
+	else if (ssh_failed(a))
+		fail(a, "ssh has made no connection for the agent", now_ms);
+	else
+		give_up(a, a->deploy.reason);
 }
 
 static void go_on(struct ssh_agent *a, enum deploy_status s, uint64_t now_ms)
@@ -172,16 +242,13 @@ static void go_on(struct ssh_agent *a, enum deploy_status s, uint64_t now_ms)
 		fail(a, a->deploy.reason, now_ms);
 		return;
 	case DEPLOY_NO_SHELL:
-		if (ssh_failed(a))
-			fail(a, "ssh has made no connection for the agent", now_ms);
-		else
-			give_up(a);
+		no_shell(a, now_ms);
 		return;
 	case DEPLOY_NO_AGENT:
 	case DEPLOY_NO_DIRECTORY:
 	case DEPLOY_REFUSED:
 	case DEPLOY_NUM_STATUSES:
-		give_up(a);
+		give_up(a, a->deploy.reason);
 	}
 }
 
@@ -199,7 +266,7 @@ static void begin(struct ssh_agent *a, uint64_t now_ms)
 
 /* ---- The thread ---- */
 
-enum { FD_WAKE, FD_RELAY, FD_DEPLOY, FD_MAX };
+enum { FD_WAKE, FD_RELAY, FD_DEPLOY, FD_OUTPUT, FD_MAX };
 
 static void relay_went_on(struct ssh_agent *a, int r, uint64_t now_ms)
 {
@@ -221,6 +288,7 @@ static void turn(struct ssh_agent *a)
 		[FD_RELAY] = {.fd = relay_fd(a->relay), .events = POLLIN},
 		/* EPOLLIN and EPOLLOUT are POLLIN and POLLOUT. */
 		[FD_DEPLOY] = {.fd = a->channel, .events = (short)a->deploy.events},
+		[FD_OUTPUT] = {.fd = a->output, .events = POLLIN},
 	};
 	uint64_t now = clock_ms(), kicks = 0;
 	int wait_ms;
@@ -235,6 +303,8 @@ static void turn(struct ssh_agent *a)
 	now = clock_ms();
 	if (p[FD_WAKE].revents && read(a->wake, &kicks, sizeof(kicks)) < 0)
 		kicks = 0;
+	if (p[FD_OUTPUT].revents)
+		read_output(a);
 	if (p[FD_RELAY].revents)
 		relay_went_on(a, relay_step(a->relay, now), now);
 	if (state_of(a) == SSH_AGENT_STARTING && (p[FD_DEPLOY].revents || now >= deadline(a)))
@@ -289,7 +359,7 @@ int ssh_agent_new(const struct ssh_config *config, struct relay *relay, struct s
 	int r = ssh_setup_init(&a->setup, SSH_FOR_COMMAND, config, deploy_command, err);
 
 	a->relay = relay;
-	a->channel = -1;
+	a->channel = a->output = -1;
 	a->child.fd = -1;
 	a->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
 	pthread_mutex_init(&a->lock, NULL);
