@@ -60,7 +60,8 @@ void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word)
 /* What must be so: of an option given twice, ssh takes the first. */
 #define COMMON_WORDS                                                                               \
 	"-oControlPersist=no", "-oClearAllForwardings=yes", "-oExitOnForwardFailure=no",           \
-		"-oPermitLocalCommand=no", "-oRequestTTY=no", "-oTunnel=no",                       \
+		"-oPermitLocalCommand=no", "-oRequestTTY=no", "-oTunnel=no", "-oForwardAgent=no",  \
+		"-oForwardX11=no", "-oRemoteCommand=none",                                         \
 		"-oLogLevel=INFO" /* what it says is all we know: see ssh_error.c */
 
 /* Where the server is: see ssh_setup_next_address(). Until then they say what is so anyway. */
