@@ -46,6 +46,16 @@ void ssh_loop_set(const struct ssh_loop *l, int fd, uint32_t events, struct ssh_
 	epoll_ctl(l->epoll, EPOLL_CTL_MOD, fd, &e);
 }
 
+/* close(2) alone would not do: what another thread has just forked holds the descriptor, too, until
+ * it comes to exec, and as long there are events, for memory that was freed. */
+void ssh_loop_close(const struct ssh_loop *l, int fd)
+{
+	if (fd < 0)
+		return;
+	epoll_ctl(l->epoll, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+}
+
 void ssh_loop_bury(struct ssh_loop *l, struct ssh_source *s)
 {
 	s->event = NULL;
@@ -159,8 +169,7 @@ static void take_last_byte(const struct ssh_channel *c)
 
 void ssh_channel_drop_caller(struct ssh_channel *c)
 {
-	if (c->fd >= 0)
-		close(TAKE_FD(c->fd));
+	ssh_loop_close(c->loop, TAKE_FD(c->fd));
 	ssh_channel_drop_kept(c);
 	c->gone = true;
 }

@@ -41,6 +41,8 @@ struct ssh_loop {
 void ssh_loop_init(struct ssh_loop *l, int epoll);
 int ssh_loop_add(const struct ssh_loop *l, int fd, uint32_t events, struct ssh_source *s);
 void ssh_loop_set(const struct ssh_loop *l, int fd, uint32_t events, struct ssh_source *s);
+/* Of whatever epoll knows; legal on -1. */
+void ssh_loop_close(const struct ssh_loop *l, int fd);
 /* Frees, with free(3), when no event can speak of it any more. */
 void ssh_loop_bury(struct ssh_loop *l, struct ssh_source *s);
 void ssh_loop_reap(struct ssh_loop *l);

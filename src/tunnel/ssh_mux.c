@@ -656,6 +656,8 @@ static void caller_event(struct ssh_source *s, uint32_t events)
 		ssh_channel_reset(c);
 	else if (events & EPOLLOUT && c->backlog)
 		caller_takes(c);
+	if (c->mux && c->state == SSH_CHANNEL_OPENING && c->gone)
+		ssh_channel_drop_caller(c); /* nobody knows when the server answers */
 	if (!c->mux || c->state != SSH_CHANNEL_STREAM)
 		return;
 	if (c->gone)
@@ -731,6 +733,6 @@ void ssh_mux_free(struct ssh_mux *m, struct ssh_channels *waiting)
 	free(m->slots);
 	free(m->in);
 	buf_done(&m->out);
-	close(m->fd);
+	ssh_loop_close(m->loop, m->fd);
 	ssh_loop_bury(m->loop, &m->source);
 }

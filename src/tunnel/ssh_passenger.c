@@ -40,11 +40,13 @@ struct ssh_passenger {
 	bool hung_up, lost;       /* ssh has closed the channel; because it dies */
 };
 
-static void close_all(struct ssh_passenger *p)
+static void close_all(const struct ssh_passenger *p)
 {
-	close_p(&p->control_fd);
-	close_p(&p->in_fd);
-	close_p(&p->out_fd);
+	const struct ssh_loop *l = p->master->loop;
+
+	ssh_loop_close(l, p->control_fd);
+	ssh_loop_close(l, p->in_fd);
+	ssh_loop_close(l, p->out_fd);
 }
 
 /* The channel is on its own from here on. */
