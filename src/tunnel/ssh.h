@@ -68,7 +68,7 @@ struct ssh_connection_status {
 	enum ssh_state state;
 	pid_t pid; /* 0 while there is no process */
 	bool passenger;
-	enum ssh_error error;            /* the last, also when it is up again */
+	enum ssh_error error;            /* why it is not up */
 	char text[256];                  /* in ssh's words */
 	uint64_t changed_ms;             /* CLOCK_MONOTONIC */
 	uint64_t retry_ms;               /* SSH_STATE_WAITING: when */

@@ -58,15 +58,19 @@ static void set_error(struct ssh_master *m, enum ssh_error error, const char *te
 
 /* ---- What ssh says ---- */
 
-static void note_refusal(struct ssh_master *m, const char *line)
+/* True for the line of a channel that was not opened: no word of the connection. */
+static bool note_refusal(struct ssh_master *m, const char *line)
 {
 	const char *reason = strstr(line, ": open failed: ");
 
-	if (!reason || m->n_refusals == ARRAY_SIZE(m->refusals))
-		return;
+	if (!reason)
+		return false;
+	if (m->n_refusals == ARRAY_SIZE(m->refusals))
+		return true;
 	reason += strlen(": open failed: ");
 	m->refusals[m->n_refusals++] =
 		ssh_open_status(strstr(reason, "administratively prohibited") ? 1 : 2, reason);
+	return true;
 }
 
 /* The first line of the worst kind is kept. */
@@ -76,7 +80,8 @@ static void note_line(struct ssh_master *m)
 
 	m->line[m->line_len] = '\0';
 	m->line_len = 0;
-	note_refusal(m, m->line);
+	if (note_refusal(m, m->line))
+		return;
 	if (strcasestr(m->line, "configuration option: forkafterauthentication")) {
 		/* Before OpenSSH 8.7; there is no such thing then. */
 		ssh_setup_set_word(m->setup, SSH_WORD_NO_FORK,
@@ -108,8 +113,7 @@ static void read_output(struct ssh_master *m)
 			return;
 		note_output(m, text, (size_t)n);
 	}
-	if (m->output_fd >= 0)
-		close(TAKE_FD(m->output_fd));
+	ssh_loop_close(m->loop, TAKE_FD(m->output_fd));
 }
 
 /* ssh has written the line before it answers. */
@@ -133,8 +137,7 @@ static void output_event(struct ssh_source *s, uint32_t events)
 
 static void remove_socket(struct ssh_master *m)
 {
-	if (m->notify_fd >= 0)
-		close(TAKE_FD(m->notify_fd));
+	ssh_loop_close(m->loop, TAKE_FD(m->notify_fd));
 	if (!m->dir[0])
 		return;
 	unlink(m->path);
@@ -161,33 +164,18 @@ static int make_dir(struct ssh_master *m)
 
 static void come_up(struct ssh_master *m)
 {
+	/* Banners and warnings that did not keep it from coming up are not why it ends one day. */
+	read_output(m);
+	set_error(m, SSH_ERROR_NONE, "");
 	m->deadline_ms = NEVER;
 	m->status.connects++;
 	m->status.passenger = !m->mux;
 	backoff_succeeded(&m->backoff, clock_ms());
 	if (m->mux)
 		remove_socket(m);
-	else if (m->notify_fd >= 0)
-		close(TAKE_FD(m->notify_fd));
-	set_state(m, SSH_STATE_UP);
-}
-
-/* ssh makes the socket under another name first; who sees this one can connect. */
-static void notify_event(struct ssh_source *s, uint32_t events)
-{
-	struct ssh_master *m =
-		(struct ssh_master *)((char *)s - offsetof(struct ssh_master, notify));
-	char discard[4096];
-
-	(void)events;
-	while (m->notify_fd >= 0 && read(m->notify_fd, discard, sizeof(discard)) > 0)
-		;
-	if (m->notify_fd < 0 || m->mux || m->ending || access(m->path, F_OK))
-		return;
-	if (m->setup->mode == SSH_MODE_PASSENGER)
-		come_up(m);
 	else
-		ssh_mux_new(m->loop, m->path, m->setup->window_bytes, &m->mux);
+		ssh_loop_close(m->loop, TAKE_FD(m->notify_fd));
+	set_state(m, SSH_STATE_UP);
 }
 
 /* ---- The process ---- */
@@ -199,6 +187,30 @@ static void end_process(struct ssh_master *m, uint64_t now_ms)
 	child_signal(&m->child, SIGTERM);
 	m->ending = true;
 	m->deadline_ms = now_ms + END_TIMEOUT_MS;
+}
+
+/* ssh makes the socket under another name first; who sees this one can connect. */
+static void notify_event(struct ssh_source *s, uint32_t events)
+{
+	struct ssh_master *m =
+		(struct ssh_master *)((char *)s - offsetof(struct ssh_master, notify));
+	char discard[4096];
+	int r;
+
+	(void)events;
+	while (m->notify_fd >= 0 && read(m->notify_fd, discard, sizeof(discard)) > 0)
+		;
+	if (m->notify_fd < 0 || m->mux || m->ending || access(m->path, F_OK))
+		return;
+	if (m->setup->mode == SSH_MODE_PASSENGER) {
+		come_up(m);
+		return;
+	}
+	r = ssh_mux_new(m->loop, m->path, m->setup->window_bytes, &m->mux);
+	if (!r)
+		return;
+	set_error(m, SSH_ERROR_LOST, strerror(-r));
+	end_process(m, clock_ms());
 }
 
 static void leave_mux(struct ssh_master *m, struct ssh_channels *waiting)
@@ -284,16 +296,19 @@ static void after_process(struct ssh_master *m, int status, uint64_t now_ms,
 	note_crash(m, status);
 	lose_channels(m, waiting);
 	remove_socket(m);
-	if (m->output_fd >= 0) /* something that ssh has started holds the other end */
-		close(TAKE_FD(m->output_fd));
+	/* Something that ssh has started may hold the other end. */
+	ssh_loop_close(m->loop, TAKE_FD(m->output_fd));
 	m->ending = m->ended = false;
 	wait_or_stop(m, now_ms);
 }
 
 static void pidfd_event(struct ssh_source *s, uint32_t events)
 {
+	struct ssh_master *m = (struct ssh_master *)s;
+
 	(void)events;
-	((struct ssh_master *)s)->ended = true; /* ssh_master_run() goes on from there */
+	m->ended = true; /* ssh_master_run() goes on from there */
+	epoll_ctl(m->loop->epoll, EPOLL_CTL_DEL, m->child.fd, NULL); /* see ssh_loop_close() */
 }
 
 static int open_output(struct ssh_master *m, int *ret_w)
@@ -481,7 +496,7 @@ void ssh_master_free(struct ssh_master *m, struct ssh_channels *waiting)
 	lose_channels(m, waiting);
 	child_stop(&m->child, END_TIMEOUT_MS);
 	remove_socket(m);
-	close_p(&m->output_fd);
+	ssh_loop_close(m->loop, TAKE_FD(m->output_fd));
 	m->output.event = m->notify.event = NULL;
 	ssh_loop_bury(m->loop, &m->pidfd);
 }
