@@ -461,10 +461,11 @@ int relay_attach(struct relay *r, int fd, const struct proto_hello *hello, uint6
 	r->heard_ms = r->next_ping_ms = now_ms;
 	r->stats.rtt_us = 0;
 	r->stats.agent = (struct agent_stats){0};
+	/* To one with fewer slots, a number that is beyond them is nonsense. */
+	if (limit < r->limit || now_ms - r->detached_ms > HOLD_MS)
+		lanes_clear(&r->lanes);
 	if (limit != r->limit)
 		set_limit(r, limit);
-	if (now_ms - r->detached_ms > HOLD_MS)
-		lanes_clear(&r->lanes);
 	pthread_mutex_unlock(&r->lock);
 	wake(r);
 	return 0;
