@@ -39,7 +39,7 @@
 #include "tunnel/deploy.h"
 
 #define MARK "byway-agent: "
-#define NOISE_MAX (64u << 10) /* of a shell's greeting; more is no shell's */
+#define NOISE_MAX (64u << 10) /* read in one step, before others have their turn */
 
 /* clang-format off */
 const char deploy_command[] =
