@@ -121,10 +121,11 @@ int cmd_ssh_down(struct cli *c)
 int cmd_ssh_status(struct cli *c)
 {
 	static const struct cli_column columns[] = {
-		{"TUNNEL", "name"},       {"STATE", "state"},     {"SERVER", "server"},
-		{"AGENT", "agent.state"}, {"TUN", "tun"},         {"FLOWS", "flows"},
-		{"UP", "bytes_up"},       {"DOWN", "bytes_down"}, {"PID", "pid"},
-		{"LAST FAILURE", "last_reason"},
+		{"TUNNEL", "name"},   {"STATE", "state"},
+		{"SERVER", "server"}, {"AGENT", "agent.state"},
+		{"TUN", "tun"},       {"FLOWS", "flows"},
+		{"UP", "bytes_up"},   {"DOWN", "bytes_down"},
+		{"PID", "pid"},       {"LAST FAILURE", "last_reason"},
 	};
 
 	return cli_tunnel_status(c, "ssh", columns, ARRAY_SIZE(columns));
