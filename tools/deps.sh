@@ -13,7 +13,7 @@ declare -A PACKAGES=(
 		linux-libc-dev-armhf-cross linux-libc-dev-riscv64-cross'
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps'
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
-		mandoc openssh-server openssh-client qemu-user-static busybox-static'
+		mandoc bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static'
 	[bench]='iptables containernetworking-plugins redsocks sshuttle openssh-client openssh-server passt
 		slirp4netns'
 )

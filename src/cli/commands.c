@@ -144,6 +144,6 @@ const struct cli_cmd cli_commands[] = {
 	 "remove what a crash left, and repair what differs from the state"},
 	{"reset", NULL, "", 0, 0, NO_OPTS, cmd_reset, "remove everything that byway made"},
 	{"completion", NULL, "SHELL", 1, 1, NO_OPTS, cmd_completion,
-	 "print the completion script for bash"},
+	 "print the completion script for bash, zsh or fish"},
 };
 const size_t cli_n_commands = ARRAY_SIZE(cli_commands);

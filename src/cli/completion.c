@@ -1,72 +1,410 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The completion script, generated from the command table. Names are asked of byway when needed. */
+/*
+ * Completion scripts, generated from the command table. Names are asked of byway when needed.
+ *
+ * What an argument can be is told by its name in the table, and each script has a way to complete
+ * each of these names.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
 
+#define LIST_SUBNETS "byway subnet list 2>/dev/null | awk 'NR > 1 { print $1 \"/\" $2 }'"
+#define LIST_VPCS "byway vpc list 2>/dev/null | awk 'NR > 1 { print $1 }'"
+#define LIST_NETNS "ip netns list 2>/dev/null | awk '{ print $1 }'"
+
+/* ---- The table ---- */
+
+static bool is_first(size_t i)
+{
+	return !i || strcmp(cli_commands[i - 1].noun, cli_commands[i].noun) != 0;
+}
+
+static bool is_last(size_t i)
+{
+	return i + 1 == cli_n_commands ||
+	       strcmp(cli_commands[i + 1].noun, cli_commands[i].noun) != 0;
+}
+
+/* A noun that is a command by itself, whether or not it has verbs, too: the last of its rows. */
+static bool is_alone(const char *noun)
+{
+	for (size_t i = 0; i < cli_n_commands; i++)
+		if (!strcmp(cli_commands[i].noun, noun) && !cli_commands[i].verb)
+			return true;
+	return false;
+}
+
 static void print_nouns(void)
 {
-	for (size_t i = 0; i < cli_n_commands; i++) {
-		if (!i || strcmp(cli_commands[i - 1].noun, cli_commands[i].noun))
+	for (size_t i = 0; i < cli_n_commands; i++)
+		if (is_first(i))
 			printf(" %s", cli_commands[i].noun);
+}
+
+/* Arguments that can be completed, by their names in the table without brackets and dots. */
+static const char *const known_args[] = {"VPC", "VPC/SUBNET", "USER@HOST", "FILE", "SHELL"};
+
+static const char *known_arg(const struct cli_cmd *cmd, const char *word)
+{
+	if (!strcmp(cmd->noun, "vpc") && cmd->verb && strcmp(cmd->verb, "create") != 0)
+		word = "VPC"; /* a NAME there */
+	for (size_t i = 0; i < ARRAY_SIZE(known_args); i++)
+		if (!strcmp(word, known_args[i]))
+			return known_args[i];
+	return NULL;
+}
+
+/* Those of a command, each once, with blanks between. */
+static void print_known_args(const struct cli_cmd *cmd)
+{
+	_free_ char *words = xstrdup(cmd->args);
+	const char *last = "";
+	char *rest = NULL;
+
+	for (size_t i = 0, n = 0, len = strlen(words); i <= len; i++)
+		if (!strchr("[].", cmd->args[i]) || !cmd->args[i])
+			words[n++] = cmd->args[i];
+	for (char *w = strtok_r(words, " ", &rest); w; w = strtok_r(NULL, " ", &rest)) {
+		const char *known = known_arg(cmd, w);
+
+		if (!known || known == last)
+			continue;
+		printf("%s%s", *last ? " " : "", known);
+		last = known;
 	}
 }
 
-static void print_verbs(void)
+/* Backslashes before those of a text's characters that are special. */
+static void print_escaped(const char *text, const char *special)
+{
+	for (; *text; text++)
+		printf("%s%c", strchr(special, *text) ? "\\" : "", *text);
+}
+
+static bool is_path(const struct cli_opt *o)
+{
+	return o->arg && (!strncmp(o->arg, "FILE", 4) || !strcmp(o->arg, "DIR"));
+}
+
+static bool is_netns(const struct cli_opt *o)
+{
+	return o->arg && !strcmp(o->arg, "NETNS");
+}
+
+/* ---- bash ---- */
+
+static void bash_verbs(void)
 {
 	for (size_t i = 0; i < cli_n_commands; i++) {
-		bool first = !i || strcmp(cli_commands[i - 1].noun, cli_commands[i].noun);
-		bool last = i + 1 == cli_n_commands ||
-			    strcmp(cli_commands[i + 1].noun, cli_commands[i].noun);
-
-		if (!cli_commands[i].verb)
-			continue;
-		if (first)
-			printf("\t%s) words=\"", cli_commands[i].noun);
-		printf("%s%s", first ? "" : " ", cli_commands[i].verb);
-		if (last)
+		if (is_first(i))
+			printf("\t%s) verbs=\"", cli_commands[i].noun);
+		if (cli_commands[i].verb)
+			printf(" %s", cli_commands[i].verb);
+		if (is_last(i))
 			printf("\" ;;\n");
 	}
 }
 
-static void print_options(void)
+/* "VARIABLE+=..." of the options that are chosen by `is`, or of all. */
+static void bash_options(const struct cli_opt *opts, size_t n, const char *variable,
+			 bool (*is)(const struct cli_opt *o))
+{
+	printf(" %s+=\"", variable);
+	for (size_t k = 0; k < n; k++) {
+		if (is && !is(&opts[k]))
+			continue;
+		printf(" --%s", opts[k].name);
+		if (is && opts[k].letter)
+			printf(" -%c", opts[k].letter);
+	}
+	printf(" \"");
+}
+
+static void bash_commands(void)
 {
 	for (size_t i = 0; i < cli_n_commands; i++) {
 		const struct cli_cmd *cmd = &cli_commands[i];
 
-		if (!cmd->n_opts)
-			continue;
-		printf("\t\"%s %s\") opts+=\"", cmd->noun, cmd->verb ? cmd->verb : "");
-		for (size_t k = 0; k < cmd->n_opts; k++)
-			printf(" --%s", cmd->opts[k].name);
+		printf("\t\"%s %s\"%s)", cmd->noun, cmd->verb ? cmd->verb : "",
+		       cmd->verb ? "" : "*");
+		bash_options(cmd->opts, cmd->n_opts, "opts", NULL);
+		bash_options(cmd->opts, cmd->n_opts, "paths", is_path);
+		bash_options(cmd->opts, cmd->n_opts, "namespaces", is_netns);
+		printf(" args=\"");
+		print_known_args(cmd);
 		printf("\" ;;\n");
 	}
 }
 
+static const char bash_head[] =
+	"# bash completion for byway, generated by `byway completion bash`\n"
+	"_byway()\n{\n"
+	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
+	"\tlocal noun=${COMP_WORDS[1]} words= verbs= opts= paths= namespaces= args=\n"
+	"\tlocal verb=\n"
+	"\t((COMP_CWORD < 3)) || verb=${COMP_WORDS[2]}\n" /* else it is still being typed */
+	"\tCOMPREPLY=()\n";
+
+static const char bash_tail[] =
+	"\tesac\n"
+	"\tif [[ $paths == *\" $prev \"* ]]; then\n"
+	"\t\tcompopt -o default\n\t\treturn\n"
+	"\telif [[ $namespaces == *\" $prev \"* ]]; then\n"
+	"\t\twords=$(" LIST_NETNS "; " LIST_SUBNETS ")\n"
+	"\telif [[ $cur == -* ]]; then\n"
+	"\t\twords=$opts\n"
+	"\telif ((COMP_CWORD > 1)); then\n"
+	"\t\t((COMP_CWORD > 2)) || words=$verbs\n"
+	"\t\tcase $args in\n"
+	"\t\tVPC/SUBNET*) words+=\" $(" LIST_SUBNETS ")\" ;;\n"
+	"\t\tVPC*) words+=\" $(" LIST_VPCS ")\" ;;\n"
+	"\t\tSHELL) words=\"bash zsh fish\" ;;\n"
+	"\t\tUSER@HOST) ! declare -F _known_hosts_real >/dev/null || _known_hosts_real -a -- "
+	"\"$cur\" ;;\n"
+	"\t\tesac\n"
+	"\tfi\n"
+	"\tmapfile -t -O \"${#COMPREPLY[@]}\" COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+	"\t[[ ${#COMPREPLY[@]} -gt 0 ]] || compopt -o default\n"
+	"}\n"
+	"complete -F _byway byway\n";
+
+static void print_bash(void)
+{
+	printf("%s\t", bash_head);
+	bash_options(cli_globals, cli_n_globals, "opts", NULL);
+	printf("\n\t((COMP_CWORD > 1)) || words=\"");
+	print_nouns();
+	printf("\"\n\tcase $noun in\n");
+	bash_verbs();
+	printf("\tesac\n\tcase \"$noun $verb\" in\n");
+	bash_commands();
+	printf("%s", bash_tail);
+}
+
+/* ---- zsh ---- */
+
+static const char *zsh_action(const struct cli_opt *o)
+{
+	return is_path(o) ? "_files" : is_netns(o) ? "_byway_args NETNS" : " ";
+}
+
+/* In single quotes there is no way to write one. */
+static void zsh_text(const char *text)
+{
+	for (; *text; text++)
+		if (*text == '\'')
+			printf("'\\''");
+		else if (*text == '\n')
+			return; /* "X\n...": cli.h */
+		else
+			print_escaped((const char[]){*text, '\0'}, "[]:\\");
+}
+
+/* One spec of _arguments for each form: "--name=VALUE" or "--name VALUE", "-n VALUE". */
+static void zsh_option(const struct cli_opt *o)
+{
+	char letter[] = {'-', o->letter, '\0'};
+
+	for (int k = 0; k < (o->letter ? 2 : 1); k++) {
+		printf(" '*%s%s%s[", k ? letter : "--", k ? "" : o->name, o->arg && !k ? "=" : "");
+		zsh_text(o->help);
+		printf("]");
+		if (o->arg) {
+			printf(":");
+			zsh_text(o->arg);
+			printf(":%s", zsh_action(o));
+		}
+		printf("'");
+	}
+}
+
+static void zsh_verbs(void)
+{
+	for (size_t i = 0; i < cli_n_commands; i++) {
+		if (is_first(i))
+			printf("\t\t(%s) commands=(", cli_commands[i].noun);
+		if (cli_commands[i].verb) {
+			printf(" '%s:", cli_commands[i].verb);
+			zsh_text(cli_commands[i].help);
+			printf("'");
+		}
+		if (is_last(i))
+			printf(" )%s ;;\n", is_alone(cli_commands[i].noun) ? "" : " args=()");
+	}
+}
+
+static void zsh_commands(void)
+{
+	for (size_t i = 0; i < cli_n_commands; i++) {
+		const struct cli_cmd *cmd = &cli_commands[i];
+
+		printf("\t(\"%s %s\"%s) specs+=(", cmd->noun, cmd->verb ? cmd->verb : "",
+		       cmd->verb ? "" : "*");
+		for (size_t k = 0; k < cmd->n_opts; k++)
+			zsh_option(&cmd->opts[k]);
+		printf(" ) args=(");
+		print_known_args(cmd);
+		printf(") ;;\n");
+	}
+}
+
+static const char zsh_head[] =
+	"#compdef byway\n"
+	"# zsh completion for byway, generated by `byway completion zsh`\n"
+	"_byway_args()\n{\n"
+	"\tlocal what\n"
+	"\tlocal -a names\n"
+	"\tfor what; do\n"
+	"\t\tcase $what in\n"
+	"\t\t(VPC/SUBNET) names+=(${(f)\"$(" LIST_SUBNETS ")\"}) ;;\n"
+	"\t\t(VPC) names+=(${(f)\"$(" LIST_VPCS ")\"}) ;;\n"
+	"\t\t(NETNS) names+=(${(f)\"$(" LIST_NETNS "; " LIST_SUBNETS ")\"}) ;;\n"
+	"\t\t(SHELL) names+=(bash zsh fish) ;;\n"
+	"\t\t(FILE) _files ;;\n"
+	"\t\t(USER@HOST) compset -P '*@'; _ssh_hosts ;;\n"
+	"\t\tesac\n"
+	"\tdone\n"
+	"\t(( ! $#names )) || compadd -a names\n"
+	"}\n"
+	"_byway()\n{\n"
+	"\tlocal -a commands specs args\n";
+
+/* A file among zsh's functions is the function's body; else it is read as any script. */
+static const char zsh_tail[] = "\t\tesac\n"
+			       "\t\t(( ! $#commands )) || _describe command commands\n"
+			       "\tfi\n"
+			       "\t_arguments -S $specs \"*:argument:_byway_args $args\"\n"
+			       "}\n"
+			       "if [[ $funcstack[1] == _byway ]]; then\n\t_byway "
+			       "\"$@\"\nelse\n\tcompdef _byway byway\nfi\n";
+
+static void print_zsh(void)
+{
+	printf("%s\tspecs=(", zsh_head);
+	for (size_t i = 0; i < cli_n_globals; i++)
+		zsh_option(&cli_globals[i]);
+	printf(" )\n\tif (( CURRENT == 2 )) && [[ $PREFIX != -* ]]; then\n\t\tcompadd --");
+	print_nouns();
+	printf("\n\t\treturn\n\tfi\n\tcase \"$words[2] $words[3]\" in\n");
+	zsh_commands();
+	printf("\tesac\n\tif (( CURRENT == 3 )) && [[ $PREFIX != -* ]]; then\n\t\tcase $words[2] "
+	       "in\n");
+	zsh_verbs();
+	printf("%s", zsh_tail);
+}
+
+/* ---- fish ---- */
+
+static void fish_text(const char *text)
+{
+	printf("'");
+	print_escaped(text, "'\\");
+	printf("'");
+}
+
+/* When a command's options and arguments can be typed. */
+static void fish_condition(const struct cli_cmd *cmd)
+{
+	printf("__byway_is %s%s%s", cmd->noun, cmd->verb ? " " : "", cmd->verb ? cmd->verb : "");
+	for (size_t i = 0; !cmd->verb && i < cli_n_commands; i++)
+		if (cli_commands[i].verb && !strcmp(cli_commands[i].noun, cmd->noun))
+			printf("; and not __byway_is %s %s", cmd->noun, cli_commands[i].verb);
+}
+
+static void fish_option(const struct cli_opt *o)
+{
+	if (o->letter)
+		printf(" -s %c", o->letter);
+	printf(" -l %s%s", o->name, is_path(o) ? " -r -F" : o->arg ? " -x" : "");
+	if (is_netns(o))
+		printf(" -a '(__byway_netns)'");
+	printf(" -d ");
+	fish_text(o->help);
+	printf("\n");
+}
+
+static void fish_command(const struct cli_cmd *cmd)
+{
+	if (cmd->verb) {
+		printf("complete -c byway -n '__byway_at %s' -a %s -d ", cmd->noun, cmd->verb);
+		fish_text(cmd->help);
+		printf("\n");
+	}
+	printf("complete -c byway -n '");
+	fish_condition(cmd);
+	printf("' -a '(__byway_args ");
+	print_known_args(cmd);
+	printf(")'\n");
+	for (size_t k = 0; k < cmd->n_opts; k++) {
+		printf("complete -c byway -n '");
+		fish_condition(cmd);
+		printf("'");
+		fish_option(&cmd->opts[k]);
+	}
+}
+
+static const char fish_head[] =
+	"# fish completion for byway, generated by `byway completion fish`\n"
+	"function __byway_is\n"
+	"\tset -l words (commandline -opc)\n"
+	"\ttest \"$words[2]\" = $argv[1]; or return 1\n"
+	"\ttest (count $argv) -eq 1; or test \"$words[3]\" = $argv[2]\n"
+	"end\n"
+	"function __byway_at\n"
+	"\ttest (count (commandline -opc)) -eq 2; and __byway_is $argv\n"
+	"end\n"
+	"function __byway_netns\n"
+	"\t" LIST_NETNS "\n\t" LIST_SUBNETS "\n"
+	"end\n"
+	"function __byway_args\n"
+	"\tfor what in $argv\n"
+	"\t\tswitch $what\n"
+	"\t\tcase VPC/SUBNET\n\t\t\t" LIST_SUBNETS "\n"
+	"\t\tcase VPC\n\t\t\t" LIST_VPCS "\n"
+	"\t\tcase SHELL\n\t\t\tprintf '%s\\n' bash zsh fish\n"
+	"\t\tcase FILE\n\t\t\t__fish_complete_path (commandline -ct)\n"
+	"\t\tcase USER@HOST\n\t\t\t__fish_complete_user_at_hosts\n\t\t\t__fish_print_hostnames\n"
+	"\t\tend\n"
+	"\tend\n"
+	"end\n"
+	"complete -c byway -f\n";
+
+static void print_fish(void)
+{
+	printf("%s", fish_head);
+	for (size_t i = 0; i < cli_n_globals; i++) {
+		printf("complete -c byway");
+		fish_option(&cli_globals[i]);
+	}
+	for (size_t i = 0; i < cli_n_commands; i++) {
+		if (is_first(i))
+			printf("complete -c byway -n 'test (count (commandline -opc)) -eq 1' -a "
+			       "%s\n",
+			       cli_commands[i].noun);
+		fish_command(&cli_commands[i]);
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*print)(void);
+} shells[] = {
+	{"bash", print_bash},
+	{"zsh", print_zsh},
+	{"fish", print_fish},
+};
+
 int cmd_completion(struct cli *c)
 {
-	if (strcmp(c->args[0], "bash"))
-		return err_set(&c->err, ERR_USAGE, -EINVAL, "no completion for '%s', only for bash",
-			       c->args[0]);
-	printf("# bash completion for byway, generated by `byway completion bash`\n"
-	       "_byway()\n{\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} noun=${COMP_WORDS[1]} words= opts=\n");
-	for (size_t i = 0; i < cli_n_globals; i++)
-		printf("\topts+=\" --%s\"\n", cli_globals[i].name);
-	printf("\tcase \"$noun ${COMP_WORDS[2]}\" in\n");
-	print_options();
-	printf("\tesac\n\tif [[ $cur == -* ]]; then\n\t\twords=$opts\n"
-	       "\telif ((COMP_CWORD == 1)); then\n\t\twords=\"");
-	print_nouns();
-	printf("\"\n\telif ((COMP_CWORD == 2)) && [[ $noun != exec ]]; then\n\t\tcase $noun in\n");
-	print_verbs();
-	printf("\t\tesac\n\telif [[ $noun == exec || ${COMP_WORDS[1]} == policy || "
-	       "${COMP_WORDS[*]:1:2} == \"subnet delete\" ]]; then\n"
-	       "\t\twords=$(byway subnet list 2>/dev/null | awk 'NR > 1 { print $1 \"/\" $2 }')\n"
-	       "\telse\n\t\twords=$(byway vpc list 2>/dev/null | awk 'NR > 1 { print $1 }')\n\tfi\n"
-	       "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
-	       "\t[[ ${#COMPREPLY[@]} -gt 0 ]] || compopt -o default\n}\n"
-	       "complete -F _byway byway\n");
-	return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
+		if (strcmp(c->args[0], shells[i].name))
+			continue;
+		shells[i].print();
+		return 0;
+	}
+	return err_set(&c->err, ERR_USAGE, -EINVAL,
+		       "no completion for '%s', only for bash, zsh and fish", c->args[0]);
 }
