@@ -42,9 +42,10 @@ in_zsh() {
 		zpty -w shell "PS1=; PS2=; stty rows 200 cols 200; LISTMAX=0; fpath=($1/functions \$fpath)"
 		zpty -w shell "autoload -U compinit; compinit -u -D; setopt nobeep"
 		zpty -w shell "zstyle \":completion:*\" list-prompt \"\"; unsetopt automenu alwayslastprompt"
-		zpty -w shell "finish() { zle -I; echo E\"\"ND; }; zle -N finish; bindkey ^X finish; echo REA\"\"DY"
+		zpty -w shell "finish() { zle list-choices; zle -R; zle -I; echo E\"\"ND; }"
+		zpty -w shell "zle -N finish; bindkey ^X finish; echo REA\"\"DY"
 		zpty -r shell out "*READY*"
-		zpty -n -w shell "$2"$'"'\\C-d\\C-x'"'
+		zpty -n -w shell "$2"$'"'\\C-x'"'
 		zpty -r shell out "*END*"
 		print -r -- "$out"
 		zpty -d shell' - "$DIR" "$1" 2>&1 </dev/null
