@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -23,6 +24,7 @@
 
 #define CHUNK_DATA (16 * 1024 - 32)
 #define CHUNKS_KEPT 256
+#define CHUNKS_GIVEN 8 /* at once: each send wakes the caller up */
 
 /* ---- The loop ---- */
 
@@ -211,27 +213,53 @@ void ssh_channel_wait_for_room(struct ssh_channel *c, bool wait)
 	ssh_loop_set(c->loop, c->fd, CALLER_EVENTS | (wait ? EPOLLOUT : 0u), &c->source);
 }
 
+static ssize_t give(const struct ssh_channel *c, struct iovec *iov, size_t n_iov)
+{
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = n_iov};
+	ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
+}
+
 /* Bytes that the caller took; negative when it takes none any more. */
 ssize_t ssh_channel_give(const struct ssh_channel *c, const void *data, size_t len)
 {
-	ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return give(c, &(struct iovec){.iov_base = (void *)data, .iov_len = len}, 1);
+}
 
-	return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
+static ssize_t give_chunks(const struct ssh_channel *c)
+{
+	struct iovec iov[CHUNKS_GIVEN];
+	size_t n = 0;
+
+	for (struct chunk *k = c->backlog; k && n < ARRAY_SIZE(iov); k = k->next)
+		iov[n++] = (struct iovec){.iov_base = k->data + k->at, .iov_len = k->len - k->at};
+	return give(c, iov, n);
+}
+
+static void drop_given(struct ssh_channel *c, size_t len)
+{
+	c->backlogged -= (uint32_t)len;
+	while (len) {
+		struct chunk *k = c->backlog;
+		size_t n = MIN(len, k->len - k->at);
+
+		k->at += n;
+		len -= n;
+		if (k->at == k->len)
+			drop_first_chunk(c);
+	}
 }
 
 /* False when the caller takes no more for good. */
 bool ssh_channel_give_kept(struct ssh_channel *c)
 {
 	while (c->backlog) {
-		struct chunk *k = c->backlog;
-		ssize_t n = ssh_channel_give(c, k->data + k->at, k->len - k->at);
+		ssize_t n = give_chunks(c);
 
 		if (n <= 0)
 			return n == 0;
-		k->at += (size_t)n;
-		c->backlogged -= (uint32_t)n;
-		if (k->at == k->len)
-			drop_first_chunk(c);
+		drop_given(c, (size_t)n);
 	}
 	ssh_channel_wait_for_room(c, false);
 	return true;
