@@ -4,13 +4,15 @@
 # What is sent by a way (tunnels.sh, ssh_ways.sh), and what that costs. Who sources this has STREAM, the servers'
 # ports BULK and ECHO, DURATION_MS, and the numbers MANY and IDLE of connections at once.
 
+CLIENT_S=15 # no measurement takes longer
+
 # ---- what a client does ----
 
 client() {
 	if [[ -n $VIA ]]; then
-		STREAM_VIA=$VIA inside "$CLIENT_NS" timeout 15 "$STREAM" "$@"
+		STREAM_VIA=$VIA inside "$CLIENT_NS" timeout "$CLIENT_S" "$STREAM" "$@"
 	else
-		inside "$CLIENT_NS" timeout 15 "$STREAM" "$@"
+		inside "$CLIENT_NS" timeout "$CLIENT_S" "$STREAM" "$@"
 	fi
 }
 
@@ -38,7 +40,7 @@ tree() {
 cpu_ns() {
 	local pid
 	for pid in $(tree "$1"); do cat "/proc/$pid"/task/*/schedstat 2>/dev/null; done |
-		awk '{ sum += $1 } END { printf "%d\n", sum }'
+		awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 rss_kb() {
 	local pid
@@ -85,7 +87,7 @@ idle_flows() {
 	exec {fd}<>hold.in
 	client hold "$TARGET" "$ECHO" "$IDLE" <hold.in >hold.out 2>>client.err {fd}>&- &
 	PIDS["hold"]=$!
-	if WAIT_S=10 wait_for held; then
+	if WAIT_S=5 wait_for held; then
 		sample "MB resident, idle" "$(awk -v kb="$before" 'BEGIN { printf "%.1f\n", kb / 1024 }')"
 		sample "kB more a flow" "$(awk -v kb="$(($(rss_kb "$TOOL") - before))" -v n="$IDLE" \
 			'BEGIN { printf "%.2f\n", kb / n }')"
