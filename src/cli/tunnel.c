@@ -354,7 +354,11 @@ int cli_tunnel_list(struct cli *c, const char *kind, json_t *rows)
 		r = find_netns(c, netns);
 		if (!r)
 			r = ops_tunnel_status(dir, or_host(netns), &one, &c->err);
-		return r ? r : json_array_append_new(rows, one);
+		if (!r && is_kind(one, kind))
+			json_array_append(rows, one);
+		if (!r)
+			json_decref(one);
+		return r;
 	}
 	r = ops_tunnel_list(dir, &names, &n, &c->err);
 	for (size_t i = 0; i < n; i++) {

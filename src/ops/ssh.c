@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@
 #include "tunnel/worker.h"
 
 #define SETTLE_MS 300
+#define LOOK_MS 200
 #define FIRST_MS 20000 /* for the first connection, before we go on without */
 #define NEVER UINT64_MAX
 
@@ -143,6 +145,15 @@ static int error_of(const struct ssh_connection_status *c, struct err *err)
 		       strncmp(c->text, "ssh: ", 5) ? "ssh: " : "", c->text);
 }
 
+/* The signals are blocked; wait_for() sees them afterwards. */
+static bool is_asked_to_end(void)
+{
+	sigset_t pending;
+
+	return !sigpending(&pending) &&
+	       (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 /* Until there is a connection, or there will be none; or in the background from then on. */
 static int wait_for_first(struct dialer *d, struct err *err)
 {
@@ -157,9 +168,9 @@ static int wait_for_first(struct dialer *d, struct err *err)
 		if (is_stopped(&s))
 			return error_of(&s.connections[0], err);
 		if (find_state(&s, SSH_STATE_UP) || find_state(&s, SSH_STATE_WAITING) ||
-		    clock_ms() >= end)
+		    clock_ms() >= end || is_asked_to_end())
 			return 0;
-		if (poll(&p, 1, (int)(end - clock_ms())) > 0)
+		if (poll(&p, 1, LOOK_MS) > 0)
 			(void)!read(p.fd, &count, sizeof(count));
 	}
 }

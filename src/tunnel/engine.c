@@ -99,7 +99,9 @@ static void *run(void *arg)
 	struct err e;
 
 	/* In this order: what gives up capabilities is none of a worker's system calls. */
-	if (sandbox_keep_caps(kept_caps, ARRAY_SIZE(kept_caps), &e) || worker_confine(&e))
+	if (sandbox_keep_caps(kept_caps, ARRAY_SIZE(kept_caps), &e))
+		log_warn("%s", e.msg);
+	if (worker_confine(&e))
 		log_warn("%s", e.msg);
 	atomic_store(&t->error, worker_run(t->worker));
 	t->engine->ended(t->engine->arg);

@@ -199,7 +199,7 @@ static bool note_sack(struct flow *f, const struct tcp_segment *s)
 /* While everything is being sent again, nothing more is to be noticed. */
 static bool is_loss(const struct flow *f)
 {
-	return f->sacked.n && f->snd_nxt == f->snd_max &&
+	return f->sacked.n && f->snd_nxt == f->snd_max && !before(f->snd_una, f->recover) &&
 	       (f->dup_acks == DUP_ACKS || ranges_total(&f->sacked) >= DUP_ACKS * f->mss);
 }
 

@@ -231,7 +231,7 @@ static void a_command_is_ours_alone(void **state)
 	f = fopen(config, "we");
 	fputs("RemoteCommand tmux\nForwardAgent yes\nForwardX11 yes\n", f);
 	fclose(f);
-	assert_int_equal(ssh_setup_init_command(&w->setup, &c, "true", &err), 0);
+	assert_int_equal(ssh_setup_init(&w->setup, SSH_FOR_COMMAND, &c, "true", &err), 0);
 	for (size_t i = 1; w->setup.argv[i]; i++)
 		argv[i + 1] = w->setup.argv[i];
 	assert_int_equal(run(NULL, argv, NULL, &out, &words, &status, &err), 0);
