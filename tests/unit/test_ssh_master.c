@@ -85,11 +85,11 @@ static int dispatch(struct world *w, int timeout_ms)
 	return n;
 }
 
-/* ---- A master, in whose place a shell runs a script; $1 is the control socket ---- */
+/* ---- A master, in whose place a shell runs a script; $3 is the control socket ---- */
 
 static struct ssh_master *master_of(struct world *w, enum ssh_mode mode, const char *script)
 {
-	const char *const words[] = {"sh", "-c", script, "sh", ""};
+	const char *const words[] = {"sh", "-c", script, "sh", "", "", ""};
 
 	w->setup.argv = xcalloc(ARRAY_SIZE(words) + 1, sizeof(char *));
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
@@ -121,8 +121,8 @@ static void words_of_others_do_not_stop_it(void **state)
 	struct world *w = *state;
 	struct ssh_master *m = master_of(
 		w, SSH_MODE_PASSENGER,
-		"echo 'All others: Permission denied (by law).' >&2; : >\"$1\"; "
-		"while [ -e \"$1\" ]; do sleep 0.05; done; "
+		"echo 'All others: Permission denied (by law).' >&2; : >\"$3\"; "
+		"while [ -e \"$3\" ]; do sleep 0.05; done; "
 		"echo 'channel 1: open failed: connect failed: Host key verification failed' >&2; "
 		"exit 255");
 
@@ -137,7 +137,7 @@ static void words_of_others_do_not_stop_it(void **state)
 static void a_socket_that_takes_nobody_is_tried_again(void **state)
 {
 	struct world *w = *state;
-	struct ssh_master *m = master_of(w, SSH_MODE_AUTO, ": >\"$1\"; exec sleep 1000");
+	struct ssh_master *m = master_of(w, SSH_MODE_AUTO, ": >\"$3\"; exec sleep 1000");
 
 	run_until(w, m, SSH_STATE_WAITING);
 	ssh_master_free(m, &w->waiting);
