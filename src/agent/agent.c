@@ -54,6 +54,7 @@
 #define ERRORS_AT_ONCE 16
 #define RCVBUF_BYTES (1 << 20)
 #define DNS_PORT 53
+#define SILENCE_S 30 /* byway pings every 5 */
 /* A batch of datagrams of 1,500 bytes or less is sure of its place. */
 #define SMALL_RESERVE (BATCH * (LANE_SMALL_PAYLOAD + PROTO_HEAD_MAX))
 #define BULK_RESERVE (64u << 10)
@@ -99,7 +100,7 @@ struct agent {
 	uint16_t idle_s;
 	uint32_t top; /* no slot from here on was ever used */
 	uint32_t used;
-	uint32_t now_s, swept_s;
+	uint32_t now_s, swept_s, heard_s;
 	uint64_t now_us;
 	uint16_t ident; /* the last one given */
 	bool any_paused;
@@ -755,6 +756,7 @@ static enum verdict read_stdin(struct agent *a)
 	if (n <= 0)
 		return END;
 	a->rx_len += (size_t)n;
+	a->heard_s = a->now_s;
 	return handle_all(a);
 }
 
@@ -810,7 +812,7 @@ static enum verdict turn(struct agent *a)
 	if (a->any_paused && lanes_room(&a->lanes, LANE_BULK) >= BULK_RESUME)
 		resume_all(a);
 	sweep(a);
-	return GO_ON;
+	return a->now_s - a->heard_s < SILENCE_S ? GO_ON : END;
 }
 
 /* ---- The start ---- */
@@ -871,6 +873,7 @@ static int serve(struct agent *a)
 	if (a->epoll < 0)
 		return 2;
 	update_clock(a);
+	a->heard_s = a->now_s;
 	lanes_init(&a->lanes, a->small, a->bulk);
 	if (!greet(a))
 		return 0;
