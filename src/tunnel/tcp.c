@@ -61,6 +61,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -101,7 +102,9 @@ void tcp_done(struct tcp *t)
 
 /* ---- Ending ---- */
 
-static void close_upstream(struct flow *f, bool reset)
+/* A process that another thread has just forked has a copy until its exec, and as long as there is
+ * one, epoll would tell of this flow to whoever has its place. */
+static void close_upstream(const struct tcp *t, struct flow *f, bool reset)
 {
 	struct linger now = {.l_onoff = 1};
 
@@ -109,6 +112,7 @@ static void close_upstream(struct flow *f, bool reset)
 		return;
 	if (reset)
 		setsockopt(f->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	epoll_ctl(t->epoll, EPOLL_CTL_DEL, f->fd, NULL);
 	close(TAKE_FD(f->fd));
 }
 
@@ -117,7 +121,7 @@ static void drop(struct tcp *t, struct flow *f, bool reset_upstream)
 	if (f->dial != FLOW_NONE)
 		t->cancel(f, t->arg);
 	up_free_chunk(t, f);
-	close_upstream(f, reset_upstream);
+	close_upstream(t, f, reset_upstream);
 	flow_del(t->flows, f);
 }
 
@@ -134,7 +138,7 @@ static bool finish(struct tcp *t, struct flow *f)
 {
 	if (!f->guest_fin || !f->fin_acked || up_waits(f))
 		return false;
-	close_upstream(f, false);
+	close_upstream(t, f, false);
 	if (!f->active_close) {
 		flow_del(t->flows, f);
 		return true;

@@ -24,6 +24,7 @@ struct tcp_counters {
 struct tcp {
 	struct flows *flows;
 	int tun;         /* packets out; whole ones, non-blocking */
+	int epoll;       /* where the caller watches f->fd, which leaves it before it is closed */
 	uint16_t mtu;    /* of the TUN device */
 	uint64_t now_us; /* set by the worker before each call */
 	/* A SYN came: open an upstream stream for f, then call tcp_connected() or tcp_failed(),

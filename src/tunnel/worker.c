@@ -5,7 +5,7 @@
  * One epoll set holds the TUN queue, the streams being opened and those that are open. What an
  * event is about stands in its 64 bits of data: kind in the upper half, index in the lower. A
  * flow's descriptor is registered once, edge-triggered for both directions, and never touched
- * again: closing it takes it out.
+ * again but to take it out before it is closed.
  *
  * An event may be about a flow that an earlier event of the same batch has ended: its index may
  * even be a later flow's by now. That does no harm: a flow that is not FLOW_SYN_RCVD or FLOW_OPEN
@@ -210,6 +210,8 @@ static void cancel(struct flow *f, void *arg)
 	struct worker *w = arg;
 	struct opening *o = &w->openings[f->dial];
 
+	if (o->registered >= 0)
+		epoll_ctl(w->epoll, EPOLL_CTL_DEL, o->registered, NULL);
 	dial_abort(&o->dial);
 	opening_free(w, o);
 	f->dial = FLOW_NONE;
@@ -494,7 +496,7 @@ int worker_new(const struct worker_config *c, struct worker **ret, struct err *e
 						  .dial.fd = -1};
 		w->free_opening = (uint32_t)i;
 	}
-	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	w->epoll = w->tcp.epoll = epoll_create1(EPOLL_CLOEXEC);
 	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->epoll < 0 || w->wake < 0)
 		r = -errno;
