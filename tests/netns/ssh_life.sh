@@ -239,12 +239,11 @@ test_kill_byway() {
 	# shellcheck disable=SC2046 # numbers
 	kill -9 $(sessions) 2>/dev/null
 	check "$NAME: down" by ssh down
-	check "$NAME: the network is as before" same_as "$WORLD/before"
 	check "$NAME: no socket is left" no_sockets
 }
 
-lay_out
 snapshot_host >"$WORLD/before"
+lay_out
 check "up" up || bail "there is no tunnel: $(err)"
 check "the state is up" wait_for state_is up
 check "the agent is up" wait_for agent_is up
@@ -260,4 +259,5 @@ test_refused
 broken_for "a link cut for 60 s" 60 link_down link_up
 test_kill_byway
 stop_all
+check "the network is as before, and no process is left" same_as "$WORLD/before"
 done_testing
