@@ -134,17 +134,20 @@ test_reconnecting() {
 	carried up reconnected
 }
 
-# The agent alone is gone, and cannot come back for a while; the streams go on.
+# The agent alone is gone, and is not let in again; the streams go on. With the next connection it has
+# another try.
 test_no_agent() {
 	: >"$SSHD_DIR/authorized"
 	kill -9 "$(agent_pids)"
-	check "without an agent: it is tried again" wait_for agent_is waiting
+	check "without an agent: it is given up" wait_for agent_is unavailable
 	FROM=$((CONTROLS + 1))
 	observed send_all error
 	check "without an agent: nothing else left" not leaked
 	check "without an agent: the state is up" state_is up
 	cp "$SSHD_DIR/user.pub" "$SSHD_DIR/authorized"
+	end_sessions
 	has_agent "once it may"
+	check "once it may: the state" wait_for state_is up
 }
 
 test_error() {
