@@ -52,22 +52,6 @@ lay_out_guest() {
 	know_each_other host eth0 192.0.2.1 2001:db8:2::1 internet eth0 "$HOST4" "$HOST6"
 }
 
-# know_each_other NS IF ADDRESS... NS IF ADDRESS...: who is at the other end of a link, for ever. On a busy
-# machine with many namespaces a guest's router may be looked for in vain for a long time, and what fails to
-# leave then says nothing of the tunnel.
-know_each_other() {
-	local here there
-	here=$(link_mac "$1" "$2") there=$(link_mac "$5" "$6")
-	know "$1" "$2" "$there" "$3" "$4"
-	know "$5" "$6" "$here" "$7" "$8"
-}
-know() {
-	local address
-	for address in "$4" "$5"; do
-		must inside "$1" ip neigh replace "$address" lladdr "$3" dev "$2" nud permanent
-	done
-}
-
 # ---- sending ----
 
 # observed COMMAND...: runs it; what the observer saw meanwhile is in the file seen.

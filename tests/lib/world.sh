@@ -312,3 +312,19 @@ dropped() {
 
 mac_of() { inside "$1" cat "/sys/class/net/$2/address" 2>/dev/null || link_mac "$1" "$2"; }
 link_mac() { inside "$1" ip -j link show "$2" | jq -r '.[0].address'; }
+
+# know_each_other NS IF ADDRESS... NS IF ADDRESS...: who is at the other end of a link, for ever. On a busy
+# machine with many namespaces a guest's router may be looked for in vain for a long time, and what fails to
+# leave then says nothing of the tunnel.
+know_each_other() {
+	local here there
+	here=$(link_mac "$1" "$2") there=$(link_mac "$5" "$6")
+	know "$1" "$2" "$there" "$3" "$4"
+	know "$5" "$6" "$here" "$7" "$8"
+}
+know() {
+	local address
+	for address in "$4" "$5"; do
+		inside "$1" ip neigh replace "$address" lladdr "$3" dev "$2" nud permanent
+	done
+}

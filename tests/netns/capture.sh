@@ -55,6 +55,7 @@ lay_out() {
 		route add default via 10.5.0.1
 		route add default via fd05::1
 	END
+	know_each_other host guest0 10.5.0.2 fd05::2 guest eth0 10.5.0.1 fd05::1
 	echo 1 >/proc/sys/net/ipv4/ip_forward
 	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 	# Every refusal is to be seen, not only the first few a second.
