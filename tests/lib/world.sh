@@ -231,7 +231,7 @@ web_config() {
 		master_process off;
 		pid $WORLD/web-$1.pid;
 		error_log $WORLD/web-$1.log;
-		events { worker_connections 64; }
+		events { worker_connections 1024; }
 		http {
 			access_log off;
 			client_body_temp_path $WORLD/web-$1.tmp;
