@@ -66,10 +66,10 @@ struct ssh_agent {
 	int wake;
 	atomic_bool stopped, resting;
 	struct child child;
-	int channel;                /* of the deployment, or -1 */
-	int output;                 /* what ssh says, or -1 */
-	char line[256], words[256]; /* so far; the line that tells of a failed connection */
-	size_t line_len;
+	int channel;          /* of the deployment, or -1 */
+	int output;           /* what ssh says, or -1 */
+	struct ssh_line line; /* of that */
+	char words[256];      /* the line that tells of a failed connection */
 	enum ssh_error error;
 	struct deploy deploy;
 	struct backoff backoff;
@@ -118,15 +118,12 @@ static void fail(struct ssh_agent *a, const char *reason, uint64_t now_ms)
 
 static void note_line(struct ssh_agent *a)
 {
-	enum ssh_error error;
+	enum ssh_error error = ssh_error_of_line(a->line.text);
 
-	a->line[a->line_len] = '\0';
-	a->line_len = 0;
-	error = ssh_error_of_line(a->line);
 	if (error <= a->error)
 		return;
 	a->error = error;
-	memcpy(a->words, a->line, sizeof(a->words));
+	snprintf(a->words, sizeof(a->words), "%.255s", a->line.text);
 }
 
 /* Also when nobody wants to know: ssh must not wait for room. */
@@ -135,12 +132,9 @@ static void read_output(struct ssh_agent *a)
 	char text[4096];
 	ssize_t n = read(a->output, text, sizeof(text));
 
-	for (ssize_t i = 0; i < n; i++) {
-		if (text[i] == '\n')
+	for (ssize_t i = 0; i < n; i++)
+		if (ssh_line_add(&a->line, text[i]))
 			note_line(a);
-		else if (a->line_len < sizeof(a->line) - 1 && text[i] != '\r')
-			a->line[a->line_len++] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
-	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -160,7 +154,7 @@ static int open_output(struct ssh_agent *a, int *ret_w)
 	a->output = fds[0];
 	*ret_w = fds[1];
 	a->error = SSH_ERROR_NONE;
-	a->line_len = 0;
+	a->line.len = 0;
 	return fcntl(fds[0], F_SETFL, O_NONBLOCK) ? -errno : 0;
 }
 

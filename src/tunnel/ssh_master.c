@@ -78,29 +78,17 @@ static void note_line(struct ssh_master *m)
 {
 	enum ssh_error error;
 
-	m->line[m->line_len] = '\0';
-	m->line_len = 0;
-	if (note_refusal(m, m->line))
+	if (note_refusal(m, m->line.text))
 		return;
-	if (strcasestr(m->line, "configuration option: forkafterauthentication")) {
+	if (strcasestr(m->line.text, "configuration option: forkafterauthentication")) {
 		/* Before OpenSSH 8.7; there is no such thing then. */
 		ssh_setup_set_word(m->setup, SSH_WORD_NO_FORK,
 				   m->setup->argv[SSH_WORD_NO_FORK + 1]);
 		return;
 	}
-	error = ssh_error_of_line(m->line);
-	if (error > m->status.error || (!error && !m->status.error && m->line[0]))
-		set_error(m, error, m->line);
-}
-
-static void note_output(struct ssh_master *m, const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '\n')
-			note_line(m);
-		else if (m->line_len < sizeof(m->line) - 1 && text[i] != '\r')
-			m->line[m->line_len++] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
-	}
+	error = ssh_error_of_line(m->line.text);
+	if (error > m->status.error || (!error && !m->status.error && m->line.text[0]))
+		set_error(m, error, m->line.text);
 }
 
 static void read_output(struct ssh_master *m)
@@ -111,7 +99,9 @@ static void read_output(struct ssh_master *m)
 	while (m->output_fd >= 0 && (n = read(m->output_fd, text, sizeof(text))) != 0) {
 		if (n < 0)
 			return;
-		note_output(m, text, (size_t)n);
+		for (ssize_t i = 0; i < n; i++)
+			if (ssh_line_add(&m->line, text[i]))
+				note_line(m);
 	}
 	ssh_loop_close(m->loop, TAKE_FD(m->output_fd));
 }
@@ -261,8 +251,10 @@ static void note_end(struct ssh_master *m, int status)
 {
 	char text[64];
 
-	if (m->line_len)
+	if (m->line.len) { /* one without an end */
+		ssh_line_add(&m->line, '\n');
 		note_line(m);
+	}
 	if (m->status.error)
 		return;
 	snprintf(text, sizeof(text), "ssh ended with status %d", status);

@@ -20,8 +20,7 @@ struct ssh_master {
 	unsigned int n_passengers, n_failed; /* failed opens in proxy mode: see ssh_master.c */
 	struct child child;
 	int output_fd, notify_fd;
-	char line[512]; /* of ssh's output, so far */
-	size_t line_len;
+	struct ssh_line line; /* of ssh's output */
 	char dir[SSH_RUN_DIR_MAX + 16],
 		path[SSH_RUN_DIR_MAX + 24]; /* "" without a control socket */
 	struct backoff backoff;
