@@ -20,12 +20,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -171,17 +169,7 @@ static int start_ssh(struct ssh_agent *a, struct err *err)
 	theirs = pair[1];
 	if (fcntl(a->channel, F_SETFL, O_NONBLOCK))
 		return err_errno(err, -errno, "cannot make the channel non-blocking");
-	return child_start(&(struct child_spec){.path = a->setup.program,
-						.argv = (const char *const *)a->setup.argv,
-						.env = (const char *const *)a->setup.env,
-						.in = theirs,
-						.out = theirs,
-						.err = output_w,
-						.user = a->setup.as_user ? &a->setup.user : NULL,
-						.death_signal = SIGTERM,
-						.own_session = !a->setup.terminal,
-						.ignore_keys = a->setup.terminal},
-			   &a->child, err);
+	return ssh_setup_start(&a->setup, theirs, theirs, output_w, &a->child, err);
 }
 
 /* That no shell has answered says nothing of the server when there was no connection to it. */

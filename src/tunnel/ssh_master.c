@@ -329,17 +329,7 @@ static int start_process(struct ssh_master *m, struct err *err)
 	if (r)
 		return err_errno(err, r, "cannot make a control socket in %s", s->run_dir);
 	ssh_setup_set_word(s, SSH_WORD_PATH, m->path);
-	r = child_start(&(struct child_spec){.path = s->program,
-					     .argv = (const char *const *)s->argv,
-					     .env = (const char *const *)s->env,
-					     .in = -1,
-					     .out = output_w,
-					     .err = output_w,
-					     .user = s->as_user ? &s->user : NULL,
-					     .death_signal = SIGTERM,
-					     .own_session = !s->terminal,
-					     .ignore_keys = s->terminal},
-			&m->child, err);
+	r = ssh_setup_start(s, -1, output_w, output_w, &m->child, err);
 	if (!r)
 		r = ssh_loop_add(m->loop, m->child.fd, EPOLLIN, &m->pidfd);
 	return r;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -253,6 +254,22 @@ int ssh_setup_init(struct ssh_setup *s, enum ssh_purpose purpose, const struct s
 		s->where = *c->where;
 	ssh_setup_next_address(s);
 	return 0;
+}
+
+int ssh_setup_start(const struct ssh_setup *s, int in, int out, int err_fd, struct child *ret,
+		    struct err *err)
+{
+	return child_start(&(struct child_spec){.path = s->program,
+						.argv = (const char *const *)s->argv,
+						.env = (const char *const *)s->env,
+						.in = in,
+						.out = out,
+						.err = err_fd,
+						.user = s->as_user ? &s->user : NULL,
+						.death_signal = SIGTERM,
+						.own_session = !s->terminal,
+						.ignore_keys = s->terminal},
+			   ret, err);
 }
 
 void ssh_setup_done(struct ssh_setup *s)

@@ -36,7 +36,7 @@ struct ssh_setup {
 
 enum ssh_purpose {
 	SSH_FOR_MASTER,
-	SSH_FOR_COMMAND,  /* a connection of its own that runs a command there, one line for its shell */
+	SSH_FOR_COMMAND,  /* a connection of its own, for a command there: one line for its shell */
 	SSH_FOR_QUESTION, /* says what its configuration is, and ends */
 };
 
@@ -46,6 +46,9 @@ int ssh_setup_init(struct ssh_setup *s, enum ssh_purpose purpose, const struct s
 void ssh_setup_done(struct ssh_setup *s);
 /* The server is not there, or not any more: another of its addresses, if that is known. */
 void ssh_setup_next_address(struct ssh_setup *s);
+/* Starts ssh for a connection; it ends with the calling thread. Descriptors as in child_spec. */
+int ssh_setup_start(const struct ssh_setup *s, int in, int out, int err_fd, struct child *ret,
+		    struct err *err);
 void ssh_setup_set_word(struct ssh_setup *s, size_t i, const char *word);
 
 #endif
