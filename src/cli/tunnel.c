@@ -342,34 +342,37 @@ static bool is_kind(const json_t *status, const char *kind)
 	return !is || !kind || !strcmp(is, kind);
 }
 
+/* The tunnel's status, if it is of that kind. */
+static int add_status(struct cli *c, const char *dir, const char *netns, const char *kind,
+		      json_t *rows)
+{
+	json_t *one;
+	int r = ops_tunnel_status(dir, netns, &one, &c->err);
+
+	if (r)
+		return r;
+	if (is_kind(one, kind))
+		json_array_append(rows, one);
+	json_decref(one);
+	return 0;
+}
+
 int cli_tunnel_list(struct cli *c, const char *kind, json_t *rows)
 {
 	char **names = NULL, netns[NETNS_NAME_MAX], buf[256];
 	const char *dir = state_dir(c, buf);
 	size_t n = 0;
-	json_t *one;
 	int r;
 
 	if (cli_opt(c, "in")) {
 		r = find_netns(c, netns);
-		if (!r)
-			r = ops_tunnel_status(dir, or_host(netns), &one, &c->err);
-		if (!r && is_kind(one, kind))
-			json_array_append(rows, one);
-		if (!r)
-			json_decref(one);
-		return r;
+		return r ? r : add_status(c, dir, or_host(netns), kind, rows);
 	}
 	r = ops_tunnel_list(dir, &names, &n, &c->err);
 	for (size_t i = 0; i < n; i++) {
 		if (!r)
-			r = ops_tunnel_status(dir,
-					      strcmp(names[i], TUNNEL_HOST_NAME) ? names[i] : NULL,
-					      &one, &c->err);
-		if (!r && is_kind(one, kind))
-			json_array_append(rows, one);
-		if (!r)
-			json_decref(one);
+			r = add_status(c, dir, strcmp(names[i], TUNNEL_HOST_NAME) ? names[i] : NULL,
+				       kind, rows);
 		free(names[i]);
 	}
 	free(names);
