@@ -328,3 +328,29 @@ know() {
 		inside "$1" ip neigh replace "$address" lladdr "$3" dev "$2" nud permanent
 	done
 }
+
+# ---- a guest ----
+
+# guest_behind_host: the network `guest`, 10.5.0.2 and fd05::2 behind guest0, for which the host
+# forwards.
+guest_behind_host() {
+	ip netns add guest
+	ip link add guest0 type veth peer name eth0 netns guest
+	ip -batch - <<-'END'
+		addr add 10.5.0.1/24 dev guest0
+		addr add fd05::1/64 dev guest0 nodad
+		link set guest0 addrgenmode none
+		link set guest0 up
+	END
+	ip -n guest -batch - <<-'END'
+		link set lo up
+		addr add 10.5.0.2/24 dev eth0
+		addr add fd05::2/64 dev eth0 nodad
+		link set eth0 up
+		route add default via 10.5.0.1
+		route add default via fd05::1
+	END
+	know_each_other host guest0 10.5.0.2 fd05::2 guest eth0 10.5.0.1 fd05::1
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+}

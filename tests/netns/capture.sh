@@ -37,27 +37,9 @@ lay_out() {
 	for address in "$RESOLVER6" "$UPSTREAM6" "$EXCLUDED6"; do
 		must ip -n internet addr add "$address/128" dev lo nodad
 	done
-	ip netns add guest
-	ip link add guest0 type veth peer name eth0 netns guest
-	ip -batch - <<-'END'
-		addr add 10.5.0.1/24 dev guest0
-		addr add fd05::1/64 dev guest0 nodad
-		link set guest0 addrgenmode none
-		link set guest0 up
-		route add 10.6.0.2 via 10.5.0.2
-	END
-	ip -n guest -batch - <<-'END'
-		link set lo up
-		addr add 10.5.0.2/24 dev eth0
-		addr add fd05::2/64 dev eth0 nodad
-		addr add 10.6.0.2/32 dev lo
-		link set eth0 up
-		route add default via 10.5.0.1
-		route add default via fd05::1
-	END
-	know_each_other host guest0 10.5.0.2 fd05::2 guest eth0 10.5.0.1 fd05::1
-	echo 1 >/proc/sys/net/ipv4/ip_forward
-	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+	guest_behind_host
+	ip route add 10.6.0.2 via 10.5.0.2
+	ip -n guest addr add 10.6.0.2/32 dev lo
 	# Every refusal is to be seen, not only the first few a second.
 	echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
 	echo 0 >/proc/sys/net/ipv6/icmp/ratelimit
