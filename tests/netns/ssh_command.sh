@@ -3,48 +3,32 @@
 #
 # The command `byway ssh`: what it refuses, what it says, and a server that runs no shell.
 set -u
-# shellcheck source=/dev/null
+# shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
 world_enter "$@"
-# shellcheck source=/dev/null
-. "$WORLD_TREE/tests/lib/sshd.sh"
-# shellcheck source=/dev/null
-. "$WORLD_TREE/tests/lib/observer.sh"
+# shellcheck source=tests/lib/ssh_tunnel.sh
+. "$WORLD_LIB/ssh_tunnel.sh"
 
-SSHD_PORT=22 MUTE_PORT=2202
-unset SSH_AUTH_SOCK SUDO_UID
-
-WORDS=(-F none -i "$SSHD_DIR/user" -o IdentitiesOnly=yes -o "UserKnownHostsFile=$SSHD_DIR/known"
-	-o ServerAliveInterval=1 -o ServerAliveCountMax=2)
-up() { by ssh -q --detach "${WORDS[@]}" "$@" "root@$SSH_SERVER"; }
-tunnel() { by ssh status --json | jq -r ".tunnels[0].$1"; }
-state_is() { [[ $(tunnel state) == "$1" ]]; }
-agent_is() { [[ $(tunnel agent.state) == "$1" ]]; }
+MUTE_PORT=2202
 
 lay_out() {
 	sshd_prepare
-	sshd_start plain $SSHD_PORT
+	sshd_start plain "$SSHD_PORT"
 	sshd_start mute $MUTE_PORT "ForceCommand /bin/false"
 	web_server internet 8080
 	echo_server internet 443
 	start_observer
 }
 
-# What left the host since the last control, but for what carries the tunnel, and for router
-# solicitations, which a link sends when it likes.
-leaked() { seen_since "$FROM" | grep -vE "^(mark [0-9]+|tcp $SSH_SERVER 22|icmp ff02::2 133)$"; }
-nothing_leaked() {
-	control
-	! leaked
-}
+# Stricter than the usual one: of what every link has, only router solicitations.
+leaked() { seen_since "$FROM" | grep -vE "^(mark [0-9]+|$CARRIER|icmp ff02::2 133)$"; }
 
 test_carries() {
 	local family
 	check "up" up
 	check "the state is up" wait_for state_is up
 	check "the agent is there" wait_for agent_is up
-	control
-	FROM=$CONTROLS
+	begin_watch
 	for family in "$INTERNET4" "[$INTERNET6]"; do
 		is "a page from $family" "$(get host "http://$family:8080/" | cut -d' ' -f1-4)" \
 			"hello from internet to"
@@ -101,8 +85,6 @@ test_listed() {
 	exits 7 "proxy down leaves it alone" by proxy down
 }
 
-ssh_is_gone() { ! pgrep -x ssh >"$WORLD/left"; }
-
 # Of a connection over which nothing has failed yet: one with a failure ends by itself.
 test_killed() {
 	check "down" by ssh down
@@ -110,9 +92,8 @@ test_killed() {
 	check "the state is up" wait_for state_is up
 	kill -KILL "$(tunnel pid)"
 	check "killed" wait_for state_is killed
-	check "its ssh ends with it" wait_for ssh_is_gone
-	control
-	FROM=$CONTROLS
+	check "its ssh ends with it" wait_for no_ssh
+	begin_watch
 	cannot host "$INTERNET4" 443
 	cannot host "udp:$INTERNET4" 443
 	check "nothing leaves" nothing_leaked
@@ -125,16 +106,14 @@ test_killed() {
 ask() { inside host "$PROBE" "$1" "$INTERNET4" 53 "$RESTRAINT"; }
 
 test_dns_off() {
-	control
-	FROM=$CONTROLS
+	begin_watch
 	run ask udp
 	control
 	fails "by default no query leaves" has_seen "$FROM" "udp $INTERNET4 53"
 	check "down" by ssh down
 	check "up with --dns off" up --dns off --allow-dns "$INTERNET4"
 	check "the state is up" wait_for state_is up
-	control
-	FROM=$CONTROLS
+	begin_watch
 	run ask udp
 	run ask tcp
 	control
