@@ -266,88 +266,117 @@ static void over(struct dialer *d, struct proxy *p)
 	close(p->listener);
 }
 
+/* ---- One proxy, and a dialer to it, without credentials and with alice's ---- */
+
+struct world {
+	struct proxy p;
+	struct dialer *d;
+};
+
+static struct world *world_of_one_proxy(void **state)
+{
+	static struct world w;
+
+	remember_fds(state);
+	proxy_start(&w.p);
+	*state = &w;
+	return &w;
+}
+
+static int set_up(void **state)
+{
+	struct world *w = world_of_one_proxy(state);
+
+	w->d = dialer_of(&w->p, 1);
+	return 0;
+}
+
+static int set_up_alice(void **state)
+{
+	struct world *w = world_of_one_proxy(state);
+
+	w->d = dialer_as(&w->p, "alice", "s3cret");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	over(w->d, &w->p);
+	return compare_fds(state);
+}
+
 /* ---- Tests ---- */
 
-static void request_is(const struct dial_target *t, const char *want)
+static void request_is(struct world *w, const struct dial_target *t, const char *want)
 {
-	struct proxy p;
 	struct dial c;
-	struct dialer *d;
 	int fd;
 
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
-	assert_int_equal(dial_start(d, &c, t, NOW), DIAL_PENDING);
+	assert_int_equal(dial_start(w->d, &c, t, NOW), DIAL_PENDING);
 	assert_int_equal(step(&c), DIAL_PENDING);
-	fd = accept_request(&p);
-	assert_string_equal(p.request, want);
+	fd = accept_request(&w->p);
+	assert_string_equal(w->p.request, want);
 	dial_abort(&c);
 	close(fd);
-	over(d, &p);
 }
 
 static void test_request(void **state)
 {
+	struct world *w = *state;
 	struct dial_target t = target;
 
-	(void)state;
-	request_is(&t, "CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n"
-		       "User-Agent: byway\r\n\r\n");
+	request_is(w, &t,
+		   "CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n"
+		   "User-Agent: byway\r\n\r\n");
 	assert_int_equal(ip_parse("2001:db8::7", &t.addr, NULL), 0);
-	request_is(&t, "CONNECT [2001:db8::7]:443 HTTP/1.1\r\nHost: [2001:db8::7]:443\r\n"
-		       "User-Agent: byway\r\n\r\n");
+	request_is(w, &t,
+		   "CONNECT [2001:db8::7]:443 HTTP/1.1\r\nHost: [2001:db8::7]:443\r\n"
+		   "User-Agent: byway\r\n\r\n");
 	strcpy(t.host, "www.example_1.com");
 	t.port = 65535;
-	request_is(&t, "CONNECT www.example_1.com:65535 HTTP/1.1\r\nHost: www.example_1.com:65535\r\n"
-		       "User-Agent: byway\r\n\r\n");
+	request_is(w, &t,
+		   "CONNECT www.example_1.com:65535 HTTP/1.1\r\nHost: www.example_1.com:65535\r\n"
+		   "User-Agent: byway\r\n\r\n");
 }
 
 /* A socket that takes a few bytes at a time. */
 static void test_slow_socket(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 	enum dial_status s;
 	int fd;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_as(&p, "alice", "s3cret");
 	send_max = 7;
-	s = start(d, &c);
+	s = start(w->d, &c);
 	for (int i = 0; s == DIAL_PENDING && c.events == EPOLLOUT && i < 100; i++)
 		s = step(&c);
 	send_max = 0;
 	assert_int_equal(c.events, EPOLLIN);
-	fd = accept_request(&p);
-	assert_string_equal(p.request, "CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n"
-				       "User-Agent: byway\r\n"
-				       "Proxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n\r\n");
+	fd = accept_request(&w->p);
+	assert_string_equal(w->p.request, "CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n"
+					  "User-Agent: byway\r\n"
+					  "Proxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n\r\n");
 	establish(&c, fd);
-	over(d, &p);
 }
 
 static void test_bad_names(void **state)
 {
 	static const char *const names[] = {"a b", "a\r\nEvil: x", "a:1", "a/b", "a@b", "\xc3\xa9"};
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		struct dial_target t = target;
 		struct dial c;
 
 		strcpy(t.host, names[i]);
-		assert_int_equal(dial_start(d, &c, &t, NOW), DIAL_UNREACHABLE);
+		assert_int_equal(dial_start(w->d, &c, &t, NOW), DIAL_UNREACHABLE);
 		assert_true(c.reason[0] != '\0');
 		dial_abort(&c);
 	}
-	assert_false(is_dialed(&p));
-	over(d, &p);
+	assert_false(is_dialed(&w->p));
 }
 
 struct verdict {
@@ -394,12 +423,8 @@ static const struct verdict verdicts[] = {
 
 static void test_verdicts(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++) {
 		const struct verdict *v = &verdicts[i];
 		struct dial c;
@@ -407,12 +432,11 @@ static void test_verdicts(void **state)
 		enum dial_status got;
 
 		snprintf(text, sizeof(text), "%s\r\n\r\n", v->header);
-		got = answer(d, &p, &c, text);
+		got = answer(w->d, &w->p, &c, text);
 		if (got != v->status || !strstr(c.reason, v->reason))
 			fail_msg("%s: %s, %s", v->header, dial_status_name(got), c.reason);
 		assert_int_equal(c.answered, strncmp(v->header, "SSH", 3) != 0);
 	}
-	over(d, &p);
 }
 
 /* What the target says at once comes right behind the header, and is not lost. */
@@ -429,18 +453,14 @@ static void expect_stream(struct dial *c)
 
 static void test_split(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
 	for (size_t at = 1; at < strlen(established); at++) {
 		struct dial c;
 		int fd;
 
-		begin(d, &c);
-		fd = accept_request(&p);
+		begin(w->d, &c);
+		fd = accept_request(&w->p);
 		say(fd, established, at);
 		assert_int_equal(step(&c), DIAL_PENDING);
 		say(fd, established + at, strlen(established) - at);
@@ -449,21 +469,16 @@ static void test_split(void **state)
 		expect_stream(&c);
 		close(fd);
 	}
-	over(d, &p);
 }
 
 static void test_byte_by_byte(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 	int fd;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
-	begin(d, &c);
-	fd = accept_request(&p);
+	begin(w->d, &c);
+	fd = accept_request(&w->p);
 	for (size_t i = 0; established[i]; i++) {
 		say(fd, established + i, 1);
 		assert_int_equal(step(&c), established[i + 1] ? DIAL_PENDING : DIAL_CONNECTED);
@@ -471,23 +486,18 @@ static void test_byte_by_byte(void **state)
 	say(fd, "\r\nhello\n", 8);
 	expect_stream(&c);
 	close(fd);
-	over(d, &p);
 }
 
 /* The caller may be told of a descriptor in which nothing new is. */
 static void test_spurious(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 	int fd;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
-	begin(d, &c);
+	begin(w->d, &c);
 	assert_int_equal(step_at(&c, EPOLLIN, NOW), DIAL_PENDING);
-	fd = accept_request(&p);
+	fd = accept_request(&w->p);
 	say(fd, established, 5);
 	wait_readable(c.fd);
 	assert_int_equal(step_at(&c, EPOLLIN, NOW), DIAL_PENDING);
@@ -496,23 +506,18 @@ static void test_spurious(void **state)
 	dial_abort(&c);
 	dial_abort(&c);
 	close(fd);
-	over(d, &p);
 }
 
 static void test_closed_at_every_point(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
 	for (size_t at = 0; at < strlen(established); at++) {
 		struct dial c;
 		int fd;
 
-		begin(d, &c);
-		fd = accept_request(&p);
+		begin(w->d, &c);
+		fd = accept_request(&w->p);
 		say(fd, established, at);
 		if (at % 2)
 			close(fd);
@@ -522,43 +527,33 @@ static void test_closed_at_every_point(void **state)
 		assert_non_null(strstr(c.reason, "closed the connection before it answered"));
 		assert_false(c.answered);
 	}
-	over(d, &p);
 }
 
 static void test_closed_before_the_request(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
-	assert_int_equal(start(d, &c), DIAL_PENDING);
-	reset(accept_one(&p));
+	assert_int_equal(start(w->d, &c), DIAL_PENDING);
+	reset(accept_one(&w->p));
 	assert_true(finish(&c) != DIAL_CONNECTED);
-	assert_int_equal(start(d, &c), DIAL_PENDING);
-	close(accept_one(&p));
+	assert_int_equal(start(w->d, &c), DIAL_PENDING);
+	close(accept_one(&w->p));
 	assert_int_equal(finish(&c), DIAL_BROKEN);
-	over(d, &p);
 }
 
 static void test_endless_header(void **state)
 {
 	static char line[1024] = "X: ";
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 	enum dial_status s = DIAL_PENDING;
 	int fd;
 
-	(void)state;
 	memset(line + 3, 'x', sizeof(line) - 5);
 	memcpy(line + sizeof(line) - 2, "\r\n", 2);
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
-	begin(d, &c);
-	fd = accept_request(&p);
+	begin(w->d, &c);
+	fd = accept_request(&w->p);
 	say(fd, "HTTP/1.1 200 OK\r\n", 17);
 	for (int i = 0; i < 16 && s == DIAL_PENDING; i++) {
 		say(fd, line, sizeof(line));
@@ -567,22 +562,17 @@ static void test_endless_header(void **state)
 	assert_int_equal(s, DIAL_BROKEN);
 	assert_non_null(strstr(c.reason, "without an end"));
 	close(fd);
-	over(d, &p);
 }
 
 static void test_deadline(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 	int fd;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
-	begin(d, &c);
+	begin(w->d, &c);
 	assert_int_equal(c.deadline_ms, NOW + TIMEOUT_MS);
-	fd = accept_request(&p);
+	fd = accept_request(&w->p);
 	assert_int_equal(step_at(&c, 0, c.deadline_ms - 1), DIAL_PENDING);
 	/* A byte now and then does not buy time. */
 	say(fd, "HTTP", 4);
@@ -591,7 +581,6 @@ static void test_deadline(void **state)
 	assert_non_null(strstr(c.reason, "no answer from proxy0.example:"));
 	assert_non_null(strstr(c.reason, "20 s"));
 	close(fd);
-	over(d, &p);
 }
 
 /* ---- Failover ---- */
@@ -963,20 +952,16 @@ static void test_renew(void **state)
 
 static void test_basic(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_as(&p, "alice", "s3cret");
-	assert_int_equal(answer(d, &p, &c, established), DIAL_CONNECTED);
-	assert_non_null(strstr(p.request, "\r\nProxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n"));
-	assert_int_equal(answer(d, &p, &c, "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\n\r\n"),
+	assert_int_equal(answer(w->d, &w->p, &c, established), DIAL_CONNECTED);
+	assert_non_null(strstr(w->p.request, "\r\nProxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n"));
+	assert_int_equal(answer(w->d, &w->p, &c,
+				"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\n\r\n"),
 			 DIAL_AUTH);
 	assert_non_null(strstr(c.reason, "refuses the user name or the password (407 No)"));
-	assert_int_equal(answer(d, &p, &c, "HTTP/1.0 401 Unauthorized\r\n\r\n"), DIAL_AUTH);
-	over(d, &p);
+	assert_int_equal(answer(w->d, &w->p, &c, "HTTP/1.0 401 Unauthorized\r\n\r\n"), DIAL_AUTH);
 }
 
 static void test_longest_credentials(void **state)
@@ -1086,127 +1071,107 @@ static void expect_second_try(struct dial *c)
 
 static void test_digest(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 	int fd;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_as(&p, "alice", "s3cret");
-	begin(d, &c);
-	challenge(accept_request(&p), "first");
+	begin(w->d, &c);
+	challenge(accept_request(&w->p), "first");
 	expect_second_try(&c);
-	fd = accept_request(&p);
-	check_digest(&p, "first", 1);
+	fd = accept_request(&w->p);
+	check_digest(&w->p, "first", 1);
 	establish(&c, fd);
 	/* The nonce that was good is used again, and never Basic. */
 	for (uint32_t count = 2; count < 5; count++) {
-		begin(d, &c);
-		fd = accept_request(&p);
-		check_digest(&p, "first", count);
+		begin(w->d, &c);
+		fd = accept_request(&w->p);
+		check_digest(&w->p, "first", count);
 		establish(&c, fd);
 	}
 	/* It has become stale: another one, once. */
-	begin(d, &c);
-	fd = accept_request(&p);
-	check_digest(&p, "first", 5);
+	begin(w->d, &c);
+	fd = accept_request(&w->p);
+	check_digest(&w->p, "first", 5);
 	challenge(fd, "second");
 	expect_second_try(&c);
-	fd = accept_request(&p);
-	check_digest(&p, "second", 1);
+	fd = accept_request(&w->p);
+	check_digest(&w->p, "second", 1);
 	establish(&c, fd);
-	begin(d, &c);
-	fd = accept_request(&p);
-	check_digest(&p, "second", 2);
+	begin(w->d, &c);
+	fd = accept_request(&w->p);
+	check_digest(&w->p, "second", 2);
 	establish(&c, fd);
-	over(d, &p);
 }
 
 static void test_digest_refused(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_as(&p, "alice", "s3cret");
-	begin(d, &c);
-	challenge(accept_request(&p), "first");
+	begin(w->d, &c);
+	challenge(accept_request(&w->p), "first");
 	expect_second_try(&c);
-	challenge(accept_request(&p), "second");
+	challenge(accept_request(&w->p), "second");
 	assert_int_equal(step(&c), DIAL_AUTH);
 	assert_non_null(strstr(c.reason, "refuses the user name or the password"));
 	/* A nonce that was not good for anything is not kept, and the password is not sent in
 	 * plain again. */
-	begin(d, &c);
-	challenge(accept_request(&p), "third");
-	assert_null(strstr(p.request, "Proxy-Authorization"));
+	begin(w->d, &c);
+	challenge(accept_request(&w->p), "third");
+	assert_null(strstr(w->p.request, "Proxy-Authorization"));
 	expect_second_try(&c);
-	establish(&c, accept_request(&p));
-	check_digest(&p, "third", 1);
-	over(d, &p);
+	establish(&c, accept_request(&w->p));
+	check_digest(&w->p, "third", 1);
 }
 
 /* A dial that was overtaken by one with a higher count is challenged anew, and others keep their
  * nonce until the new one is known to be good. */
 static void test_digest_overtaken(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial a, b;
 	int fd;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_as(&p, "alice", "s3cret");
-	begin(d, &a);
-	challenge(accept_request(&p), "first");
+	begin(w->d, &a);
+	challenge(accept_request(&w->p), "first");
 	expect_second_try(&a);
-	establish(&a, accept_request(&p));
-	begin(d, &a);
-	fd = accept_request(&p);
-	begin(d, &b);
-	establish(&b, accept_request(&p));
-	check_digest(&p, "first", 3);
+	establish(&a, accept_request(&w->p));
+	begin(w->d, &a);
+	fd = accept_request(&w->p);
+	begin(w->d, &b);
+	establish(&b, accept_request(&w->p));
+	check_digest(&w->p, "first", 3);
 	challenge(fd, "private");
 	expect_second_try(&a);
-	fd = accept_request(&p);
-	check_digest(&p, "private", 1);
-	begin(d, &b);
-	establish(&b, accept_request(&p));
-	check_digest(&p, "first", 4);
+	fd = accept_request(&w->p);
+	check_digest(&w->p, "private", 1);
+	begin(w->d, &b);
+	establish(&b, accept_request(&w->p));
+	check_digest(&w->p, "first", 4);
 	establish(&a, fd);
-	begin(d, &b);
-	establish(&b, accept_request(&p));
-	check_digest(&p, "private", 2);
-	over(d, &p);
+	begin(w->d, &b);
+	establish(&b, accept_request(&w->p));
+	check_digest(&w->p, "private", 2);
 }
 
 static void test_digest_no_more(void **state)
 {
 	static const char basic[] = "HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=x\r\n\r\n";
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 	int fd;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_as(&p, "alice", "s3cret");
-	begin(d, &c);
-	challenge(accept_request(&p), "first");
+	begin(w->d, &c);
+	challenge(accept_request(&w->p), "first");
 	expect_second_try(&c);
-	establish(&c, accept_request(&p));
-	begin(d, &c);
-	fd = accept_request(&p);
+	establish(&c, accept_request(&w->p));
+	begin(w->d, &c);
+	fd = accept_request(&w->p);
 	say(fd, basic, strlen(basic));
 	close(fd);
 	expect_second_try(&c);
-	establish(&c, accept_request(&p));
-	assert_non_null(strstr(p.request, "Basic YWxpY2U6czNjcmV0"));
-	over(d, &p);
+	establish(&c, accept_request(&w->p));
+	assert_non_null(strstr(w->p.request, "Basic YWxpY2U6czNjcmV0"));
 }
 
 /* ---- What is asked of the system ---- */
@@ -1244,40 +1209,30 @@ static int option_of(int fd, int level, int name)
 /* A peer that is gone is noticed. */
 static void test_keepalive(void **state)
 {
-	struct proxy p;
-	struct dialer *d;
+	struct world *w = *state;
 	struct dial c;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
-	assert_int_equal(start(d, &c), DIAL_PENDING);
+	assert_int_equal(start(w->d, &c), DIAL_PENDING);
 	assert_int_equal(option_of(c.fd, SOL_SOCKET, SO_KEEPALIVE), 1);
 	assert_int_equal(option_of(c.fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
 	assert_int_equal(option_of(c.fd, IPPROTO_TCP, TCP_KEEPINTVL), 10);
 	assert_int_equal(option_of(c.fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 300000);
 	dial_abort(&c);
-	over(d, &p);
 }
 
 static void test_no_descriptors(void **state)
 {
+	struct world *w = *state;
 	struct rlimit limit, none;
-	struct proxy p;
-	struct dialer *d;
 	struct dial c;
 
-	(void)state;
-	proxy_start(&p);
-	d = dialer_of(&p, 1);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	none = limit;
 	none.rlim_cur = 0;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	assert_int_equal(start(d, &c), DIAL_UNREACHABLE);
+	assert_int_equal(start(w->d, &c), DIAL_UNREACHABLE);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_non_null(strstr(c.reason, "open files"));
-	over(d, &p);
 }
 
 static void test_config(void **state)
@@ -1392,26 +1347,49 @@ static void test_resolver_waits_no_longer_than_it_may(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, remember_fds, compare_fds)
+#define WORLD_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define ALICE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up_alice, tear_down)
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_request), TEST(test_bad_names), TEST(test_verdicts), TEST(test_split),
-		TEST(test_byte_by_byte), TEST(test_spurious), TEST(test_closed_at_every_point),
-		TEST(test_closed_before_the_request), TEST(test_endless_header), TEST(test_deadline),
-		TEST(test_refused), TEST(test_failover), TEST(test_failover_from_none), TEST(test_slow_socket),
-		TEST(test_all_fail), TEST(test_share_of_time),
+		WORLD_TEST(test_request),
+		WORLD_TEST(test_bad_names),
+		WORLD_TEST(test_verdicts),
+		WORLD_TEST(test_split),
+		WORLD_TEST(test_byte_by_byte),
+		WORLD_TEST(test_spurious),
+		WORLD_TEST(test_closed_at_every_point),
+		WORLD_TEST(test_closed_before_the_request),
+		WORLD_TEST(test_endless_header),
+		WORLD_TEST(test_deadline),
+		TEST(test_refused),
+		TEST(test_failover),
+		TEST(test_failover_from_none),
+		ALICE_TEST(test_slow_socket),
+		TEST(test_all_fail),
+		TEST(test_share_of_time),
 		TEST(test_silent_proxy),
 		TEST(test_addresses),
 		TEST(test_addresses_of_both_families),
 		TEST(test_addresses_fail),
 		TEST(test_addresses_take_their_time),
-		TEST(test_renew), TEST(test_basic), TEST(test_longest_credentials),
-		TEST(test_digest), TEST(test_digest_refused), TEST(test_digest_overtaken),
-		TEST(test_digest_no_more), TEST(test_mark),
-		TEST(test_keepalive), TEST(test_no_descriptors),
-		TEST(test_config), TEST(test_abort), TEST(test_names), TEST(test_direct),
-		TEST(test_direct_deadline), TEST(test_resolver_waits_no_longer_than_it_may),
+		TEST(test_renew),
+		ALICE_TEST(test_basic),
+		TEST(test_longest_credentials),
+		ALICE_TEST(test_digest),
+		ALICE_TEST(test_digest_refused),
+		ALICE_TEST(test_digest_overtaken),
+		ALICE_TEST(test_digest_no_more),
+		TEST(test_mark),
+		WORLD_TEST(test_keepalive),
+		WORLD_TEST(test_no_descriptors),
+		TEST(test_config),
+		TEST(test_abort),
+		TEST(test_names),
+		TEST(test_direct),
+		TEST(test_direct_deadline),
+		TEST(test_resolver_waits_no_longer_than_it_may),
 	};
 
 	if (!private_net()) {
