@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Packets as they come out of a TUN device and go into it: a virtio_net_hdr (virtio 1.2, 5.1.6), an
- * IPv4 or IPv6 header, TCP, UDP or an ICMP echo request. Up to 64 KiB each; segmentation and most checksums are left to
- * the kernel.
+ * IPv4 or IPv6 header, TCP, UDP or an ICMP echo request. Up to 64 KiB each; segmentation and most
+ * checksums are left to the kernel.
  */
 #ifndef BYWAY_TUNNEL_PACKET_H
 #define BYWAY_TUNNEL_PACKET_H

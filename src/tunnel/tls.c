@@ -24,11 +24,11 @@
  *    and a reason that does not change after the state has become TLS_FAILED.
  * 6. After TURN_RECORDS records a stream waits for the others.
  * 7. The last session that an upstream gave is offered to it by every later stream, which saves the
- *    certificate and its signature: TLS 1.3 tickets (RFC 8446 4.6.1), tickets and session ids of TLS
- *    1.2. It is never another upstream's, and never one of a peer that was not verified. Streams get
- *    copies, because OpenSSL spoils the session of a stream that breaks. A ticket that is used twice
- *    lets a listener see that two connections are of one client (RFC 8446 C.4); here they have one
- *    address and one destination anyway.
+ *    certificate and its signature: TLS 1.3 tickets (RFC 8446 4.6.1), tickets and session ids of
+ *    TLS 1.2. It is never another upstream's, and never one of a peer that was not verified. Streams
+ *    get copies, because OpenSSL spoils the session of a stream that breaks. A ticket that is used
+ *    twice lets a listener see that two connections are of one client (RFC 8446 C.4); here they have
+ *    one address and one destination anyway.
  * 8. The thread, which reads what the network sends, opens no file and runs no program: see
  *    system_calls[].
  */
@@ -516,8 +516,8 @@ static void push_stream(struct tls_stream **list, struct tls_stream *s)
 	*list = s;
 }
 
-/* Closing takes a descriptor out of the set only when no duplicate is left, in a child that is about
- * to run a program, or with sweep.c: no event may come for a stream that is gone. */
+/* Closing takes a descriptor out of the set only when no duplicate is left, in a child that is
+ * about to run a program, or with sweep.c: no event may come for a stream that is gone. */
 static void end_end(const struct end *e)
 {
 	epoll_ctl(e->stream->owner->epoll, EPOLL_CTL_DEL, e->fd, NULL);
@@ -757,8 +757,8 @@ static int ctx_error(struct err *err, const char *what, const char *name)
 		       reason ? reason : "OpenSSL gives no reason");
 }
 
-/* Of Debian and its kin, Fedora and its kin, SUSE; else OpenSSL's own file. Not its folder: there it
- * looks a certificate up when it is needed, and then the thread may not open files any more. */
+/* Of Debian and its kin, Fedora and its kin, SUSE; else OpenSSL's own file. Not its folder: there
+ * it looks a certificate up when it is needed, and then the thread may not open files any more. */
 static const char *const bundles[] = {
 	"/etc/ssl/certs/ca-certificates.crt",
 	"/etc/pki/tls/certs/ca-bundle.crt",

@@ -7,8 +7,8 @@
  *   ssh_load DEST down HOST PORT MS [N]    the other way
  *   ssh_load DEST ask HOST PORT MS         requests of one byte: median and 99th percentile in us
  *   ssh_load DEST beside HOST PORT MS      the same while another stream is bulk
- *   ssh_load DEST idle HOST PORT N         N idle streams: memory, and what a request among them
- * costs ssh_load DEST stall HOST PORT MS       down, while the reader of another stream sleeps
+ *   ssh_load DEST idle HOST PORT N         N idle streams: memory, and what a request costs then
+ *   ssh_load DEST stall HOST PORT MS       down, while the reader of another stream sleeps
  *   ssh_load DEST half HOST PORT N         reads to the end, then sends N bytes
  *   ssh_load DEST opens HOST PORT N        N streams one after another: how many a second
  *
