@@ -22,6 +22,7 @@ struct vpc;
 /* ip-link(8) groups: the mark that a link has from birth, and what firewall rules match. */
 #define GROUP_VPC 25209u    /* a VPC's bridge: routed traffic of a VPC goes through one of these */
 #define GROUP_PORT 25210u   /* bridge ports, trunks and further segments */
+#define GROUP_SESSION 25212u /* the host's ends of the sessions' veth pairs */
 #define GROUP_DOOMED 25211u /* about to be deleted, all at once */
 
 #define ALIAS_PREFIX "byway:"

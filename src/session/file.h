@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file that says which sessions there shall be: byway.yaml(5).
+ */
+#ifndef BYWAY_SESSION_FILE_H
+#define BYWAY_SESSION_FILE_H
+
+#include "session/session.h"
+
+#define SESSIONS_MAX 1024 /* of one file */
+
+enum session_log_level {
+	SESSION_LOG_ERROR,
+	SESSION_LOG_INFO,
+	SESSION_LOG_DEBUG,
+	SESSION_LOG_TRACE
+};
+
+struct session_file {
+	char *path;               /* absolute */
+	char group[NAME_MAX_LEN]; /* `name:`, else the file's name without folder and extension */
+	char interface[IFNAMSIZ]; /* "": the one with the default route */
+	struct cidr subnet;
+	bool nat;
+	unsigned int parallel; /* openconnects that start at a time */
+	struct {
+		enum session_log_level level;
+		char *directory;
+		uint64_t max_bytes; /* of one file */
+		unsigned int keep;  /* older ones that stay */
+	} logging;
+	struct session_spec *sessions;
+	size_t n_sessions;
+};
+
+/* Reads and checks all of it. count: instead of the file's `instances`; 0 for what it says. Errors
+ * are ERR_USAGE and say FILE:LINE:COLUMN. ${NAME} in a value is the environment's; of a password's
+ * variable the environment forgets the value, and the file's copy is wiped when freed. */
+int session_file_read(const char *path, unsigned int count, struct session_file **ret,
+		      struct err *err);
+/* The same from memory; for tests. */
+int session_file_parse(const char *path, const char *text, size_t len, unsigned int count,
+		       struct session_file **ret, struct err *err);
+void session_file_free(struct session_file *f);
+void session_file_free_p(struct session_file **f);
+#define _session_file_ _cleanup_(session_file_free_p)
+
+/* The group that a file of this path would have if it says nothing else. */
+void session_group_of(const char *path, char ret[NAME_MAX_LEN]);
+
+#endif
