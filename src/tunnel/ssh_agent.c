@@ -32,6 +32,7 @@
 #include "agent/binaries.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/line.h"
 #include "base/thread.h"
 #include "base/util.h"
 #include "proc/backoff.h"
@@ -66,7 +67,7 @@ struct ssh_agent {
 	struct child child;
 	int channel;          /* of the deployment, or -1 */
 	int output;           /* what ssh says, or -1 */
-	struct ssh_line line; /* of that */
+	struct line line; /* of that */
 	char words[256];      /* the line that tells of a failed connection */
 	enum ssh_error error;
 	struct deploy deploy;
@@ -131,7 +132,7 @@ static void read_output(struct ssh_agent *a)
 	ssize_t n = read(a->output, text, sizeof(text));
 
 	for (ssize_t i = 0; i < n; i++)
-		if (ssh_line_add(&a->line, text[i]))
+		if (line_add(&a->line, text[i]))
 			note_line(a);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

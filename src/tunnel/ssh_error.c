@@ -69,18 +69,6 @@ static const struct {
 	{"no remote_id", SSH_ERROR_LOST},
 };
 
-bool ssh_line_add(struct ssh_line *l, char c)
-{
-	bool ends = c == '\n';
-
-	if (!ends && c != '\r' && l->len < sizeof(l->text) - 1)
-		l->text[l->len++] = c >= ' ' && c <= '~' ? c : '?';
-	l->text[l->len] = '\0';
-	if (ends)
-		l->len = 0;
-	return ends;
-}
-
 enum ssh_error ssh_error_of_line(const char *line)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)

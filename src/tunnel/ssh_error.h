@@ -5,7 +5,6 @@
 #define BYWAY_TUNNEL_SSH_ERROR_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "tunnel/dialer.h"
 
@@ -22,15 +21,6 @@ enum ssh_error {
 	SSH_ERROR_HOST_KEY, /* the server's key is unknown, or another than it was */
 	SSH_NUM_ERRORS,
 };
-
-/* A line of what ssh says, as it comes; all zero to begin with. */
-struct ssh_line {
-	char text[512]; /* the beginning, printable ASCII, terminated */
-	size_t len;
-};
-
-/* True when that was its end: then text is the line until the next character comes. */
-bool ssh_line_add(struct ssh_line *l, char c);
 
 const char *ssh_error_name(enum ssh_error e);
 bool ssh_error_is_final(enum ssh_error e);

@@ -100,7 +100,7 @@ static void read_output(struct ssh_master *m)
 		if (n < 0)
 			return;
 		for (ssize_t i = 0; i < n; i++)
-			if (ssh_line_add(&m->line, text[i]))
+			if (line_add(&m->line, text[i]))
 				note_line(m);
 	}
 	ssh_loop_close(m->loop, TAKE_FD(m->output_fd));
@@ -252,7 +252,7 @@ static void note_end(struct ssh_master *m, int status)
 	char text[64];
 
 	if (m->line.len) { /* one without an end */
-		ssh_line_add(&m->line, '\n');
+		line_add(&m->line, '\n');
 		note_line(m);
 	}
 	if (m->status.error)

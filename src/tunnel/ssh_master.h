@@ -5,6 +5,7 @@
 #ifndef BYWAY_TUNNEL_SSH_MASTER_H
 #define BYWAY_TUNNEL_SSH_MASTER_H
 
+#include "base/line.h"
 #include "proc/backoff.h"
 #include "proc/child.h"
 #include "tunnel/ssh_mux.h"
@@ -20,7 +21,7 @@ struct ssh_master {
 	unsigned int n_passengers, n_failed; /* failed opens in proxy mode: see ssh_master.c */
 	struct child child;
 	int output_fd, notify_fd;
-	struct ssh_line line; /* of ssh's output */
+	struct line line; /* of ssh's output */
 	char dir[SSH_RUN_DIR_MAX + 16],
 		path[SSH_RUN_DIR_MAX + 24]; /* "" without a control socket */
 	struct backoff backoff;

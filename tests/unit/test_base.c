@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/line.h"
 #include "base/util.h"
 
 static void an_error_gains_context(void **state)
@@ -74,9 +75,34 @@ static void copying_never_cuts(void **state)
 	assert_string_equal(small, "123");
 }
 
+/* Adds all of text, up to its one end of a line; the line. */
+static const char *gathered(struct line *l, const char *text)
+{
+	for (const char *at = text; *at; at++)
+		assert_int_equal(line_add(l, *at), *at == '\n');
+	return l->text;
+}
+
+static void test_gathering(void **state)
+{
+	struct line l = {0};
+	char text[2 * sizeof(l.text)];
+
+	(void)state;
+	assert_string_equal(gathered(&l, "not yet a line"), "not yet a line");
+	assert_string_equal(gathered(&l, ", now\r\n"), "not yet a line, now");
+	assert_string_equal(gathered(&l, "\n"), "");
+	assert_string_equal(gathered(&l, "a\x1b[2J\tb\xc3\xa9~\x7f\n"), "a?[2J?b??~?");
+	memset(text, 'x', sizeof(text));
+	memcpy(text + sizeof(text) - 2, "\n", 2);
+	assert_int_equal(strlen(gathered(&l, text)), sizeof(l.text) - 1);
+	assert_string_equal(gathered(&l, "the next\n"), "the next");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_gathering),
 		cmocka_unit_test(an_error_gains_context), cmocka_unit_test(a_long_error_is_cut),
 		cmocka_unit_test(a_buffer_grows),	  cmocka_unit_test(the_nearest_word),
 		cmocka_unit_test(copying_never_cuts),

@@ -156,30 +156,6 @@ static void test_lines(void **state)
 	assert_false(ssh_error_is_final(SSH_ERROR_REFUSED));
 }
 
-/* Adds all of text, up to its one end of a line; the line. */
-static const char *gathered(struct ssh_line *l, const char *text)
-{
-	for (const char *at = text; *at; at++)
-		assert_int_equal(ssh_line_add(l, *at), *at == '\n');
-	return l->text;
-}
-
-static void test_gathering(void **state)
-{
-	struct ssh_line l = {0};
-	char text[2 * sizeof(l.text)];
-
-	(void)state;
-	assert_string_equal(gathered(&l, "not yet a line"), "not yet a line");
-	assert_string_equal(gathered(&l, ", now\r\n"), "not yet a line, now");
-	assert_string_equal(gathered(&l, "\n"), "");
-	assert_string_equal(gathered(&l, "a\x1b[2J\tb\xc3\xa9~\x7f\n"), "a?[2J?b??~?");
-	memset(text, 'x', sizeof(text));
-	memcpy(text + sizeof(text) - 2, "\n", 2);
-	assert_int_equal(strlen(gathered(&l, text)), sizeof(l.text) - 1);
-	assert_string_equal(gathered(&l, "the next\n"), "the next");
-}
-
 static void test_reasons(void **state)
 {
 	(void)state;
@@ -200,7 +176,7 @@ int main(void)
 		cmocka_unit_test(test_frame),     cmocka_unit_test(test_open),
 		cmocka_unit_test(test_messages),  cmocka_unit_test(test_short),
 		cmocka_unit_test(test_mux),       cmocka_unit_test(test_lines),
-		cmocka_unit_test(test_gathering), cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_reasons),
 	};
 
 	return cmocka_run_group_tests_name("ssh", tests, NULL, NULL);
