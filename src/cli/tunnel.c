@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/notify.h"
 #include "cli/tunnel.h"
 #include "kernel/caps.h"
 #include "kernel/cgroup.h"
@@ -203,23 +202,6 @@ int cli_tunnel_capture(struct cli *c, struct capture *k)
 
 /* ---- Readiness ---- */
 
-/* sd_notify(3), which is one datagram. */
-static void notify_manager(void)
-{
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	const char *path = getenv("NOTIFY_SOCKET");
-	_close_ int fd = -1;
-
-	if (!path || str_copy(to.sun_path, sizeof(to.sun_path), path))
-		return;
-	if (to.sun_path[0] == '@')
-		to.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
-		(void)!sendto(fd, "READY=1", 7, 0, (struct sockaddr *)&to,
-			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-}
-
 /* Whoever reads what the command says must see its end. */
 static void leave_terminal(void)
 {
@@ -235,7 +217,7 @@ static void on_ready(void *arg)
 {
 	struct cli_tunnel *x = arg;
 
-	notify_manager();
+	notify_manager("READY=1");
 	cli_say(x->c, "%s", x->captured);
 	if (x->pipe < 0)
 		return;
