@@ -34,6 +34,23 @@ const char *ip_format(const struct ip *ip, char buf[IP_STRLEN])
 	return inet_ntop(ip->family, ip->bytes, buf, IP_STRLEN) ? buf : "-";
 }
 
+socklen_t ip_to_sockaddr(const struct ip *ip, uint16_t port, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->ss_family = (sa_family_t)ip->family;
+	if (ip->family == AF_INET) {
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, ip->bytes, 4);
+		return sizeof(*in);
+	}
+	in6->sin6_port = htons(port);
+	memcpy(&in6->sin6_addr, ip->bytes, 16);
+	return sizeof(*in6);
+}
+
 int ip_cmp(const struct ip *a, const struct ip *b)
 {
 	return a->family == b->family ? memcmp(a->bytes, b->bytes, 16) : a->family - b->family;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 struct err;
 
@@ -37,6 +38,8 @@ unsigned int ip_bits(int family);
 /* Textual forms of RFC 4632 and RFC 4291. -EINVAL with a sentence that names the text. */
 int ip_parse(const char *text, struct ip *ret, struct err *err);
 const char *ip_format(const struct ip *ip, char buf[IP_STRLEN]);
+/* Returns the length of what is in *ret. */
+socklen_t ip_to_sockaddr(const struct ip *ip, uint16_t port, struct sockaddr_storage *ret);
 int ip_cmp(const struct ip *a, const struct ip *b);
 bool ip_equal(const struct ip *a, const struct ip *b);
 /* ip + n and ip - n; wrapping around is the caller's to exclude. */

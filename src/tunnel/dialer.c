@@ -88,23 +88,6 @@ enum dial_status dial_errno_status(int err)
 	}
 }
 
-static socklen_t to_sockaddr(const struct ip *addr, uint16_t port, struct sockaddr_storage *ret)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->ss_family = (sa_family_t)addr->family;
-	if (addr->family == AF_INET) {
-		in->sin_port = htons(port);
-		memcpy(&in->sin_addr, addr->bytes, 4);
-		return sizeof(*in);
-	}
-	in6->sin6_port = htons(port);
-	memcpy(&in6->sin6_addr, addr->bytes, 16);
-	return sizeof(*in6);
-}
-
 struct option {
 	int level, name, value;
 };
@@ -129,7 +112,7 @@ static int set_options(int fd)
 int dial_socket(const struct ip *addr, uint16_t port, uint32_t mark, int *ret_fd)
 {
 	struct sockaddr_storage to;
-	socklen_t len = to_sockaddr(addr, port, &to);
+	socklen_t len = ip_to_sockaddr(addr, port, &to);
 	_close_ int fd = -1;
 	int r = fault_point("dial");
 
