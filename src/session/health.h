@@ -7,20 +7,24 @@
 #define BYWAY_SESSION_HEALTH_H
 
 #include "session/session.h"
+#include "tunnel/dnsmsg.h"
 
 struct health {
 	enum session_probe probe;
 	int fd;       /* -1: none under way */
 	short events; /* poll(2)'s: when to call health_step() */
-	uint16_t id;  /* of the echo request or the query */
 	struct ip target;
+	uint16_t port;
+	uint16_t id, seq;          /* of the echo request */
+	struct dnsmsg_query query; /* of PROBE_DNS */
 };
 
-/* dns: who is asked by PROBE_DNS; NULL when there is nobody (-ENOENT). */
-int health_start(struct health *h, struct netns *ns, const struct session_health *what,
-		 const struct ip *dns, struct err *err);
+/* device: nothing leaves but by it, whatever the routes say; NULL: as they say. dns: who is asked
+ * by PROBE_DNS; NULL when there is nobody (-ENOENT). On failure there is none under way. */
+int health_start(struct health *h, struct netns *ns, const char *device,
+		 const struct session_health *what, const struct ip *dns, struct err *err);
 /* 1: it came through; 0: not yet; -errno with a sentence: it did not. The caller keeps the time
- * (timeout_ms). */
+ * (timeout_ms), and calls health_stop() whatever came of it. */
 int health_step(struct health *h, struct err *err);
 /* Legal when there is none. */
 void health_stop(struct health *h);
