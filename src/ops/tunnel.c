@@ -22,8 +22,6 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +29,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +39,7 @@
 #include "kernel/sandbox.h"
 #include "kernel/tun.h"
 #include "ops/tunnel.h"
+#include "proc/pidlock.h"
 #include "tunnel/dialer.h"
 #include "tunnel/dnspool.h"
 #include "tunnel/engine.h"
@@ -88,25 +86,7 @@ static void path_of(const char *dir, const char *netns, const char *suffix, char
 	snprintf(ret, PATH_LEN, "%s/%s%s", dir, name_of(netns), suffix);
 }
 
-/* ---- Who runs: the holder of a lock that lives as long as the process ---- */
-
-static int make_dirs(const char *dir, struct err *err)
-{
-	_free_ char *parent = xstrdup(dir);
-	char *slash = strrchr(parent, '/');
-	int r = fault_point("make the tunnel's folder");
-
-	if (r)
-		return err_errno(err, r, "cannot create %s", dir);
-	if (slash && slash != parent) {
-		*slash = '\0';
-		if (mkdir(parent, 0700) && errno != EEXIST)
-			return err_errno(err, -errno, "cannot create %s", parent);
-	}
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		return err_errno(err, -errno, "cannot create %s", dir);
-	return 0;
-}
+/* ---- Who runs ---- */
 
 static void remove_dirs(const char *dir)
 {
@@ -115,64 +95,20 @@ static void remove_dirs(const char *dir)
 		rmdir("/run/byway");
 }
 
-/* The whole file, for writing (fcntl(2)): the kernel tells who holds it, and nobody has to try. */
-static struct flock whole_file(void)
-{
-	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
-}
-
-static int try_lock(const char *path, int *ret_fd)
-{
-	struct flock lock = whole_file();
-	int r = fault_point("lock the tunnel");
-	_close_ int fd = r ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	struct stat st;
-
-	if (fd < 0)
-		return r ? r : -errno;
-	if (fcntl(fd, F_SETLK, &lock))
-		return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
-	if (fstat(fd, &st))
-		return -errno;
-	if (!st.st_nlink) /* its former owner has removed it meanwhile */
-		return -EAGAIN;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
 static int take_lock(const char *dir, const char *netns, int *ret_fd, struct err *err)
 {
 	char path[PATH_LEN];
-	int r = make_dirs(dir, err);
+	int r;
 
-	if (r)
-		return r;
 	path_of(dir, netns, ".lock", path);
-	do
-		r = try_lock(path, ret_fd);
-	while (r == -EAGAIN);
+	r = pidlock_take(path, ret_fd, err);
 	if (r == -EBUSY)
 		return err_set(err, ERR_CONFLICT, r,
 			       "a tunnel is running for %s already: `byway status` shows it",
 			       netns ? netns : "the host");
-	if (!r)
-		return 0;
-	remove_dirs(dir);
-	return err_errno(err, r, "cannot lock %s", path);
-}
-
-/* The process that holds the lock, or 0. */
-static pid_t lock_holder(const char *dir, const char *netns)
-{
-	struct flock lock = whole_file();
-	char path[PATH_LEN];
-	_close_ int fd = -1;
-
-	path_of(dir, netns, ".lock", path);
-	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fcntl(fd, F_GETLK, &lock) || lock.l_type == F_UNLCK)
-		return 0;
-	return lock.l_pid;
+	if (r)
+		remove_dirs(dir);
+	return r;
 }
 
 /* ---- Status ---- */
@@ -365,7 +301,7 @@ static bool is_left_over(const struct tunnel_config *c)
 	char path[PATH_LEN];
 
 	path_of(c->dir, c->netns, ".lock", path);
-	return access(path, F_OK) == 0 && !lock_holder(c->dir, c->netns);
+	return access(path, F_OK) == 0 && !pidlock_holder(path);
 }
 
 /* An end that was asked for leaves nothing, nor does a set-up that failed. A tunnel that breaks
@@ -438,30 +374,6 @@ int ops_tunnel_run(struct tunnel *t, struct err *err)
 
 /* ---- Ending it from outside ---- */
 
-static int end_process(const char *dir, const char *netns, struct err *err)
-{
-	pid_t pid = lock_holder(dir, netns);
-	struct pollfd p = {.events = POLLIN};
-	_close_ int fd = -1;
-
-	if (!pid)
-		return 0;
-	fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (fd < 0)
-		return errno == ESRCH ? 0
-				      : err_errno(err, -errno, "cannot watch process %d", (int)pid);
-	if (lock_holder(dir, netns) != pid)
-		return 0; /* it ended, and its number may be another's */
-	p.fd = fd;
-	syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0);
-	if (poll(&p, 1, STOP_MS) > 0)
-		return 0;
-	syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
-	return poll(&p, 1, STOP_MS) > 0
-		       ? 0
-		       : err_set(err, ERR_FAILED, -ETIMEDOUT, "process %d does not end", (int)pid);
-}
-
 static int check_kind(const char *dir, const char *netns, const char *kind, struct err *err)
 {
 	json_t *status;
@@ -492,7 +404,7 @@ int ops_tunnel_down(const char *dir, const char *netns, const char *kind,
 	*ret_existed = access(path, F_OK) == 0;
 	r = check_kind(dir, netns, kind, err);
 	if (!r && !(log && log->dry_run))
-		r = end_process(dir, netns, err);
+		r = pidlock_end(path, STOP_MS, err);
 	if (!r)
 		r = netns_open(netns, log, &ns, err);
 	if (r == -ENOENT) /* the namespace is gone, and all in it */
@@ -508,12 +420,13 @@ int ops_tunnel_down(const char *dir, const char *netns, const char *kind,
 
 int ops_tunnel_status(const char *dir, const char *netns, json_t **ret, struct err *err)
 {
-	bool alive = lock_holder(dir, netns) != 0;
 	char path[PATH_LEN];
 	json_t *json;
+	bool alive;
 
 	(void)err;
 	path_of(dir, netns, ".lock", path);
+	alive = pidlock_holder(path) != 0;
 	if (access(path, F_OK)) {
 		*ret = json_pack("{s:s, s:s}", "name", name_of(netns), "state",
 				 state_names[TUNNEL_DOWN]);
