@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The tables vpc, segment, subnet, nat, peer and policy, as structs. */
-#include <assert.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -11,19 +10,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "store/store.h"
+#include "vpc/columns.h"
 #include "vpc/vpc.h"
-
-static const char *const state_names[] = {
-	[ROW_CREATING] = "creating",
-	[ROW_ACTIVE] = "active",
-	[ROW_DELETING] = "deleting",
-};
-static_assert(ARRAY_SIZE(state_names) == ROW_NUM_STATES, "state_names[] doesn't match row_state");
-
-const char *row_state_name(enum row_state s)
-{
-	return state_names[s];
-}
 
 void now_utc(char ret[TIME_STRLEN])
 {
@@ -54,146 +42,26 @@ void policy_row_done(struct policy_row *p)
 	*p = (struct policy_row){0};
 }
 
-/* Columns to fields. What is in the database was put there by the functions below: text that does not
- * parse or fit leaves the field zero. */
-
-static const char *col(sqlite3_stmt *q, int i)
-{
-	return (const char *)sqlite3_column_text(q, i);
-}
-
-static void get_str(sqlite3_stmt *q, int i, char *dst, size_t size)
-{
-	const char *s = col(q, i);
-
-	str_copy(dst, size, s ? s : "");
-}
-#define GET_STR(q, i, field) get_str(q, i, field, sizeof(field))
-
-static void get_cidr(sqlite3_stmt *q, int i, struct cidr *ret)
-{
-	const char *s = col(q, i);
-
-	*ret = (struct cidr){0};
-	if (s)
-		cidr_parse(s, ret, NULL);
-}
-
-static void get_ip(sqlite3_stmt *q, int i, struct ip *ret)
-{
-	const char *s = col(q, i);
-
-	*ret = (struct ip){0};
-	if (s)
-		ip_parse(s, ret, NULL);
-}
-
-static enum row_state get_state(sqlite3_stmt *q, int i)
-{
-	const char *s = col(q, i);
-
-	for (size_t k = 0; s && k < ROW_NUM_STATES; k++) {
-		if (!strcmp(s, state_names[k]))
-			return (enum row_state)k;
-	}
-	return ROW_DELETING;
-}
-
-/* Fields to parameters: NULL for what is not there. */
-
-static const char *cidr_text(const struct cidr *c, char buf[CIDR_STRLEN])
-{
-	return c->addr.family ? cidr_format(c, buf) : NULL;
-}
-
-static const char *ip_text(const struct ip *ip, char buf[IP_STRLEN])
-{
-	return ip->family ? ip_format(ip, buf) : NULL;
-}
-
-/* Reads all rows of a query into an array of structs by one function. */
-struct reader {
-	size_t size;
-	void (*read)(sqlite3_stmt *q, void *row);
-};
-
-static int read_rows(struct store *st, const struct reader *rd, const char *sql,
-		     const char *param1, const char *param2, void *ret, size_t *n, struct err *err)
-{
-	_stmt_ sqlite3_stmt *q = NULL;
-	_free_ char *rows = NULL;
-	size_t count = 0, cap = 0;
-	int r;
-
-	r = store_query(st, &q, err, sql, param2 ? "ss" : param1 ? "s" : "", param1, param2);
-	if (r)
-		return r;
-	while ((r = store_step(st, q, err)) == 1) {
-		if (count == cap) {
-			cap = cap * 2 + 8;
-			rows = xrealloc(rows, cap, rd->size);
-		}
-		memset(rows + count * rd->size, 0, rd->size);
-		rd->read(q, rows + count++ * rd->size);
-	}
-	if (r < 0)
-		return r;
-	*(void **)ret = TAKE_PTR(rows);
-	*n = count;
-	return 0;
-}
-
-/* The first row into *ret, or -ENOENT without words. */
-static int read_row(struct store *st, const struct reader *rd, const char *sql,
-		    const char *param1, const char *param2, void *ret, struct err *err)
-{
-	_free_ void *rows = NULL;
-	size_t n = 0;
-	int r = read_rows(st, rd, sql, param1, param2, &rows, &n, err);
-
-	if (r)
-		return r;
-	if (!n)
-		return -ENOENT;
-	memcpy(ret, rows, rd->size);
-	return 0;
-}
-
-int row_number(struct store *st, const char *sql, const char *param, int64_t *ret,
-	       struct err *err)
-{
-	_stmt_ sqlite3_stmt *q = NULL;
-	int r = store_query(st, &q, err, sql, param ? "s" : "", param);
-
-	if (r)
-		return r;
-	r = store_step(st, q, err);
-	if (r < 0)
-		return r;
-	*ret = r ? sqlite3_column_int64(q, 0) : 0;
-	return 0;
-}
-
 #define VPC_COLUMNS "name, cidr, cidr6, bridge, mtu, created, state"
 
 static void read_vpc(sqlite3_stmt *q, void *row)
 {
 	struct vpc *v = row;
 
-	GET_STR(q, 0, v->name);
-	get_cidr(q, 1, &v->cidr);
-	get_cidr(q, 2, &v->cidr6);
-	GET_STR(q, 3, v->bridge);
+	COLUMN_STR(q, 0, v->name);
+	column_cidr(q, 1, &v->cidr);
+	column_cidr(q, 2, &v->cidr6);
+	COLUMN_STR(q, 3, v->bridge);
 	v->mtu_bytes = (uint32_t)sqlite3_column_int(q, 4);
-	GET_STR(q, 5, v->created);
-	v->state = get_state(q, 6);
+	COLUMN_STR(q, 5, v->created);
+	v->state = column_state(q, 6);
 }
 
-static const struct reader vpc_reader = {sizeof(struct vpc), read_vpc};
+static const struct row_reader vpc_reader = {sizeof(struct vpc), read_vpc};
 
 int vpc_load(struct store *st, const char *name, struct vpc *ret, struct err *err)
 {
-	int r = read_row(st, &vpc_reader, "SELECT " VPC_COLUMNS " FROM vpc WHERE name = ?1", name, NULL,
+	int r = row_read(st, &vpc_reader, "SELECT " VPC_COLUMNS " FROM vpc WHERE name = ?1", name, NULL,
 			 ret, err);
 
 	return r == -ENOENT ? err_set(err, ERR_NOT_FOUND, r, "there is no VPC '%s'", name) : r;
@@ -201,7 +69,7 @@ int vpc_load(struct store *st, const char *name, struct vpc *ret, struct err *er
 
 int vpc_list(struct store *st, struct vpc **ret, size_t *n, struct err *err)
 {
-	return read_rows(st, &vpc_reader, "SELECT " VPC_COLUMNS " FROM vpc ORDER BY name", NULL, NULL,
+	return rows_read(st, &vpc_reader, "SELECT " VPC_COLUMNS " FROM vpc ORDER BY name", NULL, NULL,
 			 ret, n, err);
 }
 
@@ -212,12 +80,12 @@ int vpc_insert(struct store *st, const struct vpc *v, struct err *err)
 	return store_exec(st, err,
 			  "INSERT INTO vpc (" VPC_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 			  "ssssiss", v->name, cidr_format(&v->cidr, cidr), cidr_text(&v->cidr6, cidr6),
-			  v->bridge, (int64_t)v->mtu_bytes, v->created, state_names[v->state]);
+			  v->bridge, (int64_t)v->mtu_bytes, v->created, row_state_name(v->state));
 }
 
 int vpc_set_state(struct store *st, const char *name, enum row_state state, struct err *err)
 {
-	const char *s = state_names[state];
+	const char *s = row_state_name(state);
 	int r = store_exec(st, err, "UPDATE vpc SET state = ?2 WHERE name = ?1", "ss", name, s);
 
 	if (r || state != ROW_DELETING)
@@ -258,30 +126,30 @@ static void read_subnet(sqlite3_stmt *q, void *row)
 	struct subnet *s = row;
 	const char *mac;
 
-	GET_STR(q, 0, s->vpc);
-	GET_STR(q, 1, s->name);
-	get_cidr(q, 2, &s->cidr);
-	get_cidr(q, 3, &s->cidr6);
-	s->is_public = !strcmp(col(q, 4), "public");
-	GET_STR(q, 5, s->netns);
-	GET_STR(q, 6, s->veth_host);
-	GET_STR(q, 7, s->veth_ns);
-	mac = col(q, 8);
+	COLUMN_STR(q, 0, s->vpc);
+	COLUMN_STR(q, 1, s->name);
+	column_cidr(q, 2, &s->cidr);
+	column_cidr(q, 3, &s->cidr6);
+	s->is_public = !strcmp(column_text(q, 4), "public");
+	COLUMN_STR(q, 5, s->netns);
+	COLUMN_STR(q, 6, s->veth_host);
+	COLUMN_STR(q, 7, s->veth_ns);
+	mac = column_text(q, 8);
 	if (mac)
 		mac_parse(mac, &s->mac, NULL);
-	get_ip(q, 9, &s->addr);
-	get_ip(q, 10, &s->addr6);
+	column_ip(q, 9, &s->addr);
+	column_ip(q, 10, &s->addr6);
 	s->segment = (unsigned int)sqlite3_column_int(q, 11);
-	GET_STR(q, 12, s->created);
-	s->state = get_state(q, 13);
+	COLUMN_STR(q, 12, s->created);
+	s->state = column_state(q, 13);
 }
 
-static const struct reader subnet_reader = {sizeof(struct subnet), read_subnet};
+static const struct row_reader subnet_reader = {sizeof(struct subnet), read_subnet};
 
 int subnet_load(struct store *st, const char *vpc, const char *name, struct subnet *ret,
 		struct err *err)
 {
-	int r = read_row(st, &subnet_reader,
+	int r = row_read(st, &subnet_reader,
 			 "SELECT " SUBNET_COLUMNS " FROM subnet WHERE vpc = ?1 AND name = ?2", vpc, name,
 			 ret, err);
 
@@ -293,10 +161,10 @@ int subnet_load(struct store *st, const char *vpc, const char *name, struct subn
 int subnet_list(struct store *st, const char *vpc, struct subnet **ret, size_t *n, struct err *err)
 {
 	if (vpc)
-		return read_rows(st, &subnet_reader,
+		return rows_read(st, &subnet_reader,
 				 "SELECT " SUBNET_COLUMNS " FROM subnet WHERE vpc = ?1 ORDER BY name", vpc,
 				 NULL, ret, n, err);
-	return read_rows(st, &subnet_reader, "SELECT " SUBNET_COLUMNS " FROM subnet ORDER BY vpc, name",
+	return rows_read(st, &subnet_reader, "SELECT " SUBNET_COLUMNS " FROM subnet ORDER BY vpc, name",
 			 NULL, NULL, ret, n, err);
 }
 
@@ -312,14 +180,14 @@ int subnet_insert(struct store *st, const struct subnet *s, struct err *err)
 			  cidr_text(&s->cidr6, cidr6), s->is_public ? "public" : "private", s->netns,
 			  s->veth_host, s->veth_ns, mac_format(&s->mac, mac), ip_format(&s->addr, addr),
 			  ip_text(&s->addr6, addr6), (int64_t)s->segment, s->created,
-			  state_names[s->state]);
+			  row_state_name(s->state));
 }
 
 int subnet_set_state(struct store *st, const struct subnet *s, enum row_state state,
 		     struct err *err)
 {
 	return store_exec(st, err, "UPDATE subnet SET state = ?3 WHERE vpc = ?1 AND name = ?2", "sss",
-			  s->vpc, s->name, state_names[state]);
+			  s->vpc, s->name, row_state_name(state));
 }
 
 int subnet_remove(struct store *st, const struct subnet *s, struct err *err)
@@ -337,24 +205,24 @@ static void read_segment(sqlite3_stmt *q, void *row)
 {
 	struct segment *s = row;
 
-	GET_STR(q, 0, s->vpc);
+	COLUMN_STR(q, 0, s->vpc);
 	s->no = (unsigned int)sqlite3_column_int(q, 1);
-	GET_STR(q, 2, s->bridge);
-	GET_STR(q, 3, s->trunk_up);
-	GET_STR(q, 4, s->trunk_down);
-	s->state = get_state(q, 5);
+	COLUMN_STR(q, 2, s->bridge);
+	COLUMN_STR(q, 3, s->trunk_up);
+	COLUMN_STR(q, 4, s->trunk_down);
+	s->state = column_state(q, 5);
 }
 
-static const struct reader segment_reader = {sizeof(struct segment), read_segment};
+static const struct row_reader segment_reader = {sizeof(struct segment), read_segment};
 
 int segment_list(struct store *st, const char *vpc, struct segment **ret, size_t *n,
 		 struct err *err)
 {
 	if (vpc)
-		return read_rows(st, &segment_reader,
+		return rows_read(st, &segment_reader,
 				 "SELECT " SEGMENT_COLUMNS " FROM segment WHERE vpc = ?1 ORDER BY no", vpc,
 				 NULL, ret, n, err);
-	return read_rows(st, &segment_reader, "SELECT " SEGMENT_COLUMNS " FROM segment ORDER BY vpc, no",
+	return rows_read(st, &segment_reader, "SELECT " SEGMENT_COLUMNS " FROM segment ORDER BY vpc, no",
 			 NULL, NULL, ret, n, err);
 }
 
@@ -363,14 +231,14 @@ int segment_insert(struct store *st, const struct segment *s, struct err *err)
 	return store_exec(st, err,
 			  "INSERT INTO segment (" SEGMENT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 			  "sissss", s->vpc, (int64_t)s->no, s->bridge, s->trunk_up, s->trunk_down,
-			  state_names[s->state]);
+			  row_state_name(s->state));
 }
 
 int segment_set_state(struct store *st, const struct segment *s, enum row_state state,
 		      struct err *err)
 {
 	return store_exec(st, err, "UPDATE segment SET state = ?3 WHERE vpc = ?1 AND no = ?2", "sis",
-			  s->vpc, (int64_t)s->no, state_names[state]);
+			  s->vpc, (int64_t)s->no, row_state_name(state));
 }
 
 int segment_remove(struct store *st, const struct segment *s, struct err *err)
@@ -383,16 +251,16 @@ static void read_nat(sqlite3_stmt *q, void *row)
 {
 	struct nat *n = row;
 
-	GET_STR(q, 0, n->vpc);
-	GET_STR(q, 1, n->interface);
-	n->state = get_state(q, 2);
+	COLUMN_STR(q, 0, n->vpc);
+	COLUMN_STR(q, 1, n->interface);
+	n->state = column_state(q, 2);
 }
 
-static const struct reader nat_reader = {sizeof(struct nat), read_nat};
+static const struct row_reader nat_reader = {sizeof(struct nat), read_nat};
 
 int nat_load(struct store *st, const char *vpc, struct nat *ret, struct err *err)
 {
-	int r = read_row(st, &nat_reader, "SELECT vpc, interface, state FROM nat WHERE vpc = ?1", vpc,
+	int r = row_read(st, &nat_reader, "SELECT vpc, interface, state FROM nat WHERE vpc = ?1", vpc,
 			 NULL, ret, err);
 
 	return r == -ENOENT ? err_set(err, ERR_NOT_FOUND, r, "VPC '%s' has no NAT", vpc) : r;
@@ -400,7 +268,7 @@ int nat_load(struct store *st, const char *vpc, struct nat *ret, struct err *err
 
 int nat_list(struct store *st, struct nat **ret, size_t *n, struct err *err)
 {
-	return read_rows(st, &nat_reader, "SELECT vpc, interface, state FROM nat ORDER BY vpc", NULL,
+	return rows_read(st, &nat_reader, "SELECT vpc, interface, state FROM nat ORDER BY vpc", NULL,
 			 NULL, ret, n, err);
 }
 
@@ -408,7 +276,7 @@ int nat_save(struct store *st, const struct nat *n, struct err *err)
 {
 	return store_exec(st, err,
 			  "INSERT OR REPLACE INTO nat (vpc, interface, state) VALUES (?1, ?2, ?3)", "sss",
-			  n->vpc, n->interface, state_names[n->state]);
+			  n->vpc, n->interface, row_state_name(n->state));
 }
 
 int nat_remove(struct store *st, const char *vpc, struct err *err)
@@ -422,23 +290,23 @@ static void read_peer(sqlite3_stmt *q, void *row)
 	_free_ char *list = NULL;
 	char *rest = NULL;
 
-	GET_STR(q, 0, p->a);
-	GET_STR(q, 1, p->b);
-	list = xstrdup(col(q, 2) ? col(q, 2) : "");
+	COLUMN_STR(q, 0, p->a);
+	COLUMN_STR(q, 1, p->b);
+	list = xstrdup(column_text(q, 2) ? column_text(q, 2) : "");
 	for (char *c = strtok_r(list, ",", &rest); c && p->n_allow < PEER_ALLOW_MAX;
 	     c = strtok_r(NULL, ",", &rest)) {
 		if (!cidr_parse(c, &p->allow[p->n_allow], NULL))
 			p->n_allow++;
 	}
-	p->state = get_state(q, 3);
+	p->state = column_state(q, 3);
 }
 
-static const struct reader peer_reader = {sizeof(struct peer), read_peer};
+static const struct row_reader peer_reader = {sizeof(struct peer), read_peer};
 
 int peer_load(struct store *st, const char *a, const char *b, struct peer *ret, struct err *err)
 {
 	bool ordered = strcmp(a, b) < 0;
-	int r = read_row(st, &peer_reader,
+	int r = row_read(st, &peer_reader,
 			 "SELECT a, b, allow, state FROM peer WHERE a = ?1 AND b = ?2", ordered ? a : b,
 			 ordered ? b : a, ret, err);
 
@@ -450,11 +318,11 @@ int peer_load(struct store *st, const char *a, const char *b, struct peer *ret, 
 int peer_list(struct store *st, const char *vpc, struct peer **ret, size_t *n, struct err *err)
 {
 	if (vpc)
-		return read_rows(st, &peer_reader,
+		return rows_read(st, &peer_reader,
 				 "SELECT a, b, allow, state FROM peer WHERE a = ?1 OR b = ?1 "
 				 "ORDER BY a, b",
 				 vpc, NULL, ret, n, err);
-	return read_rows(st, &peer_reader, "SELECT a, b, allow, state FROM peer ORDER BY a, b", NULL,
+	return rows_read(st, &peer_reader, "SELECT a, b, allow, state FROM peer ORDER BY a, b", NULL,
 			 NULL, ret, n, err);
 }
 
@@ -467,7 +335,7 @@ int peer_save(struct store *st, const struct peer *p, struct err *err)
 		buf_addf(&list, "%s%s", i ? "," : "", cidr_format(&p->allow[i], text));
 	return store_exec(st, err,
 			  "INSERT OR REPLACE INTO peer (a, b, allow, state) VALUES (?1, ?2, ?3, ?4)",
-			  "ssss", p->a, p->b, list.data, state_names[p->state]);
+			  "ssss", p->a, p->b, list.data, row_state_name(p->state));
 }
 
 int peer_remove(struct store *st, const struct peer *p, struct err *err)
@@ -479,16 +347,16 @@ static void read_policy(sqlite3_stmt *q, void *row)
 {
 	struct policy_row *p = row;
 
-	p->file = xstrdup(col(q, 0) ? col(q, 0) : "");
-	p->text = xstrdup(col(q, 1));
-	GET_STR(q, 2, p->applied);
+	p->file = xstrdup(column_text(q, 0) ? column_text(q, 0) : "");
+	p->text = xstrdup(column_text(q, 1));
+	COLUMN_STR(q, 2, p->applied);
 }
 
-static const struct reader policy_reader = {sizeof(struct policy_row), read_policy};
+static const struct row_reader policy_reader = {sizeof(struct policy_row), read_policy};
 
 int policy_load(struct store *st, const struct subnet *s, struct policy_row *ret, struct err *err)
 {
-	int r = read_row(st, &policy_reader,
+	int r = row_read(st, &policy_reader,
 			 "SELECT file, text, applied FROM policy WHERE vpc = ?1 AND subnet = ?2", s->vpc,
 			 s->name, ret, err);
 
