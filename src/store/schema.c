@@ -104,7 +104,24 @@ static const char version_1[] =
 	"CREATE INDEX ipam_free_order ON ipam_free(pool, freed, last);"
 	"CREATE INDEX ipam_free_owner ON ipam_free(pool, owner, freed) WHERE owner IS NOT NULL;";
 
-const char *const schema_steps[] = {version_1};
+static const char version_2[] =
+	"CREATE TABLE session("
+	"  name TEXT NOT NULL PRIMARY KEY,"
+	"  session_group TEXT NOT NULL,"
+	"  file TEXT NOT NULL,"
+	"  mode TEXT NOT NULL CHECK(mode IN ('full','split')),"
+	"  netns TEXT NOT NULL UNIQUE,"
+	"  carrier TEXT UNIQUE,"
+	"  veth_host TEXT NOT NULL UNIQUE,"
+	"  veth_ns TEXT NOT NULL,"
+	"  addr TEXT NOT NULL UNIQUE,"
+	"  interface TEXT NOT NULL,"
+	"  nat INTEGER NOT NULL,"
+	"  auth_failures INTEGER NOT NULL,"
+	"  created TEXT NOT NULL,"
+	"  " STATE ") WITHOUT ROWID;";
+
+const char *const schema_steps[] = {version_1, version_2};
 const int schema_version = ARRAY_SIZE(schema_steps);
 
 /* A column that no index has, or an order that only the table has: the table has to be readable,
@@ -124,6 +141,7 @@ const char schema_probe[] =
 	PROBE("first", "ipam_pool")
 	PROBE("addr", "ipam_lease ORDER BY pool, owner")
 	PROBE("first", "ipam_free")
+	PROBE("state", "session")
 	" FROM meta WHERE key = 'boot'";
 /* clang-format on */
 

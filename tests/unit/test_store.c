@@ -720,6 +720,31 @@ static void test_migration(void **state)
 	sqlite3_close(db);
 }
 
+/* What a byway without sessions left: its rows stay, and the new table is there to be used. */
+static void test_version_without_sessions(void **state)
+{
+	const struct place *p = *state;
+	_store_ struct store *st = NULL;
+	struct err err;
+
+	fill_some(p);
+	raw(p, "DROP TABLE session; PRAGMA user_version = 1");
+	assert_ok(store_open(p->dir, STORE_READ, &st, &err));
+	assert_int_equal(number(st, "SELECT count(*) FROM session"), 0);
+	assert_int_not_equal(number(st, "SELECT count(*) FROM sysctl"), 0);
+	store_free(TAKE_PTR(st));
+	assert_ok(store_open(p->dir, STORE_WRITE, &st, &err));
+	assert_ok(store_begin(st, &err));
+	assert_ok(store_exec(st, &err,
+			     "INSERT INTO session VALUES('a', 'g', '/f', 'split', 'a', NULL, 'v', "
+			     "'w', '10.0.0.2', 'eth0', 1, 0, '', 'active')",
+			     ""));
+	assert_ok(store_commit(st, &err));
+	assert_int_not_equal(number(st, "SELECT count(*) FROM sysctl"), 0);
+	assert_int_equal(number(st, "SELECT count(*) FROM session"), 1);
+	assert_int_equal(number(st, "PRAGMA user_version"), schema_version);
+}
+
 static void write_filler(const struct place *p)
 {
 	char path[96], block[4096] = "";
@@ -916,6 +941,7 @@ int main(void)
 		T(test_newer_version_in_the_log),
 		T(test_earlier_boot),
 		T(test_migration),
+		T(test_version_without_sessions),
 		T(test_disk_full),
 		T(test_disk_full_at_creation),
 		T(test_lost_transaction),
