@@ -2,6 +2,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "kernel/addr.h"
@@ -13,10 +14,9 @@ void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct c
 	bool v4 = addr->addr.family == AF_INET;
 	char text[CIDR_STRLEN];
 	void *extra;
-	struct nlmsghdr *nlh =
-		nlbatch_add(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifaddrmsg), &extra,
-			    0, "ip addr add %s dev %s%s", cidr_format(addr, text), ifname,
-			    v4 ? "" : " nodad");
+	struct nlmsghdr *nlh = nlbatch_add(
+		b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifaddrmsg), &extra, 0,
+		"ip addr add %s dev %s%s", cidr_format(addr, text), ifname, v4 ? "" : " nodad");
 	struct ifaddrmsg *ifa = extra;
 
 	ifa->ifa_family = (uint8_t)addr->addr.family;
@@ -32,4 +32,47 @@ void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct c
 
 		mnl_attr_put(nlh, IFA_BROADCAST, len, broadcast.bytes);
 	}
+}
+
+struct each {
+	addr_fn fn;
+	void *arg;
+};
+
+/* On a link to a single peer, IFA_ADDRESS is the peer's. */
+static int parse_attr(const struct nlattr *attr, void *arg)
+{
+	const struct nlattr **own = arg;
+	uint16_t type = mnl_attr_get_type(attr);
+
+	if (type == IFA_LOCAL || (type == IFA_ADDRESS && !*own))
+		*own = attr;
+	return MNL_CB_OK;
+}
+
+static int each_addr(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *own = NULL;
+	const struct each *each = arg;
+	struct cidr addr = {.addr.family = ifa->ifa_family, .prefix = ifa->ifa_prefixlen};
+
+	mnl_attr_parse(nlh, sizeof(*ifa), parse_attr, &own);
+	if (!own || mnl_attr_get_payload_len(own) != ip_len(ifa->ifa_family))
+		return 0;
+	memcpy(addr.addr.bytes, mnl_attr_get_payload(own), ip_len(ifa->ifa_family));
+	return each->fn((int)ifa->ifa_index, &addr, each->arg);
+}
+
+int addr_each(struct netns *ns, int family, addr_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.fn = fn, .arg = arg};
+	char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifaddrmsg *ifa;
+
+	nlh->nlmsg_type = RTM_GETADDR;
+	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
+	ifa->ifa_family = (uint8_t)family;
+	return nl_dump(ns, nlh, each_addr, &each, err);
 }

@@ -5,11 +5,18 @@
 
 #include "base/ip.h"
 
+struct err;
+struct netns;
 struct nlbatch;
 
 /* addr->addr is the host's address, addr->prefix the network's length. IPv6 addresses are usable at
  * once: whoever gives out addresses knows that they are not duplicates (RFC 4862 5.4 off). ifname
  * is for the words only. */
 void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr);
+
+/* The addresses of all links, of one family: as above. A negative return of fn ends the walk with
+ * it. */
+typedef int (*addr_fn)(int ifindex, const struct cidr *addr, void *arg);
+int addr_each(struct netns *ns, int family, addr_fn fn, void *arg, struct err *err);
 
 #endif

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #include "kernel/neigh.h"
 #include "kernel/netlink.h"
+#include "kernel/route.h"
 
 void neigh_add(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip,
 	       const struct mac *mac)
@@ -12,9 +16,9 @@ void neigh_add(struct nlbatch *b, int ifindex, const char *ifname, const struct 
 	char to[IP_STRLEN], lladdr[MAC_STRLEN];
 	void *extra;
 	struct nlmsghdr *nlh =
-		nlbatch_add(b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, sizeof(struct ndmsg), &extra,
-			    0, "ip neigh replace %s lladdr %s dev %s nud permanent", ip_format(ip, to),
-			    mac_format(mac, lladdr), ifname);
+		nlbatch_add(b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, sizeof(struct ndmsg),
+			    &extra, 0, "ip neigh replace %s lladdr %s dev %s nud permanent",
+			    ip_format(ip, to), mac_format(mac, lladdr), ifname);
 	struct ndmsg *ndm = extra;
 
 	ndm->ndm_family = (uint8_t)ip->family;
@@ -22,4 +26,88 @@ void neigh_add(struct nlbatch *b, int ifindex, const char *ifname, const struct 
 	ndm->ndm_state = NUD_PERMANENT;
 	mnl_attr_put(nlh, NDA_DST, ip_len(ip->family), ip->bytes);
 	mnl_attr_put(nlh, NDA_LLADDR, sizeof(mac->bytes), mac->bytes);
+}
+
+static void put_proxy(struct nlmsghdr *nlh, struct ndmsg *ndm, int ifindex, const struct ip *ip)
+{
+	ndm->ndm_family = (uint8_t)ip->family;
+	ndm->ndm_ifindex = ifindex;
+	ndm->ndm_flags = NTF_PROXY;
+	mnl_attr_put(nlh, NDA_DST, ip_len(ip->family), ip->bytes);
+	mnl_attr_put_u8(nlh, NDA_PROTOCOL, ROUTE_PROTOCOL);
+}
+
+void neigh_add_proxy(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip)
+{
+	char to[IP_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, sizeof(struct ndmsg),
+			    &extra, 0, "ip neigh replace proxy %s dev %s protocol %d",
+			    ip_format(ip, to), ifname, ROUTE_PROTOCOL);
+
+	put_proxy(nlh, extra, ifindex, ip);
+}
+
+void neigh_del_proxy(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip)
+{
+	char to[IP_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_DELNEIGH, 0, sizeof(struct ndmsg), &extra, ENOENT,
+			    "ip neigh del proxy %s dev %s", ip_format(ip, to), ifname);
+
+	put_proxy(nlh, extra, ifindex, ip);
+}
+
+struct each {
+	neigh_fn fn;
+	void *arg;
+};
+
+struct entry {
+	struct ip ip;
+	uint8_t protocol;
+};
+
+static int parse_attr(const struct nlattr *attr, void *arg)
+{
+	struct entry *e = arg;
+
+	if (mnl_attr_get_type(attr) == NDA_DST &&
+	    mnl_attr_get_payload_len(attr) == ip_len(AF_INET)) {
+		e->ip.family = AF_INET;
+		memcpy(e->ip.bytes, mnl_attr_get_payload(attr), ip_len(AF_INET));
+	}
+	if (mnl_attr_get_type(attr) == NDA_PROTOCOL)
+		e->protocol = mnl_attr_get_u8(attr);
+	return MNL_CB_OK;
+}
+
+static int each_proxy(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
+	const struct each *each = arg;
+	struct entry e = {0};
+
+	if (!(ndm->ndm_flags & NTF_PROXY))
+		return 0;
+	mnl_attr_parse(nlh, sizeof(*ndm), parse_attr, &e);
+	return e.protocol == ROUTE_PROTOCOL && e.ip.family
+		       ? each->fn(ndm->ndm_ifindex, &e.ip, each->arg)
+		       : 0;
+}
+
+int neigh_each_proxy(struct netns *ns, neigh_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.fn = fn, .arg = arg};
+	char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ndmsg *ndm;
+
+	nlh->nlmsg_type = RTM_GETNEIGH;
+	ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
+	ndm->ndm_family = AF_INET;
+	ndm->ndm_flags = NTF_PROXY;
+	return nl_dump(ns, nlh, each_proxy, &each, err);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Permanent neighbours (ip-neighbour(8)). */
+/* Permanent and proxied neighbours (ip-neighbour(8)). */
 #ifndef BYWAY_KERNEL_NEIGH_H
 #define BYWAY_KERNEL_NEIGH_H
 
 #include "base/ip.h"
 
+struct err;
+struct netns;
 struct nlbatch;
 
 /* Whoever gives out addresses and MACs need not ask for them: no ARP or neighbour discovery before
@@ -12,5 +14,13 @@ struct nlbatch;
  * (net.ipv4.neigh.default.gc_thresh3, 1,024 in all namespaces together) counts learnt entries only. */
 void neigh_add(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip,
 	       const struct mac *mac);
+
+/* The host answers on this link when somebody asks for ip, which it forwards elsewhere. The entry
+ * carries ROUTE_PROTOCOL. There already: done; gone already: done. */
+void neigh_add_proxy(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip);
+void neigh_del_proxy(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip);
+/* Those with ROUTE_PROTOCOL, IPv4. A negative return of fn ends the walk with it. */
+typedef int (*neigh_fn)(int ifindex, const struct ip *ip, void *arg);
+int neigh_each_proxy(struct netns *ns, neigh_fn fn, void *arg, struct err *err);
 
 #endif
