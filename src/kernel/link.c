@@ -66,7 +66,27 @@ static int got_link(const struct nlmsghdr *nlh, void *arg)
 	return 0;
 }
 
-static struct nlmsghdr *get_request(char *buf, const char *name)
+static int parse_bytes(const struct nlattr *attr, void *arg)
+{
+	struct link_bytes *ret = arg;
+	struct rtnl_link_stats64 s;
+
+	if (mnl_attr_get_type(attr) == IFLA_STATS64 &&
+	    mnl_attr_get_payload_len(attr) >= offsetof(struct rtnl_link_stats64, rx_errors)) {
+		memcpy(&s, mnl_attr_get_payload(attr), offsetof(struct rtnl_link_stats64, rx_errors));
+		ret->received = s.rx_bytes;
+		ret->sent = s.tx_bytes;
+	}
+	return MNL_CB_OK;
+}
+
+static int got_bytes(const struct nlmsghdr *nlh, void *arg)
+{
+	mnl_attr_parse(nlh, sizeof(struct ifinfomsg), parse_bytes, arg);
+	return 0;
+}
+
+static struct nlmsghdr *get_request(char *buf, const char *name, uint32_t mask)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 
@@ -74,7 +94,7 @@ static struct nlmsghdr *get_request(char *buf, const char *name)
 	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
 	if (name)
 		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
-	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, mask);
 	return nlh;
 }
 
@@ -85,10 +105,22 @@ int link_get(struct netns *ns, const char *name, struct link *ret, struct err *e
 
 	if (strlen(name) >= IFNAMSIZ)
 		return err_set(err, ERR_NOT_FOUND, -ENODEV, "no interface is named '%s'", name);
-	r = nl_get(ns, get_request(buf, name), got_link, ret);
+	r = nl_get(ns, get_request(buf, name, RTEXT_FILTER_SKIP_STATS), got_link, ret);
 	if (r == -ENODEV)
 		return err_set(err, ERR_NOT_FOUND, r, "no interface is named '%s'", name);
 	return r ? err_errno(err, r, "cannot look up interface %s", name) : 0;
+}
+
+int link_get_bytes(struct netns *ns, const char *name, struct link_bytes *ret, struct err *err)
+{
+	struct link_bytes bytes = {0};
+	char buf[256];
+	int r = nl_get(ns, get_request(buf, name, 0), got_bytes, &bytes);
+
+	if (r)
+		return err_errno(err, r, "cannot look up interface %s", name);
+	*ret = bytes;
+	return 0;
 }
 
 struct each {
@@ -110,7 +142,7 @@ int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err)
 	struct each each = {.fn = fn, .arg = arg};
 	char buf[256];
 
-	return nl_dump(ns, get_request(buf, NULL), each_link, &each, err);
+	return nl_dump(ns, get_request(buf, NULL, RTEXT_FILTER_SKIP_STATS), each_link, &each, err);
 }
 
 static bool has_mac(const struct mac *m)

@@ -29,6 +29,11 @@ struct link {
 
 /* -ENODEV when there is none of that name. */
 int link_get(struct netns *ns, const char *name, struct link *ret, struct err *err);
+/* Bytes that came in and went out by a link. -ENODEV. */
+struct link_bytes {
+	uint64_t received, sent;
+};
+int link_get_bytes(struct netns *ns, const char *name, struct link_bytes *ret, struct err *err);
 /* A negative return of fn ends the walk with it. */
 typedef int (*link_fn)(const struct link *link, void *arg);
 int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err);
