@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/notify.h"
+#include "cli/detach.h"
 #include "cli/tunnel.h"
 #include "kernel/caps.h"
 #include "kernel/cgroup.h"
@@ -202,60 +201,13 @@ int cli_tunnel_capture(struct cli *c, struct capture *k)
 
 /* ---- Readiness ---- */
 
-/* Whoever reads what the command says must see its end. */
-static void leave_terminal(void)
-{
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	for (int i = 0; fd >= 0 && i <= STDERR_FILENO; i++)
-		dup2(fd, i);
-	close_p(&fd);
-	(void)!chdir("/");
-}
-
 static void on_ready(void *arg)
 {
 	struct cli_tunnel *x = arg;
 
 	notify_manager("READY=1");
 	cli_say(x->c, "%s", x->captured);
-	if (x->pipe < 0)
-		return;
-	leave_terminal();
-	(void)!write(x->pipe, "r", 1);
-	close(TAKE_FD(x->pipe));
-}
-
-/* The parent waits until the child is ready or ends, and passes its fate on. Returns 0 in the child
- * only. */
-static int detach(struct cli *c, int *ret_pipe)
-{
-	int fds[2];
-	char ready = 0;
-	int status;
-	pid_t pid;
-
-	if (pipe2(fds, O_CLOEXEC))
-		return err_errno(&c->err, -errno, "cannot make a pipe");
-	pid = fork();
-	if (pid < 0)
-		return err_errno(&c->err, -errno, "cannot fork");
-	if (pid) {
-		close(fds[1]);
-		(void)!read(fds[0], &ready, 1);
-		if (ready)
-			exit(0);
-		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
-			exit(WEXITSTATUS(status)); /* the child has said why */
-		return err_set(&c->err, ERR_FAILED, -ECHILD,
-			       "the tunnel's process was killed; what is left may block: `byway "
-			       "%s down`",
-			       c->cmd->noun);
-	}
-	close(fds[0]);
-	setsid();
-	*ret_pipe = fds[1];
-	return 0;
+	cli_detach_done(&x->pipe, 0);
 }
 
 /* ---- The commands ---- */
@@ -271,7 +223,7 @@ int cli_tunnel_begin(struct cli *c, struct cli_tunnel *x, const char *captured,
 	if (!r)
 		r = find_netns(c, x->netns);
 	if (!r && cli_opt(c, "detach") && !c->dry_run)
-		r = detach(c, &x->pipe);
+		r = cli_detach(c, &x->pipe);
 	config->dir = state_dir(c, x->dir);
 	config->netns = or_host(x->netns);
 	config->backend = c->backend;
