@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The addresses of VPN servers' names, asked of the host's own resolver (getaddrinfo(3)) by a
+ * thread, so that nobody waits. What is resolved here need not be inside a session's namespace,
+ * where the host's resolver may not be reached.
+ */
+#ifndef BYWAY_SESSION_SERVER_H
+#define BYWAY_SESSION_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct ip;
+struct servers;
+
+int servers_new(struct servers **ret, struct err *err);
+/* What is being asked for is given up. */
+void servers_free(struct servers *s);
+/* Readable when an answer came: servers_note() then, and whoever was waiting asks again. */
+int servers_fd(const struct servers *s);
+void servers_note(struct servers *s);
+
+/* An address of the name, each time the next one of several. 0; -EAGAIN: it is being asked for; or
+ * -errno with a sentence, once, and the next call asks anew. An answer counts for half a minute. */
+int servers_address(struct servers *s, const char *name, uint64_t now_ms, struct ip *ret,
+		    struct err *err);
+
+#endif
