@@ -100,6 +100,7 @@ void cli_help_command(const char *program, const struct cli_cmd *cmd);
 int cli_vpcctl(struct cli *c, int argc, char **argv);
 int cli_proxyvpn(struct cli *c, int argc, char **argv);
 int cli_x2ssh(struct cli *c, int argc, char **argv);
+int cli_octotunnel(struct cli *c, int argc, char **argv);
 int cli_run(struct cli *c, int argc, char **argv);
 
 /* ---- The commands ---- */
@@ -128,6 +129,16 @@ int cmd_ssh_up(struct cli *c);
 int cmd_ssh_down(struct cli *c);
 int cmd_ssh_status(struct cli *c);
 int cmd_ssh_check(struct cli *c);
+int cmd_session_up(struct cli *c);
+int cmd_session_down(struct cli *c);
+int cmd_session_list(struct cli *c);
+int cmd_session_status(struct cli *c);
+int cmd_session_exec(struct cli *c);
+int cmd_session_logs(struct cli *c);
+int cmd_session_restart(struct cli *c);
+int cmd_session_check(struct cli *c);
+int cmd_session_validate(struct cli *c);
+int cmd_session_hook(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_gc(struct cli *c);

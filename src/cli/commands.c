@@ -93,6 +93,33 @@ static const struct cli_opt tunnel_in_opts[] = {
 	{"state-dir", 0, "DIR", "where status and lock are kept"},
 };
 
+/* How many sessions, whatever the file says. */
+#define COUNT_OPT {"count", 0, "N", "so many sessions, instead of the file's instances"}
+
+static const struct cli_opt session_up_opts[] = {
+	COUNT_OPT,
+	{"wait", 'w', NULL, "end when all are up, and go on in the background"},
+	{"timeout", 0, "SECONDS", "after which --wait gives up waiting, not the sessions (default 60)"},
+	{"detach", 'd', NULL, "go on in the background once they begin to start"},
+};
+
+static const struct cli_opt session_validate_opts[] = {
+	COUNT_OPT,
+};
+
+static const struct cli_opt session_down_opts[] = {
+	{"all", 'a', NULL, "all sessions of all files"},
+};
+
+static const struct cli_opt session_status_opts[] = {
+	{"watch", 'w', NULL, "again each second"},
+};
+
+static const struct cli_opt session_logs_opts[] = {
+	{"follow", 'f', NULL, "and what is written from now on"},
+	{"lines", 'n', "N", "from the end (default 100)"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -135,6 +162,25 @@ const struct cli_cmd cli_commands[] = {
 	 "open one stream through a server, with no tunnel, and say how it went"},
 	{"ssh", NULL, "[USER@]HOST", 1, 1, OPTS(ssh_up_opts), cmd_ssh_up,
 	 "send everything through an SSH server, and block the rest"},
+	{"session", "up", "FILE", 1, 1, OPTS(session_up_opts), cmd_session_up,
+	 "bring up the openconnect sessions of a file, and keep them up"},
+	{"session", "down", "[NAME|FILE...]", 0, -1, OPTS(session_down_opts), cmd_session_down,
+	 "end sessions, or what a crash left of them, and take everything away"},
+	{"session", "list", "[NAME]", 0, 1, NO_OPTS, cmd_session_list, "list the sessions"},
+	{"session", "status", "[NAME]", 0, 1, OPTS(session_status_opts), cmd_session_status,
+	 "show how the sessions are"},
+	{"session", "exec", "NAME -- COMMAND...", 2, -1, NO_OPTS, cmd_session_exec,
+	 "run a command inside a session"},
+	{"session", "logs", "NAME", 1, 1, OPTS(session_logs_opts), cmd_session_logs,
+	 "show a session's log"},
+	{"session", "restart", "NAME", 1, 1, NO_OPTS, cmd_session_restart,
+	 "start a session's openconnect anew, now"},
+	{"session", "check", "NAME", 1, 1, NO_OPTS, cmd_session_check,
+	 "ask through a session's tunnel, and say how it went"},
+	{"session", "validate", "FILE", 1, 1, OPTS(session_validate_opts), cmd_session_validate,
+	 "check a file of sessions"},
+	{"session", "hook", "", 0, 0, NO_OPTS, cmd_session_hook,
+	 "what openconnect calls as its --script"},
 	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
 	 "run a command inside a subnet"},
 	{"status", NULL, "", 0, 0, NO_OPTS, cmd_status, "show everything at a glance"},

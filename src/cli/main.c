@@ -13,6 +13,7 @@ static const struct {
 	int (*run)(struct cli *c, int argc, char **argv);
 } personalities[] = {
 	{"vpcctl", cli_vpcctl},
+	{"octotunnel", cli_octotunnel},
 	{"proxyvpn", cli_proxyvpn},
 	{"x2ssh", cli_x2ssh},
 };

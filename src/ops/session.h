@@ -37,4 +37,42 @@ int ops_session_remove(struct ops *o, const struct session *s, size_t n, struct 
  * failure only. -ENOENT: no such session. */
 int ops_session_exec(struct ops *o, const char *name, char *const argv[], struct err *err);
 
+/* ---- The process of a group (supervisor.c) ---- */
+
+struct supervise_config {
+	const struct session_file *file;
+	const char *self; /* byway's own path, for openconnect's --script */
+	enum fw_backend_id backend;
+	bool verbose;
+	unsigned int settle_ms; /* for all sessions to be up, until settled() is called anyway */
+	/* Everything that the sessions need is there, and they begin to start. */
+	void (*begun)(void *arg);
+	/* All are up (code 0), or some are not and have been given up, or it took too long: which
+	 * and why. Once. */
+	void (*settled)(void *arg, const struct err *result);
+	void *arg;
+};
+
+/* Makes what the sessions need and watches over them until SIGTERM or SIGINT, then takes all of it
+ * away. -EBUSY (ERR_CONFLICT): that is being done already. */
+int ops_session_supervise(const struct supervise_config *c, struct err *err);
+
+/* ---- From outside (session_ask.c) ---- */
+
+/* An array of objects, byway.session/1: of the session or the group of that name, NULL for all; a
+ * new reference. -ENOENT: none has that name. */
+int ops_session_status(const char *name, json_t **ret, struct err *err);
+/* Starts its openconnect anew, now, whatever it was waiting for; its account's failures are
+ * forgiven. */
+int ops_session_restart(const char *name, struct err *err);
+/* Asks through its tunnel: ERR_UNREACHABLE when nothing comes back. */
+int ops_session_check(const char *name, struct err *err);
+/* What openconnect's script is: hands its environment to the process that watches over it. */
+int ops_session_hook(struct err *err);
+/* Ends and takes away sessions: of one name, of a group, of a file (which may be gone), or all
+ * (NULL). ret_n: how many there were; none is no error. */
+int ops_session_down(struct ops *o, const char *what, size_t *ret_n, struct err *err);
+/* The file that a session's log is written to; freed by the caller. */
+int ops_session_log_path(const char *name, char **ret, struct err *err);
+
 #endif
