@@ -88,3 +88,23 @@ void err_append(struct err *err, const char *fmt, ...)
 	vsnprintf(err->msg + len, sizeof(err->msg) - len, fmt, ap);
 	va_end(ap);
 }
+
+struct err *failures_err(const struct failures *f)
+{
+	return f->code ? NULL : f->err;
+}
+
+void failures_add(struct failures *f, int code)
+{
+	if (code && f->code)
+		f->more++;
+	else if (code)
+		f->code = code;
+}
+
+int failures_tell(const struct failures *f)
+{
+	if (f->more)
+		err_append(f->err, "; and %u more failed", f->more);
+	return f->code;
+}

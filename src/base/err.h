@@ -44,4 +44,17 @@ int err_context(struct err *err, const char *fmt, ...) _printf_(2, 3);
 /* Appends to the sentence, for a hint on what to do. */
 void err_append(struct err *err, const char *fmt, ...) _printf_(2, 3);
 
+/* Work that goes on after errors: tells the first of them, and how many others there were. */
+struct failures {
+	struct err *err; /* of the first one */
+	int code;
+	unsigned int more;
+};
+/* Where the next step puts its error. */
+struct err *failures_err(const struct failures *f);
+/* What it returned; 0: nothing went wrong. */
+void failures_add(struct failures *f, int code);
+/* Returns the first one's code. */
+int failures_tell(const struct failures *f);
+
 #endif

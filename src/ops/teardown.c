@@ -3,8 +3,8 @@
  * Taking things away: whole VPCs or some subnets, from any state that a crash can leave them in.
  *
  * Everything is found by the names in the state's rows and by our marks; what is not there is
- * skipped, what is not ours is left. An error does not stop the rest. The rows stay, marked as being
- * deleted, until all of it succeeded.
+ * skipped, what is not ours is left. An error does not stop the rest. The rows stay, marked as
+ * being deleted, until all of it succeeded.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,49 +20,20 @@
 #include "vpc/names.h"
 #include "vpc/net.h"
 
-/* The first error, and how many there were. */
-struct outcome {
-	int code;
-	unsigned int failures;
-	struct err first;
-};
-
-static void note(struct outcome *out, int code, const struct err *e)
-{
-	if (!code)
-		return;
-	if (!out->failures++) {
-		out->code = code;
-		out->first = *e;
-	}
-}
-
-static int finish(struct outcome *out, struct err *err)
-{
-	if (out->failures && err) {
-		*err = out->first;
-		if (out->failures > 1)
-			err_append(err, "; and %u more failed", out->failures - 1);
-	}
-	return out->code;
-}
-
-static void stop_processes(struct ops *o, const struct subnet *s, size_t n, struct outcome *out)
+static void stop_processes(struct ops *o, const struct subnet *s, size_t n, struct failures *f)
 {
 	_free_ const char **names = xcalloc(n + 1, sizeof(*names));
-	struct err e = {0};
 
 	for (size_t i = 0; i < n; i++)
 		names[i] = s[i].netns;
-	note(out, reap_netns(names, n, REAP_GRACE_MS, &o->log, &e), &e);
+	failures_add(f, reap_netns(names, n, REAP_GRACE_MS, &o->log, failures_err(f)));
 }
 
-static void delete_namespaces(struct ops *o, const struct subnet *s, size_t n, struct outcome *out)
+static void delete_namespaces(struct ops *o, const struct subnet *s, size_t n, struct failures *f)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct err e = {0};
 
-		note(out, netns_delete(s[i].netns, &o->log, &e), &e);
+		failures_add(f, netns_delete(s[i].netns, &o->log, failures_err(f)));
 	}
 }
 
@@ -117,15 +88,14 @@ static int mark_subnets(struct ops *o, const struct subnet *s, size_t n, struct 
 }
 
 static void subnets_kernel_down(struct ops *o, const struct subnet *s, size_t n,
-				struct name_list *links, struct outcome *out)
+				struct name_list *links, struct failures *f)
 {
-	struct err e = {0};
 
-	stop_processes(o, s, n, out);
+	stop_processes(o, s, n, f);
 	for (size_t i = 0; i < n; i++)
 		name_list_add(links, s[i].veth_host);
-	note(out, links_down(o->host, links, &e), &e);
-	delete_namespaces(o, s, n, out);
+	failures_add(f, links_down(o->host, links, failures_err(f)));
+	delete_namespaces(o, s, n, f);
 }
 
 int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
@@ -133,22 +103,21 @@ int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet
 {
 	_host_rules_ struct host_rules del = {0};
 	_name_list_ struct name_list links = {0};
-	struct outcome out = {0};
-	struct err e = {0};
+	struct failures f = {.err = err};
 	struct nat nat;
 	int r = mark_subnets(o, s, n, err);
 
 	if (r)
 		return r;
-	subnets_kernel_down(o, s, n, &links, &out);
+	subnets_kernel_down(o, s, n, &links, &f);
 	host_rules_init(&del);
 	del_subnet_elems(&del, s, n, nat_load(o->st, v->name, &nat, NULL) ? NULL : &nat);
-	note(&out, ops_host_update(o, NULL, &del, &e), &e);
-	if (!out.failures)
-		note(&out, forget_subnets(o, s, n, &e), &e);
-	if (!out.failures)
-		note(&out, ops_publish(o, v->name, &e), &e);
-	return finish(&out, err);
+	failures_add(&f, ops_host_update(o, NULL, &del, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, forget_subnets(o, s, n, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, ops_publish(o, v->name, failures_err(&f)));
+	return failures_tell(&f);
 }
 
 /* All that one VPC's teardown needs to know, read before anything goes. */
@@ -245,7 +214,8 @@ static int republish_peers(struct ops *o, const struct whole *w, struct err *err
 	int r = ops_unpublish(o, w->v->name, err);
 
 	for (size_t i = 0; !r && i < w->n_peers; i++) {
-		const char *other = strcmp(w->peers[i].a, w->v->name) ? w->peers[i].a : w->peers[i].b;
+		const char *other =
+			strcmp(w->peers[i].a, w->v->name) ? w->peers[i].a : w->peers[i].b;
 
 		r = ops_publish(o, other, err);
 		r = r == -ENOENT ? 0 : r; /* it goes, too */
@@ -257,8 +227,7 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 {
 	_cleanup_(whole_done) struct whole w = {0};
 	_name_list_ struct name_list links = {0};
-	struct outcome out = {0};
-	struct err e = {0};
+	struct failures f = {.err = err};
 	int r = load_whole(o, v, &w, err);
 
 	if (!r)
@@ -271,13 +240,13 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 		name_list_add(&links, w.segments[i].trunk_up);
 		name_list_add(&links, w.segments[i].trunk_down);
 	}
-	subnets_kernel_down(o, w.subnets, w.n_subnets, &links, &out);
-	note(&out, firewall_down(o, &w, &e), &e);
-	if (!out.failures)
-		note(&out, forget_vpc(o, v, &e), &e);
-	if (!out.failures)
-		note(&out, republish_peers(o, &w, &e), &e);
-	if (!out.failures)
-		note(&out, ops_forwarding_restore(o, NULL, &e), &e);
-	return finish(&out, err);
+	subnets_kernel_down(o, w.subnets, w.n_subnets, &links, &f);
+	failures_add(&f, firewall_down(o, &w, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, forget_vpc(o, v, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, republish_peers(o, &w, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, ops_forwarding_restore(o, NULL, failures_err(&f)));
+	return failures_tell(&f);
 }

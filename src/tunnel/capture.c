@@ -630,35 +630,15 @@ int capture_up(const struct capture *c, struct netns *ns, struct err *err)
 
 /* ---- Down ---- */
 
-struct failures {
-	struct err *err; /* of the first one */
-	int code;
-	unsigned int more;
-};
-
-/* Where the next step puts its error. */
-static struct err *next_err(const struct failures *f)
-{
-	return f->code ? NULL : f->err;
-}
-
-static void note(struct failures *f, int r)
-{
-	if (r && f->code)
-		f->more++;
-	else if (r)
-		f->code = r;
-}
-
 static void unroute(struct netns *ns, int family, struct failures *f)
 {
 	_nlbatch_ struct nlbatch b;
 
 	nlbatch_init(&b, ns);
 	rule_del(&b, family, CAPTURE_RULE_PRIORITY);
-	note(f, nlbatch_commit(&b, next_err(f)));
-	note(f, route_flush(&b, family, CAPTURE_ROUTE_TABLE, next_err(f)));
-	note(f, nlbatch_commit(&b, next_err(f)));
+	failures_add(f, nlbatch_commit(&b, failures_err(f)));
+	failures_add(f, route_flush(&b, family, CAPTURE_ROUTE_TABLE, failures_err(f)));
+	failures_add(f, nlbatch_commit(&b, failures_err(f)));
 }
 
 int capture_down(struct netns *ns, struct firewall *fw, struct err *err)
@@ -670,8 +650,6 @@ int capture_down(struct netns *ns, struct firewall *fw, struct err *err)
 		unroute(ns, families[i], &f);
 	ruleset_init(&rs);
 	ruleset_table(&rs, FW_INET, CAPTURE_FIREWALL_TABLE);
-	note(&f, firewall_remove(fw, ns, &rs, next_err(&f)));
-	if (f.more)
-		err_append(err, "; and %u more failed", f.more);
-	return f.code;
+	failures_add(&f, firewall_remove(fw, ns, &rs, failures_err(&f)));
+	return failures_tell(&f);
 }
