@@ -100,41 +100,57 @@ int name_segment(struct netns *host, const char *vpc, unsigned int no, const cha
 	return pick(NULL, host, NULL, prefix, base, base, ret, err);
 }
 
+int name_veth(struct store *st, struct netns *host, const char *base, const char *full,
+	      char ret[IFNAMSIZ], struct err *err)
+{
+	return pick(st, host,
+		    "SELECT (SELECT COUNT(*) FROM subnet WHERE veth_host = ?1)"
+		    " + (SELECT COUNT(*) FROM session WHERE veth_host = ?1)",
+		    "veth-", base, full, ret, err);
+}
+
+int name_netns_taken(struct store *st, const char *name, struct err *err)
+{
+	int64_t n = 0;
+	int r = row_number(st,
+			   "SELECT (SELECT COUNT(*) FROM subnet WHERE netns = ?1)"
+			   " + (SELECT COUNT(*) FROM session WHERE netns = ?1 OR carrier = ?1)",
+			   name, &n, err);
+
+	return r ? r : n || netns_exists(name);
+}
+
 static int name_netns(struct store *st, struct subnet *s, const char *full, struct err *err)
 {
-	static const char sql[] = "SELECT COUNT(*) FROM subnet WHERE netns = ?1";
-	int64_t n = 0;
-	int r;
+	int taken;
 
-	/* Subnet b-c of VPC a and subnet c of VPC a-b would share a name; others' may be in the way. */
+	/* Subnet b-c of VPC a and subnet c of VPC a-b would share a name; others' may be in the way.
+	 */
 	snprintf(s->netns, sizeof(s->netns), "%s-%s", s->vpc, s->name);
-	r = row_number(st, sql, s->netns, &n, err);
-	if (!r && (n || netns_exists(s->netns))) {
+	taken = name_netns_taken(st, s->netns, err);
+	if (taken > 0) {
 		size_t len = strlen(s->netns);
 
-		snprintf(s->netns + len, sizeof(s->netns) - len, "-%05llx", hash_str(full) & 0xfffff);
-		r = row_number(st, sql, s->netns, &n, err);
+		snprintf(s->netns + len, sizeof(s->netns) - len, "-%05llx",
+			 hash_str(full) & 0xfffff);
+		taken = name_netns_taken(st, s->netns, err);
 	}
-	if (!r && (n || netns_exists(s->netns)))
-		r = err_set(err, ERR_CONFLICT, -EEXIST, "a network namespace named %s exists already",
-			    s->netns);
-	return r;
+	return taken > 0 ? err_set(err, ERR_CONFLICT, -EEXIST,
+				   "a network namespace named %s exists already", s->netns)
+			 : taken;
 }
 
 int name_subnet(struct store *st, struct netns *host, struct subnet *s, struct err *err)
 {
-	char full[NAME_MAX_LEN * 2], inner[NAME_MAX_LEN + 8], outer[IFNAMSIZ] = "";
+	char full[NAME_MAX_LEN * 2], inner[NAME_MAX_LEN + 8];
 	int r;
 
 	snprintf(full, sizeof(full), "%s/%s", s->vpc, s->name);
 	r = name_netns(st, s, full, err);
+	if (!r)
+		r = name_veth(st, host, s->name, full, s->veth_host, err);
 	if (r)
 		return r;
-	r = pick(st, host, "SELECT COUNT(*) FROM subnet WHERE veth_host = ?1", "veth-", s->name, full,
-		 outer, err);
-	if (r)
-		return r;
-	memcpy(s->veth_host, outer, IFNAMSIZ);
 	snprintf(inner, sizeof(inner), "%s-ns", s->name);
 	return ifname_form("veth-", inner, full, 0, s->veth_ns);
 }
@@ -154,9 +170,15 @@ void alias_subnet(const struct subnet *s, char *ret, size_t size)
 	snprintf(ret, size, ALIAS_PREFIX "subnet/%s/%s", s->vpc, s->name);
 }
 
+void alias_session(const char *name, char *ret, size_t size)
+{
+	snprintf(ret, size, ALIAS_PREFIX "session/%s", name);
+}
+
 bool link_is_ours(const struct link *l)
 {
 	if (*l->alias)
 		return !strncmp(l->alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX));
-	return l->group == GROUP_VPC || l->group == GROUP_PORT || l->group == GROUP_DOOMED;
+	return l->group == GROUP_VPC || l->group == GROUP_PORT || l->group == GROUP_SESSION ||
+	       l->group == GROUP_DOOMED;
 }

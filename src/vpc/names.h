@@ -40,6 +40,12 @@ int name_bridge(struct store *st, struct netns *host, const char *vpc, char ret[
 /* Further bridges of a VPC, and the two ends of the trunk to them. */
 int name_segment(struct netns *host, const char *vpc, unsigned int no, const char *prefix,
 		 char ret[IFNAMSIZ], struct err *err);
+/* The host's end of the veth pair to a namespace, from base; full tells apart what has the same
+ * base. */
+int name_veth(struct store *st, struct netns *host, const char *base, const char *full,
+	      char ret[IFNAMSIZ], struct err *err);
+/* Whether state or kernel has a namespace of that name: 0, 1 or -errno. */
+int name_netns_taken(struct store *st, const char *name, struct err *err);
 /* Fills netns, veth_host and veth_ns of s from its vpc and name. */
 int name_subnet(struct store *st, struct netns *host, struct subnet *s, struct err *err);
 
@@ -47,6 +53,7 @@ int name_subnet(struct store *st, struct netns *host, struct subnet *s, struct e
 void alias_vpc(const char *vpc, char *ret, size_t size);
 void alias_segment(const char *vpc, unsigned int no, char *ret, size_t size);
 void alias_subnet(const struct subnet *s, char *ret, size_t size);
+void alias_session(const char *name, char *ret, size_t size);
 /* Marked from birth by its group, or by the alias that it gets next. */
 bool link_is_ours(const struct link *l);
 
