@@ -11,6 +11,7 @@
 #include "kernel/link.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
+#include "kernel/oplog.h"
 
 static int parse_info(const struct nlattr *attr, void *arg)
 {
@@ -121,6 +122,16 @@ int link_get_bytes(struct netns *ns, const char *name, struct link_bytes *ret, s
 		return err_errno(err, r, "cannot look up interface %s", name);
 	*ret = bytes;
 	return 0;
+}
+
+int link_index(struct netns *ns, const char *name, int *ret, struct err *err)
+{
+	struct link link = {0};
+	int r = oplog_dry(ns->log) ? 0 : link_get(ns, name, &link, err);
+
+	if (!r)
+		*ret = link.index;
+	return r;
 }
 
 struct each {

@@ -29,6 +29,8 @@ struct link {
 
 /* -ENODEV when there is none of that name. */
 int link_get(struct netns *ns, const char *name, struct link *ret, struct err *err);
+/* Its index; 0 in a dry run, where it may not exist yet. */
+int link_index(struct netns *ns, const char *name, int *ret, struct err *err);
 /* Bytes that came in and went out by a link. -ENODEV. */
 struct link_bytes {
 	uint64_t received, sent;

@@ -102,6 +102,27 @@ void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const str
 	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)ifindex);
 }
 
+void route_add_link(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst)
+{
+	int family = dst->addr.family;
+	char to[CIDR_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct rtmsg),
+			    &extra, 0, "ip route add %s dev %s proto %d", cidr_format(dst, to),
+			    ifname, ROUTE_PROTOCOL);
+	struct rtmsg *rtm = extra;
+
+	rtm->rtm_family = (uint8_t)family;
+	rtm->rtm_dst_len = (uint8_t)dst->prefix;
+	rtm->rtm_table = RT_TABLE_MAIN;
+	rtm->rtm_protocol = ROUTE_PROTOCOL;
+	rtm->rtm_scope = family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+	rtm->rtm_type = RTN_UNICAST;
+	mnl_attr_put(nlh, RTA_DST, ip_len(family), dst->addr.bytes);
+	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)ifindex);
+}
+
 static const char *family_option(int family)
 {
 	return family == AF_INET6 ? "-6 " : "";

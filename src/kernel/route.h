@@ -31,6 +31,9 @@ int route_each(struct netns *ns, int family, route_fn fn, void *arg, struct err 
 void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
 		   const struct ip *gateway);
 
+/* Adds to a batch: dst is at the other end of the link itself. */
+void route_add_link(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst);
+
 /* The default route of a table, by a link or into nothing (blackhole: silently dropped). The lower
  * metric is preferred; a route by a link goes when the link does. The same one there already: done. */
 void route_add_default(struct nlbatch *b, int family, uint32_t table, int ifindex,

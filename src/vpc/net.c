@@ -26,7 +26,6 @@
 #include "kernel/neigh.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
-#include "kernel/oplog.h"
 #include "kernel/route.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
@@ -35,17 +34,6 @@
 #define LO_INDEX 1
 
 static const struct cidr default4 = {.addr.family = AF_INET}, default6 = {.addr.family = AF_INET6};
-
-/* The index of a link; 0 in a dry run, where it may not exist yet. */
-static int index_of(struct netns *ns, const char *name, int *ret, struct err *err)
-{
-	struct link link = {0};
-	int r = oplog_dry(ns->log) ? 0 : link_get(ns, name, &link, err);
-
-	if (!r)
-		*ret = link.index;
-	return r;
-}
 
 static void add_bridge(struct nlbatch *b, const char *name, const char *alias, struct mac mac,
 		       uint32_t mtu_bytes, uint32_t group)
@@ -83,7 +71,7 @@ int vpc_up(struct netns *host, const struct vpc *v, struct err *err)
 	add_bridge(&b, v->bridge, alias, vpc_bridge_mac(v), v->mtu_bytes, GROUP_VPC);
 	r = nlbatch_commit(&b, err);
 	if (!r)
-		r = index_of(host, v->bridge, &index, err);
+		r = link_index(host, v->bridge, &index, err);
 	if (r)
 		return r;
 	add_gateway(&b, index, v, &v->cidr);
@@ -114,9 +102,9 @@ int segment_up(struct netns *host, const struct vpc *v, const struct segment *s,
 	link_add_veth(&b, &trunk);
 	r = nlbatch_commit(&b, err);
 	if (!r)
-		r = index_of(host, v->bridge, &up.master, err);
+		r = link_index(host, v->bridge, &up.master, err);
 	if (!r)
-		r = index_of(host, s->bridge, &down.master, err);
+		r = link_index(host, s->bridge, &down.master, err);
 	if (r)
 		return r;
 	up.alias = down.alias = alias;
@@ -174,7 +162,7 @@ static int inner_up(struct netns *ns, const struct vpc *v, const struct subnet *
 	struct link_change veth = {
 		.name = s->veth_ns, .alias = alias, .no_ipv6_autoconf = true, .up = true};
 	_nlbatch_ struct nlbatch b;
-	int index, r = index_of(ns, s->veth_ns, &index, err);
+	int index, r = link_index(ns, s->veth_ns, &index, err);
 
 	nlbatch_init(&b, ns);
 	if (r)
@@ -199,9 +187,9 @@ int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, c
 
 	nlbatch_init(&b, host);
 	alias_subnet(s, alias, sizeof(alias));
-	r = index_of(host, v->bridge, &gateway_index, err);
+	r = link_index(host, v->bridge, &gateway_index, err);
 	if (!r)
-		r = index_of(host, bridge, &port_index, err);
+		r = link_index(host, bridge, &port_index, err);
 	if (!r)
 		r = netns_create(s->netns, alias, host->log, &ns, err);
 	if (r)
