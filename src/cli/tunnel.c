@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/resolvers.h"
 #include "cli/detach.h"
 #include "cli/tunnel.h"
 #include "kernel/caps.h"
@@ -17,8 +18,6 @@
 #define TUN_MTU_DEFAULT 1500
 #define TUN_MTU_MIN 1280 /* RFC 8200 5: with less there is no IPv6 */
 #define TUN_MTU_MAX 65520
-#define RESOLV_CONF "/etc/resolv.conf"
-#define RESOLVED_CONF "/run/systemd/resolve/resolv.conf"
 
 /* ---- Where: the host, a named namespace, or a VPC's subnet ---- */
 
@@ -128,38 +127,13 @@ static int add_cgroup(struct cli *c, const char *word, void *arg)
 	return r;
 }
 
-/* A stub on loopback resolves through the network itself: who it asks is what must be let out. */
-static bool is_loopback(const struct ip *ip)
-{
-	static const struct ip one = {.family = AF_INET6, .bytes = {[15] = 1}};
-
-	return ip->family == AF_INET ? ip->bytes[0] == 127 : ip_equal(ip, &one);
-}
-
-static void read_resolv_conf(const char *path, struct capture *k)
-{
-	_fclose_ FILE *f = fopen(path, "re");
-	char line[256], word[64];
-
-	while (f && fgets(line, sizeof(line), f)) {
-		struct ip ip;
-
-		if (sscanf(line, "nameserver %63s", word) != 1 || ip_parse(word, &ip, NULL) ||
-		    is_loopback(&ip) || k->n_resolvers == CAPTURE_LIST_MAX)
-			continue;
-		k->resolvers[k->n_resolvers++] = ip;
-	}
-}
-
 int cli_tunnel_resolvers(struct cli *c, struct capture *k)
 {
 	int r = cli_each_word(c, "allow-dns", add_resolver, k);
 
 	if (r || k->n_resolvers)
 		return r;
-	read_resolv_conf(RESOLV_CONF, k);
-	if (!k->n_resolvers)
-		read_resolv_conf(RESOLVED_CONF, k);
+	k->n_resolvers = resolvers_read(k->resolvers, CAPTURE_LIST_MAX);
 	return 0;
 }
 
