@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
@@ -8,15 +9,17 @@
 #include "kernel/addr.h"
 #include "kernel/netlink.h"
 
-void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr)
+static void add(struct nlbatch *b, uint16_t flags, const char *verb, int ifindex,
+		const char *ifname, const struct cidr *addr)
 {
 	size_t len = ip_len(addr->addr.family);
 	bool v4 = addr->addr.family == AF_INET;
 	char text[CIDR_STRLEN];
 	void *extra;
-	struct nlmsghdr *nlh = nlbatch_add(
-		b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifaddrmsg), &extra, 0,
-		"ip addr add %s dev %s%s", cidr_format(addr, text), ifname, v4 ? "" : " nodad");
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWADDR, NLM_F_CREATE | flags, sizeof(struct ifaddrmsg), &extra,
+			    0, "ip addr %s %s dev %s%s", verb, cidr_format(addr, text), ifname,
+			    v4 ? "" : " nodad");
 	struct ifaddrmsg *ifa = extra;
 
 	ifa->ifa_family = (uint8_t)addr->addr.family;
@@ -32,6 +35,31 @@ void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct c
 
 		mnl_attr_put(nlh, IFA_BROADCAST, len, broadcast.bytes);
 	}
+}
+
+void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr)
+{
+	add(b, NLM_F_EXCL, "add", ifindex, ifname, addr);
+}
+
+void addr_replace(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr)
+{
+	add(b, NLM_F_REPLACE, "replace", ifindex, ifname, addr);
+}
+
+void addr_del(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr)
+{
+	char text[CIDR_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_DELADDR, 0, sizeof(struct ifaddrmsg), &extra, EADDRNOTAVAIL,
+			    "ip addr del %s dev %s", cidr_format(addr, text), ifname);
+	struct ifaddrmsg *ifa = extra;
+
+	ifa->ifa_family = (uint8_t)addr->addr.family;
+	ifa->ifa_prefixlen = (uint8_t)addr->prefix;
+	ifa->ifa_index = (uint32_t)ifindex;
+	mnl_attr_put(nlh, IFA_LOCAL, ip_len(addr->addr.family), addr->addr.bytes);
 }
 
 struct each {

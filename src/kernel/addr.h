@@ -13,9 +13,13 @@ struct nlbatch;
  * once: whoever gives out addresses knows that they are not duplicates (RFC 4862 5.4 off). ifname
  * is for the words only. */
 void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr);
+/* There already: done. */
+void addr_replace(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr);
+/* Absent: done. */
+void addr_del(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr);
 
-/* The addresses of all links, of one family: as above. A negative return of fn ends the walk with
- * it. */
+/* The addresses of all links, of one family or (AF_UNSPEC) both: as above. A negative return of fn
+ * ends the walk with it. */
 typedef int (*addr_fn)(int ifindex, const struct cidr *addr, void *arg);
 int addr_each(struct netns *ns, int family, addr_fn fn, void *arg, struct err *err);
 

@@ -292,6 +292,45 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 	}
 }
 
+static struct nlmsghdr *name_message(struct nlbatch *b, int index, const char *name,
+				     const char *new_name, const char *words)
+{
+	struct link_change c = {.index = index, .name = name};
+	struct ifinfomsg *ifi;
+	struct nlmsghdr *nlh = set_message(b, &c, &ifi, words);
+
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, new_name);
+	return nlh;
+}
+
+void link_move(struct nlbatch *b, int index, const char *name, int to_fd, const char *to_name,
+	       const char *new_name)
+{
+	char words[NETNS_NAME_MAX + 32];
+	struct nlmsghdr *nlh;
+
+	snprintf(words, sizeof(words), " netns %s name %s", to_name, new_name);
+	nlh = name_message(b, index, name, new_name, words);
+	mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, (uint32_t)to_fd);
+}
+
+void link_rename(struct nlbatch *b, int index, const char *name, const char *new_name)
+{
+	char words[IFNAMSIZ + 8];
+
+	snprintf(words, sizeof(words), " name %s", new_name);
+	name_message(b, index, name, new_name, words);
+}
+
+void link_down(struct nlbatch *b, const char *name)
+{
+	struct link_change c = {.name = name};
+	struct ifinfomsg *ifi;
+
+	set_message(b, &c, &ifi, " down");
+	ifi->ifi_change = IFF_UP;
+}
+
 void link_del(struct nlbatch *b, const char *name)
 {
 	void *extra;

@@ -74,6 +74,16 @@ struct link_change {
 };
 void link_set(struct nlbatch *b, const struct link_change *c);
 
+/* Found by index: the name in the message is the new one. name and to_name are for the words only.
+ * A moved link arrives down, without addresses, and with the other namespace's IPv6 defaults; it
+ * keeps its index unless that is taken there. */
+void link_move(struct nlbatch *b, int index, const char *name, int to_fd, const char *to_name,
+	       const char *new_name);
+/* -EBUSY for a link that is up, before Linux 6.2. */
+void link_rename(struct nlbatch *b, int index, const char *name, const char *new_name);
+/* Its routes go, and its IPv6 addresses. */
+void link_down(struct nlbatch *b, const char *name);
+
 /* Absent: done. A veth takes its peer with it. */
 void link_del(struct nlbatch *b, const char *name);
 /* All links of a group at once: one RCU grace period for all, where link_del() has one each. Make

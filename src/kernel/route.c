@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -170,7 +171,54 @@ void route_add_blackhole(struct nlbatch *b, int family, uint32_t table, uint32_t
 	rtm->rtm_type = RTN_BLACKHOLE;
 }
 
-static void route_del(struct nlbatch *b, const struct route *r)
+static void replace_words(const struct route *r, const char *ifname, char *buf, size_t size)
+{
+	char via[IP_STRLEN];
+
+	if (r->gateway.family)
+		snprintf(buf, size, "via %s dev %s onlink", ip_format(&r->gateway, via), ifname);
+	else
+		snprintf(buf, size, "dev %s", ifname);
+}
+
+static const char *type_option(uint8_t type)
+{
+	return type == RTN_UNREACHABLE ? "unreachable " : type == RTN_BLACKHOLE ? "blackhole " : "";
+}
+
+void route_replace(struct nlbatch *b, const struct route *r, const char *ifname)
+{
+	int family = r->dst.addr.family;
+	char to[CIDR_STRLEN], by[IP_STRLEN + IFNAMSIZ + 24] = "";
+	struct nlmsghdr *nlh;
+	struct rtmsg *rtm;
+	void *extra;
+
+	if (r->type == RTN_UNICAST)
+		replace_words(r, ifname, by, sizeof(by));
+	nlh = nlbatch_add(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, sizeof(struct rtmsg),
+			  &extra, 0, "ip %sroute replace %s%s %s table %u metric %u proto %d",
+			  family_option(family), type_option(r->type),
+			  r->dst.prefix ? cidr_format(&r->dst, to) : "default", by, r->table,
+			  r->metric, ROUTE_PROTOCOL);
+	rtm = extra;
+	table_message(nlh, rtm, family, r->table, r->metric);
+	rtm->rtm_type = r->type;
+	rtm->rtm_dst_len = (uint8_t)r->dst.prefix;
+	rtm->rtm_scope = family == AF_INET && r->type == RTN_UNICAST && !r->gateway.family
+				 ? RT_SCOPE_LINK
+				 : RT_SCOPE_UNIVERSE;
+	if (r->dst.prefix)
+		mnl_attr_put(nlh, RTA_DST, ip_len(family), r->dst.addr.bytes);
+	if (r->gateway.family) {
+		rtm->rtm_flags = RTNH_F_ONLINK;
+		mnl_attr_put(nlh, RTA_GATEWAY, ip_len(family), r->gateway.bytes);
+	}
+	if (r->ifindex)
+		mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)r->ifindex);
+}
+
+void route_del(struct nlbatch *b, const struct route *r)
 {
 	int family = r->dst.addr.family;
 	char to[CIDR_STRLEN];

@@ -33,6 +33,13 @@ void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const str
 
 /* Adds to a batch: dst is at the other end of the link itself. */
 void route_add_link(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst);
+/* Adds to a batch: r as it stands, but for its protocol, which is ours, in place of the route to
+ * the same destination with the same table, metric and family if there is one. In place means at
+ * once: no packet finds neither. With a gateway (onlink), with a device alone, or of a type that
+ * needs none of them (RTN_UNREACHABLE). metric: not 0. ifname is for the words only. */
+void route_replace(struct nlbatch *b, const struct route *r, const char *ifname);
+/* Adds to a batch: deleting r, with its metric, by its device if it has one. Absent: done. */
+void route_del(struct nlbatch *b, const struct route *r);
 
 /* The default route of a table, by a link or into nothing (blackhole: silently dropped). The lower
  * metric is preferred; a route by a link goes when the link does. The same one there already: done. */

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -134,4 +140,80 @@ int tun_open(struct netns *ns, const char *name, size_t n_queues, int fds[], str
 		fds[i] = -1;
 	}
 	return explain(&o, r, err);
+}
+
+/* Documentation/admin-guide/devices.txt */
+#define TUN_MAJOR 10
+#define TUN_MINOR 200
+
+static bool has_name(int fd, const char *name)
+{
+	struct ifreq ifr = {0};
+
+	return !ioctl(fd, TUNGETIFF, &ifr) && !strncmp(ifr.ifr_name, name, IFNAMSIZ);
+}
+
+/* Descriptor nth of the process, if it is NAME's, into *ret. */
+static int take_descriptor(int pidfd, const char *dir, const char *nth, const char *name, int *ret)
+{
+	_free_ char *path = xasprintf("%s/%s", dir, nth);
+	_close_ int fd = -1;
+	struct stat st;
+
+	if (stat(path, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(TUN_MAJOR, TUN_MINOR))
+		return 0;
+	fd = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(nth), 0);
+	if (fd < 0)
+		return errno == EBADF ? 0 : -errno; /* closed meanwhile */
+	if (has_name(fd, name))
+		*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int find_descriptor(int pidfd, pid_t pid, const char *name, int *ret)
+{
+	_free_ char *dir = xasprintf("/proc/%ld/fd", (long)pid);
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (!r && *ret < 0 && (e = readdir(d)))
+		r = take_descriptor(pidfd, dir, e->d_name, name, ret);
+	closedir(d);
+	return r ? r : *ret < 0 ? -ENODEV : 0;
+}
+
+static int persist(pid_t pid, const char *name)
+{
+	_close_ int pidfd = -1, fd = -1;
+	int r = fault_point("tun persist");
+
+	if (r)
+		return r;
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0)
+		return -errno;
+	r = find_descriptor(pidfd, pid, name, &fd);
+	if (!r && ioctl(fd, TUNSETPERSIST, 1))
+		r = -errno;
+	return r;
+}
+
+int tun_persist(struct netns *ns, const char *name, pid_t pid, struct err *err)
+{
+	int r;
+
+	oplog_add(ns->log, ns->name, "ip tuntap add dev %s mode tun", name);
+	if (oplog_dry(ns->log))
+		return 0;
+	r = persist(pid, name);
+	if (r == -ENODEV || r == -ESRCH)
+		return err_set(err, ERR_FAILED, r, "process %ld has no TUN device %s", (long)pid,
+			       name);
+	if (r == -ENOSYS)
+		return err_set(err, ERR_UNSUPPORTED, r,
+			       "the kernel lacks pidfd_getfd(2), which came with Linux 5.6");
+	return r ? err_errno(err, r, "TUN device %s: cannot make it persistent", name) : 0;
 }

@@ -4,6 +4,7 @@
 #define BYWAY_KERNEL_TUN_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 struct err;
 struct netns;
@@ -16,5 +17,11 @@ struct netns;
  * the kernel has them). One non-blocking descriptor a queue into fds. The device goes with the last descriptor.
  * -EEXIST when the name is taken. */
 int tun_open(struct netns *ns, const char *name, size_t n_queues, int fds[], struct err *err);
+
+/* Makes the TUN device NAME in ns, which another process has made and holds open, outlive that
+ * process (TUNSETPERSIST on its own descriptor, by pidfd_getfd(2): Linux 5.6). Whoever attaches to
+ * it next goes on with it. -ENODEV: the process has no such device. -ESRCH: there is no such
+ * process. */
+int tun_persist(struct netns *ns, const char *name, pid_t pid, struct err *err);
 
 #endif
