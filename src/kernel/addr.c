@@ -9,6 +9,54 @@
 #include "kernel/addr.h"
 #include "kernel/netlink.h"
 
+struct each {
+	addr_fn fn;
+	void *arg;
+};
+
+struct parse {
+	struct ip local, address;
+};
+
+/* IFA_ADDRESS is the peer's where there is IFA_LOCAL (linux/if_addr.h). */
+static int parse_attr(const struct nlattr *attr, void *arg)
+{
+	struct parse *p = arg;
+	int type = mnl_attr_get_type(attr);
+	struct ip *to = type == IFA_LOCAL ? &p->local : type == IFA_ADDRESS ? &p->address : NULL;
+	size_t len = mnl_attr_get_payload_len(attr);
+
+	if (!to || (len != 4 && len != 16))
+		return MNL_CB_OK;
+	to->family = len == 4 ? AF_INET : AF_INET6;
+	memcpy(to->bytes, mnl_attr_get_payload(attr), len);
+	return MNL_CB_OK;
+}
+
+static int each_addr(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
+	const struct each *each = arg;
+	struct parse p = {0};
+	struct addr a = {.ifindex = (int)ifa->ifa_index};
+
+	mnl_attr_parse(nlh, sizeof(*ifa), parse_attr, &p);
+	a.addr.addr = p.local.family ? p.local : p.address;
+	a.addr.prefix = ifa->ifa_prefixlen;
+	return each->fn(&a, each->arg);
+}
+
+int addr_each(struct netns *ns, addr_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.fn = fn, .arg = arg};
+	char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = RTM_GETADDR;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifaddrmsg));
+	return nl_dump(ns, nlh, each_addr, &each, err);
+}
+
 static void add(struct nlbatch *b, uint16_t flags, const char *verb, int ifindex,
 		const char *ifname, const struct cidr *addr)
 {
@@ -60,47 +108,4 @@ void addr_del(struct nlbatch *b, int ifindex, const char *ifname, const struct c
 	ifa->ifa_prefixlen = (uint8_t)addr->prefix;
 	ifa->ifa_index = (uint32_t)ifindex;
 	mnl_attr_put(nlh, IFA_LOCAL, ip_len(addr->addr.family), addr->addr.bytes);
-}
-
-struct each {
-	addr_fn fn;
-	void *arg;
-};
-
-/* On a link to a single peer, IFA_ADDRESS is the peer's. */
-static int parse_attr(const struct nlattr *attr, void *arg)
-{
-	const struct nlattr **own = arg;
-	uint16_t type = mnl_attr_get_type(attr);
-
-	if (type == IFA_LOCAL || (type == IFA_ADDRESS && !*own))
-		*own = attr;
-	return MNL_CB_OK;
-}
-
-static int each_addr(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *own = NULL;
-	const struct each *each = arg;
-	struct cidr addr = {.addr.family = ifa->ifa_family, .prefix = ifa->ifa_prefixlen};
-
-	mnl_attr_parse(nlh, sizeof(*ifa), parse_attr, &own);
-	if (!own || mnl_attr_get_payload_len(own) != ip_len(ifa->ifa_family))
-		return 0;
-	memcpy(addr.addr.bytes, mnl_attr_get_payload(own), ip_len(ifa->ifa_family));
-	return each->fn((int)ifa->ifa_index, &addr, each->arg);
-}
-
-int addr_each(struct netns *ns, int family, addr_fn fn, void *arg, struct err *err)
-{
-	struct each each = {.fn = fn, .arg = arg};
-	char buf[256];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct ifaddrmsg *ifa;
-
-	nlh->nlmsg_type = RTM_GETADDR;
-	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
-	ifa->ifa_family = (uint8_t)family;
-	return nl_dump(ns, nlh, each_addr, &each, err);
 }

@@ -9,6 +9,15 @@ struct err;
 struct netns;
 struct nlbatch;
 
+struct addr {
+	int ifindex;
+	struct cidr addr; /* as addr_add() takes it */
+};
+
+/* A negative return of fn ends the walk with it. Both families. */
+typedef int (*addr_fn)(const struct addr *addr, void *arg);
+int addr_each(struct netns *ns, addr_fn fn, void *arg, struct err *err);
+
 /* addr->addr is the host's address, addr->prefix the network's length. IPv6 addresses are usable at
  * once: whoever gives out addresses knows that they are not duplicates (RFC 4862 5.4 off). ifname
  * is for the words only. */
@@ -17,10 +26,5 @@ void addr_add(struct nlbatch *b, int ifindex, const char *ifname, const struct c
 void addr_replace(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr);
 /* Absent: done. */
 void addr_del(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *addr);
-
-/* The addresses of all links, of one family or (AF_UNSPEC) both: as above. A negative return of fn
- * ends the walk with it. */
-typedef int (*addr_fn)(int ifindex, const struct cidr *addr, void *arg);
-int addr_each(struct netns *ns, int family, addr_fn fn, void *arg, struct err *err);
 
 #endif

@@ -129,6 +129,11 @@ static const char *family_option(int family)
 	return family == AF_INET6 ? "-6 " : "";
 }
 
+static const char *type_option(uint8_t type)
+{
+	return type == RTN_UNREACHABLE ? "unreachable " : type == RTN_BLACKHOLE ? "blackhole " : "";
+}
+
 static struct nlmsghdr *table_message(struct nlmsghdr *nlh, struct rtmsg *rtm, int family,
 				      uint32_t table, uint32_t metric)
 {
@@ -176,14 +181,9 @@ static void replace_words(const struct route *r, const char *ifname, char *buf, 
 	char via[IP_STRLEN];
 
 	if (r->gateway.family)
-		snprintf(buf, size, "via %s dev %s onlink", ip_format(&r->gateway, via), ifname);
+		snprintf(buf, size, " via %s dev %s onlink", ip_format(&r->gateway, via), ifname);
 	else
-		snprintf(buf, size, "dev %s", ifname);
-}
-
-static const char *type_option(uint8_t type)
-{
-	return type == RTN_UNREACHABLE ? "unreachable " : type == RTN_BLACKHOLE ? "blackhole " : "";
+		snprintf(buf, size, " dev %s", ifname);
 }
 
 void route_replace(struct nlbatch *b, const struct route *r, const char *ifname)
@@ -197,7 +197,7 @@ void route_replace(struct nlbatch *b, const struct route *r, const char *ifname)
 	if (r->type == RTN_UNICAST)
 		replace_words(r, ifname, by, sizeof(by));
 	nlh = nlbatch_add(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, sizeof(struct rtmsg),
-			  &extra, 0, "ip %sroute replace %s%s %s table %u metric %u proto %d",
+			  &extra, 0, "ip %sroute replace %s%s%s table %u metric %u proto %d",
 			  family_option(family), type_option(r->type),
 			  r->dst.prefix ? cidr_format(&r->dst, to) : "default", by, r->table,
 			  r->metric, ROUTE_PROTOCOL);
@@ -225,9 +225,9 @@ void route_del(struct nlbatch *b, const struct route *r)
 	void *extra;
 	struct nlmsghdr *nlh = nlbatch_add(
 		b, RTM_DELROUTE, 0, sizeof(struct rtmsg), &extra, ESRCH,
-		"ip %sroute del %s table %u metric %u proto %d", family_option(family),
-		r->dst.prefix ? cidr_format(&r->dst, to) : "default", r->table, r->metric,
-		ROUTE_PROTOCOL);
+		"ip %sroute del %s%s table %u metric %u proto %d", family_option(family),
+		type_option(r->type), r->dst.prefix ? cidr_format(&r->dst, to) : "default",
+		r->table, r->metric, ROUTE_PROTOCOL);
 	struct rtmsg *rtm = extra;
 
 	table_message(nlh, rtm, family, r->table, r->metric);

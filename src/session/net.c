@@ -104,11 +104,11 @@ struct lookup {
 	bool found;
 };
 
-static int match_network(int ifindex, const struct cidr *net, void *arg)
+static int match_network(const struct addr *a, void *arg)
 {
 	struct lookup *l = arg;
 
-	l->found |= ifindex == l->index && cidr_has(net, l->addr);
+	l->found |= a->ifindex == l->index && cidr_has(&a->addr, l->addr);
 	return 0;
 }
 
@@ -117,7 +117,7 @@ static int add_proxy(struct nlbatch *b, const struct session *s, const struct li
 		     struct err *err)
 {
 	struct lookup l = {.index = out->index, .addr = &s->addr};
-	int r = s->nat ? 0 : addr_each(b->ns, AF_INET, match_network, &l, err);
+	int r = s->nat ? 0 : addr_each(b->ns, match_network, &l, err);
 
 	if (!r && l.found)
 		neigh_add_proxy(b, out->index, s->interface, &s->addr);
