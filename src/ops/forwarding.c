@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The host as a router: switched on for the first VPC, put back as it was with the last.
+ * The host as a router: switched on for the first VPC or session, put back as it was with the last.
  *
  * Each setting that is changed is recorded with its old value before. Putting back leaves a setting
  * alone that somebody else has changed since.
@@ -193,14 +193,21 @@ static int put_back_one(struct ops *o, const struct saved *s, void *arg)
 	return put_back(o, s, restoring->err);
 }
 
+int ops_forwarding_users(struct ops *o, int64_t *ret, struct err *err)
+{
+	return row_number(o->st,
+			  "SELECT (SELECT COUNT(*) FROM vpc) + (SELECT COUNT(*) FROM session)",
+			  NULL, ret, err);
+}
+
 /* The records go when all is put back: doing it twice changes nothing. */
 int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err)
 {
 	struct restoring restoring = {.err = err};
-	int64_t vpcs = 0;
-	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc", NULL, &vpcs, err);
+	int64_t users = 0;
+	int r = ops_forwarding_users(o, &users, err);
 
-	if (r || vpcs)
+	if (r || users)
 		return r;
 	r = each_saved(o, put_back_one, &restoring, err);
 	if (r || !restoring.n)

@@ -64,12 +64,13 @@ void ops_rest(struct ops *o, struct netns *ns)
 	o->next_resting = (o->next_resting + 1) % OPS_RESTING;
 }
 
-/* The backend that the present VPCs were made with, or FW_AUTO. */
+/* The backend that the present VPCs and sessions were made with, or FW_AUTO. */
 static int recorded_backend(struct ops *o, enum fw_backend_id *ret, struct err *err)
 {
 	_stmt_ struct sqlite3_stmt *q = NULL;
 	int r = store_query(o->st, &q, err,
-			    "SELECT value FROM meta WHERE key = 'firewall' AND EXISTS (SELECT 1 FROM vpc)",
+			    "SELECT value FROM meta WHERE key = 'firewall' AND"
+			    " (EXISTS (SELECT 1 FROM vpc) OR EXISTS (SELECT 1 FROM session))",
 			    "");
 
 	*ret = FW_AUTO;
@@ -95,7 +96,8 @@ int ops_firewall(struct ops *o, struct err *err)
 		r = recorded_backend(o, &recorded, err);
 	if (!r && !compatible(recorded, o->backend))
 		r = err_set(err, ERR_CONFLICT, -EBUSY,
-			    "the VPCs of this host stand on %s firewall rules: delete them before another "
+			    "the VPCs or sessions of this host stand on %s firewall rules: delete them "
+			    "before another "
 			    "--firewall is used",
 			    recorded == FW_IPTABLES ? "iptables" : "nftables");
 	return r ? r
@@ -108,23 +110,29 @@ int ops_record_firewall(struct ops *o, struct err *err)
 			  "s", firewall_name(o->fw));
 }
 
-int ops_host_remove(struct ops *o, struct err *err)
+int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err)
 {
 	static const enum fw_backend_id each[] = {FW_NATIVE, FW_IPTABLES};
-	_host_rules_ struct host_rules h = {0};
 
-	host_rules_init(&h);
 	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
 		_firewall_ struct firewall *fw = NULL;
 		int r;
 
 		if (firewall_new(each[i], o->host, &fw, NULL))
 			continue; /* cannot be asked, so has left nothing */
-		r = firewall_remove(fw, o->host, &h.rs, err);
+		r = firewall_remove(fw, o->host, rs, err);
 		if (r)
 			return r;
 	}
 	return 0;
+}
+
+int ops_host_remove(struct ops *o, struct err *err)
+{
+	_host_rules_ struct host_rules h = {0};
+
+	host_rules_init(&h);
+	return ops_rules_remove(o, &h.rs, err);
 }
 
 int ops_host_sync(struct ops *o, struct err *err)

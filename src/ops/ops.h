@@ -23,6 +23,7 @@ struct err;
 struct host_rules;
 struct json_t;
 struct netns;
+struct ruleset;
 
 #define OPS_RESTING 64
 
@@ -118,9 +119,9 @@ int ops_end(struct ops *o, int r, struct err *err);
  * the other, each rests until that is long over. */
 void ops_rest(struct ops *o, struct netns *ns);
 
-/* Chooses the backend: the one that the present VPCs stand on, else the wanted one. */
+/* Chooses the backend: the one that the present VPCs and sessions stand on, else the wanted one. */
 int ops_firewall(struct ops *o, struct err *err);
-/* Remembers it, with the first VPC; inside the caller's transaction. */
+/* Remembers it, with the first of them; inside the caller's transaction. */
 int ops_record_firewall(struct ops *o, struct err *err);
 /* Single elements into, or out of, the host's tables; the whole tables when they are not there. */
 int ops_host_update(struct ops *o, const struct host_rules *add, const struct host_rules *del,
@@ -133,6 +134,9 @@ int ops_host_remove(struct ops *o, struct err *err);
 int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc,
 			   bool *ret, struct err *err);
 
+/* Removes the tables named in rs, whichever backend made them. */
+int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err);
+
 int ops_publish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish_all(struct ops *o, struct err *err);
@@ -142,6 +146,9 @@ int ops_describe(struct ops *o, const char *vpc, struct json_t **ret, struct err
 
 /* ret_changed, when not NULL, becomes true when a switch had to be changed. */
 int ops_forwarding_on(struct ops *o, bool v6, bool *ret_changed, struct err *err);
+/* How many VPCs and sessions there are. */
+int ops_forwarding_users(struct ops *o, int64_t *ret, struct err *err);
+/* When there is none left. */
 int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err);
 /* The same from the published view, for when the state cannot be read. */
 int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err);

@@ -75,4 +75,16 @@ int ops_session_down(struct ops *o, const char *what, size_t *ret_n, struct err 
 /* The file that a session's log is written to; freed by the caller. */
 int ops_session_log_path(const char *name, char **ret, struct err *err);
 
+/* ---- Shared by the files of this folder. ---- */
+
+struct ruleset;
+
+/* The rules of all sessions in the state, but for those that are being deleted; added to ret, which
+ * the caller has initialised. *empty: there is none, the table should not exist. */
+int ops_session_rules(struct ops *o, struct ruleset *ret, bool *empty, struct err *err);
+/* Makes the kernel's rules what the state says. */
+int ops_session_sync(struct ops *o, struct err *err);
+/* Removes them, whichever backend made them: for when the state does not know. */
+int ops_session_rules_remove(struct ops *o, struct err *err);
+
 #endif
