@@ -12,20 +12,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "firewall/firewall.h"
 #include "kernel/link.h"
+#include "kernel/neigh.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "ops/ops.h"
+#include "ops/session.h"
 #include "ops/tunnel.h"
+#include "proc/pidlock.h"
 #include "proc/reap.h"
+#include "session/etc.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
 
+#define GROUP_END_MS 10000 /* of a group's process: for its sessions' goodbyes */
 #define TUNNEL_ALIAS ALIAS_PREFIX "tunnel/"
 
 /* Names that rows claim, or that were found. Owns its strings. */
@@ -67,13 +73,38 @@ static bool names_have(const struct names *l, const char *name)
 }
 
 struct claims {
-	struct names links, netns;
+	struct names links, netns, proxied; /* proxied: addresses that are answered for */
 };
 
 static void claims_done(struct claims *c)
 {
 	names_done(&c->links);
 	names_done(&c->netns);
+	names_done(&c->proxied);
+}
+
+static void claim_session(struct claims *c, const struct session *s)
+{
+	char addr[IP_STRLEN];
+
+	names_add(&c->links, s->veth_host);
+	names_add(&c->netns, s->netns);
+	if (*s->carrier)
+		names_add(&c->netns, s->carrier);
+	if (!s->nat)
+		names_add(&c->proxied, ip_format(&s->addr, addr));
+}
+
+static int claim_sessions(struct ops *o, struct claims *c, struct err *err)
+{
+	struct session *s = NULL;
+	size_t n = 0;
+	int r = session_list(o->st, NULL, &s, &n, err);
+
+	for (size_t i = 0; i < n; i++)
+		claim_session(c, &s[i]);
+	session_list_free(s, n);
+	return r;
 }
 
 static int claim_rows(struct ops *o, struct claims *c, struct err *err)
@@ -88,6 +119,8 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 		r = subnet_list(o->st, NULL, &subnets, &n_subnets, err);
 	if (!r)
 		r = segment_list(o->st, NULL, &segments, &n_segments, err);
+	if (!r)
+		r = claim_sessions(o, c, err);
 	if (r)
 		return r;
 	for (size_t i = 0; i < n_vpcs; i++)
@@ -103,6 +136,7 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 	}
 	names_sort(&c->links);
 	names_sort(&c->netns);
+	names_sort(&c->proxied);
 	return 0;
 }
 
@@ -175,6 +209,63 @@ static int remove_namespaces(struct ops *o, const struct claims *c, size_t *coun
 	return r;
 }
 
+static int note_etc(const char *netns, void *arg)
+{
+	struct orphans *f = arg;
+
+	if (!names_have(f->claimed, netns))
+		names_add(&f->found, netns);
+	return 0;
+}
+
+/* Files of /etc that are ours, of sessions that are not there. */
+static int remove_etc(struct ops *o, const struct claims *c, size_t *count, struct err *err)
+{
+	struct orphans f = {.claimed = &c->netns};
+	int r = etc_each(note_etc, &f, err);
+
+	for (size_t i = 0; !r && i < f.found.n; i++) {
+		oplog_add(&o->log, NULL, "rm -r /etc/netns/%s", f.found.v[i]);
+		r = oplog_dry(&o->log) ? 0 : etc_remove(f.found.v[i], err);
+		*count += !r;
+	}
+	names_done(&f.found);
+	return r;
+}
+
+struct strays {
+	struct nlbatch *batch;
+	const struct names *claimed;
+	size_t n;
+};
+
+static int del_stray_proxy(int ifindex, const struct ip *ip, void *arg)
+{
+	struct strays *s = arg;
+	char addr[IP_STRLEN], ifname[IFNAMSIZ] = "";
+
+	if (names_have(s->claimed, ip_format(ip, addr)))
+		return 0;
+	if_indextoname((unsigned int)ifindex, ifname);
+	neigh_del_proxy(s->batch, ifindex, ifname, ip);
+	s->n++;
+	return 0;
+}
+
+static int remove_proxies(struct ops *o, const struct claims *c, size_t *count, struct err *err)
+{
+	_nlbatch_ struct nlbatch b;
+	struct strays s = {.batch = &b, .claimed = &c->proxied};
+	int r;
+
+	nlbatch_init(&b, o->host);
+	r = neigh_each_proxy(o->host, del_stray_proxy, &s, err);
+	if (!r)
+		r = nlbatch_commit(&b, err);
+	*count += r ? 0 : s.n;
+	return r;
+}
+
 static bool link_there(struct ops *o, const char *name)
 {
 	struct link link;
@@ -216,6 +307,69 @@ static int sweep_subnets(struct ops *o, size_t *count, struct err *err)
 	return r;
 }
 
+#define LOCK_PATH_MAX (sizeof(SESSION_DIR) + NAME_MAX_LEN + 8)
+
+static const char *group_path(const char *group, const char *suffix, char path[LOCK_PATH_MAX])
+{
+	snprintf(path, LOCK_PATH_MAX, SESSION_DIR "/%s.%s", group, suffix);
+	return path;
+}
+
+/* Sessions are their process's as long as it lives, however they look. */
+static int sweep_sessions(struct ops *o, size_t *count, struct err *err)
+{
+	_free_ struct session *dead = NULL;
+	struct session *all = NULL;
+	char path[LOCK_PATH_MAX];
+	size_t n = 0, n_dead = 0;
+	int r = session_list(o->st, NULL, &all, &n, err);
+
+	dead = xcalloc(n + 1, sizeof(*dead));
+	for (size_t i = 0; i < n; i++) {
+		if (!pidlock_holder(group_path(all[i].group, "lock", path)))
+			dead[n_dead++] = all[i];
+	}
+	if (!r)
+		r = ops_session_remove(o, dead, n_dead, err);
+	*count += n_dead;
+	session_list_free(all, n);
+	return r;
+}
+
+/* Of a process that is gone: by holding its lock we keep another from starting meanwhile. */
+static int sweep_group(const char *group, struct err *err)
+{
+	static const char *const suffixes[] = {"sock", "lock"};
+	char path[LOCK_PATH_MAX];
+	_close_ int fd = -1;
+	int r = pidlock_take(group_path(group, "lock", path), &fd, err);
+
+	if (r)
+		return r == -EBUSY ? 0 : r;
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		if (unlink(group_path(group, suffixes[i], path)) && errno != ENOENT)
+			return err_errno(err, -errno, "cannot remove %s", path);
+	}
+	return 0;
+}
+
+static int sweep_groups(struct ops *o, struct err *err)
+{
+	char **groups = NULL;
+	size_t n = 0;
+	int r = o->log.dry_run ? 0 : ops_tunnel_list(SESSION_DIR, &groups, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		if (!r)
+			r = sweep_group(groups[i], err);
+		free(groups[i]);
+	}
+	free(groups);
+	if (n)
+		rmdir(SESSION_DIR); /* unless there is more in it */
+	return r;
+}
+
 /* NAT and peerings are rules only: the row goes, the rules follow. Segments, too, are found
  * by their marks once no row claims them. */
 static int sweep_rows(struct ops *o, size_t *count, struct err *err)
@@ -235,20 +389,11 @@ static int sweep_rows(struct ops *o, size_t *count, struct err *err)
 	return ops_end(o, r, err);
 }
 
-static int repair_host(struct ops *o, size_t *count, struct err *err)
+static int repair_tables(struct ops *o, const struct ruleset *rs, size_t *count, struct err *err)
 {
-	_host_rules_ struct host_rules h = {0};
 	struct err why;
-	bool empty;
-	int r = ops_firewall(o, err);
+	int r = firewall_verify(o->fw, o->host, rs, &why);
 
-	if (!r)
-		r = host_rules_build(o->st, &h, &empty, err);
-	if (r)
-		return r;
-	if (empty)
-		return ops_host_remove(o, err);
-	r = firewall_verify(o->fw, o->host, &h.rs, &why);
 	if (r != -ESTALE) {
 		if (r && err)
 			*err = why;
@@ -256,7 +401,33 @@ static int repair_host(struct ops *o, size_t *count, struct err *err)
 	}
 	(*count)++;
 	log_info("the host's rules differ from the state (%s): replaced", why.msg);
-	return firewall_apply(o->fw, o->host, &h.rs, err);
+	return firewall_apply(o->fw, o->host, rs, err);
+}
+
+static int repair_host(struct ops *o, size_t *count, struct err *err)
+{
+	_host_rules_ struct host_rules h = {0};
+	bool empty;
+	int r = ops_firewall(o, err);
+
+	if (!r)
+		r = host_rules_build(o->st, &h, &empty, err);
+	if (r)
+		return r;
+	return empty ? ops_host_remove(o, err) : repair_tables(o, &h.rs, count, err);
+}
+
+static int repair_sessions(struct ops *o, size_t *count, struct err *err)
+{
+	_ruleset_ struct ruleset rs;
+	bool empty;
+	int r;
+
+	ruleset_init(&rs);
+	r = ops_session_rules(o, &rs, &empty, err);
+	if (r)
+		return r;
+	return empty ? ops_session_rules_remove(o, err) : repair_tables(o, &rs, count, err);
 }
 
 static int repair_policies(struct ops *o, size_t *count, struct err *err)
@@ -287,16 +458,16 @@ static int republish(struct ops *o, struct err *err)
 	return r;
 }
 
-/* The host routes for VPCs: somebody may have switched that off. */
+/* The host routes for VPCs and sessions: somebody may have switched that off. */
 static int repair_forwarding(struct ops *o, size_t *count, struct err *err)
 {
-	int64_t vpcs = 0, vpcs6 = 0;
+	int64_t users = 0, vpcs6 = 0;
 	bool changed = false;
-	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc", NULL, &vpcs, err);
+	int r = ops_forwarding_users(o, &users, err);
 
 	if (!r)
 		r = row_number(o->st, "SELECT COUNT(*) FROM vpc WHERE cidr6 IS NOT NULL", NULL, &vpcs6, err);
-	if (!r && !vpcs) {
+	if (!r && !users) {
 		r = ops_forwarding_restore(o, count, err);
 		return r ? r : ops_forwarding_rescue(o, count, err); /* what a lost database knew */
 	}
@@ -312,7 +483,11 @@ static int remove_orphans(struct ops *o, const struct claims *c, struct gc_repor
 {
 	int r = remove_namespaces(o, c, &ret->namespaces, err);
 
-	return r ? r : remove_links(o, c, &ret->links, err);
+	if (!r)
+		r = remove_links(o, c, &ret->links, err);
+	if (!r)
+		r = remove_proxies(o, c, &ret->links, err);
+	return r ? r : remove_etc(o, c, &ret->namespaces, err);
 }
 
 int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
@@ -327,11 +502,17 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 	if (!r)
 		r = sweep_rows(o, &ret->rows, err);
 	if (!r)
+		r = sweep_sessions(o, &ret->rows, err);
+	if (!r)
+		r = sweep_groups(o, err);
+	if (!r)
 		r = claim_rows(o, &c, err);
 	if (!r)
 		r = remove_orphans(o, &c, ret, err);
 	if (!r)
 		r = repair_host(o, &ret->rulesets, err);
+	if (!r)
+		r = repair_sessions(o, &ret->rulesets, err);
 	if (!r)
 		r = repair_policies(o, &ret->rulesets, err);
 	if (!r)
@@ -343,36 +524,80 @@ static void count_known(struct ops *o, struct gc_report *ret)
 {
 	int64_t objects = 0, settings = 0;
 
-	row_number(o->st, "SELECT (SELECT COUNT(*) FROM vpc) + (SELECT COUNT(*) FROM subnet)", NULL,
-		   &objects, NULL);
+	row_number(o->st,
+		   "SELECT (SELECT COUNT(*) FROM vpc) + (SELECT COUNT(*) FROM subnet)"
+		   " + (SELECT COUNT(*) FROM session)",
+		   NULL, &objects, NULL);
 	row_number(o->st, "SELECT COUNT(*) FROM sysctl", NULL, &settings, NULL);
 	ret->rows = (size_t)objects;
 	ret->sysctls = (size_t)settings;
 }
 
+static int reset_vpcs(struct ops *o, struct err *err)
+{
+	_free_ struct vpc *v = NULL;
+	size_t n = 0;
+	int r = vpc_list(o->st, &v, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		if (ops_teardown_vpc(o, &v[i], err))
+			log_warn("%s", err->msg);
+	}
+	return r;
+}
+
+static int reset_sessions(struct ops *o, struct err *err)
+{
+	struct session *s = NULL;
+	size_t n = 0;
+	int r = session_list(o->st, NULL, &s, &n, err);
+
+	if (!r && ops_session_remove(o, s, n, err))
+		log_warn("%s", err->msg);
+	session_list_free(s, n);
+	return r;
+}
+
 /* What the state knows, the ordinary way, so that settings are put back, too. */
 static void reset_known(struct ops *o, struct gc_report *ret, struct claims *known)
 {
-	_free_ struct vpc *v = NULL;
 	struct err e = {0};
-	size_t n = 0;
+	int r = store_open(STORE_DIR, STORE_WRITE, &o->st, &e);
 
-	if (store_open(STORE_DIR, STORE_WRITE, &o->st, &e) || vpc_list(o->st, &v, &n, &e)) {
+	if (!r)
+		count_known(o, ret);
+	if (!r && o->log.dry_run) /* they are still there when strays are looked for */
+		r = claim_rows(o, known, &e);
+	if (!r)
+		r = reset_sessions(o, &e);
+	if (!r)
+		r = reset_vpcs(o, &e);
+	if (r) {
 		log_warn("%s: going by the marks on what byway made", e.msg);
 		if (ops_forwarding_rescue(o, &ret->sysctls, &e))
 			log_warn("%s", e.msg);
 		return;
 	}
-	count_known(o, ret);
-	if (o->log.dry_run)
-		claim_rows(o, known, NULL); /* they are still there when strays are looked for */
-	for (size_t i = 0; i < n; i++) {
-		if (ops_teardown_vpc(o, &v[i], &e))
-			log_warn("%s", e.msg);
-	}
 	if (ops_forwarding_restore(o, &ret->sysctls, &e))
 		log_warn("%s", e.msg);
 	ops_unpublish_all(o, NULL);
+}
+
+/* The processes of groups, which take their sessions away when they can. */
+static void end_groups(void)
+{
+	char **groups = NULL, path[LOCK_PATH_MAX];
+	size_t n = 0;
+	struct err e;
+
+	if (ops_tunnel_list(SESSION_DIR, &groups, &n, &e))
+		log_warn("%s", e.msg);
+	for (size_t i = 0; i < n; i++) {
+		if (pidlock_end(group_path(groups[i], "lock", path), GROUP_END_MS, &e))
+			log_warn("%s", e.msg);
+		free(groups[i]);
+	}
+	free(groups);
 }
 
 /* Those that run, those that a crash left, and whatever else blocks the host. */
@@ -404,12 +629,16 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 	*ret = (struct gc_report){0};
 	if (r)
 		return r;
-	if (!o->log.dry_run)
+	if (!o->log.dry_run) {
+		end_groups();
 		reset_tunnels(o);
+	}
 	reset_known(o, ret, &known);
 	r = remove_orphans(o, &known, ret, err);
 	if (!r && !(o->log.dry_run && o->fw)) /* said already */
 		r = ops_host_remove(o, err);
+	if (!r && !(o->log.dry_run && o->fw))
+		r = ops_session_rules_remove(o, err);
 	if (r || o->log.dry_run)
 		return r;
 	store_free(TAKE_PTR(o->st));
