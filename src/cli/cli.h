@@ -141,6 +141,7 @@ int cmd_session_validate(struct cli *c);
 int cmd_session_hook(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_status(struct cli *c);
+int cmd_metrics(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_reset(struct cli *c);
 int cmd_doctor(struct cli *c);

@@ -184,6 +184,8 @@ const struct cli_cmd cli_commands[] = {
 	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
 	 "run a command inside a subnet"},
 	{"status", NULL, "", 0, 0, NO_OPTS, cmd_status, "show everything at a glance"},
+	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics,
+	 "print the numbers of tunnels and sessions for Prometheus"},
 	{"doctor", NULL, "", 0, 0, NO_OPTS, cmd_doctor,
 	 "find what on this host is in the way, and how to fix it"},
 	{"gc", NULL, "", 0, 0, NO_OPTS, cmd_gc,

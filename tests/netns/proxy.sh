@@ -30,6 +30,7 @@ start_proxy() {
 up() { by proxy up --proxy-url "http://alice:s3cret@$PROXY:$PORT" --allow-dns 192.0.2.1 --detach -q "$@"; }
 state() { by proxy status --json | jq -r '.tunnels[0].state // "down"'; }
 in_state() { [[ $(state) == "$1" ]]; }
+measures() { by metrics | grep -qxF "$1"; }
 
 # What the observer sees beside the tunnel stands in the file wire.
 start_observer() {
@@ -104,6 +105,7 @@ test_killed() {
 	pid=$(by proxy status --json | jq -r '.tunnels[0].pid')
 	kill -KILL "$pid"
 	check "killed: the state says so" wait_for in_state killed
+	check "killed: so do the metrics" measures 'byway_tunnel_state{tunnel="host",kind="proxy",state="killed"} 1'
 	start_observer "$BESIDE or (tcp port $PORT and src host 192.0.2.2)"
 	probe_all
 	check "killed: nothing leaves" nothing_leaked

@@ -36,6 +36,8 @@ test_status() {
 	check "status" by status
 	prints "names the VPCs" 'v(.|\n)*w'
 	like "as JSON with a schema" "$(json .schema status)" '^byway\.status/1$'
+	is "no tunnel, no metrics" "$(by metrics)" ""
+	like "as JSON with a schema, too" "$(json .schema metrics)" '^byway\.metrics/1$'
 	check "quiet on an empty machine" env BYWAY_FIREWALL=native "$BYWAY" -q status
 }
 

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "cli/cli.h"
+#include "cli/tunnel.h"
+#include "ops/metrics.h"
+
+int cmd_metrics(struct cli *c)
+{
+	json_t *tunnels = json_array(), *sessions = json_array();
+	_buf_ struct buf text = {0};
+	int r = cli_tunnel_list(c, NULL, tunnels);
+
+	if (!r && c->json) {
+		cli_print_json("byway.metrics/1",
+			       json_pack("{s:O, s:O}", "tunnels", tunnels, "sessions", sessions));
+	} else if (!r) {
+		metrics_format(tunnels, sessions, &text);
+		fwrite(text.data, 1, text.len, stdout);
+	}
+	json_decref(tunnels);
+	json_decref(sessions);
+	return r;
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "ops/metrics.h"
+#include "ops/tunnel.h"
+#include "session/life.h"
+
+struct scope;
+
+struct metric {
+	const char *name, *type, *help;
+	const char *key; /* of the object, when put looks at one only */
+	/* Adds the samples of one object. */
+	void (*put)(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o);
+};
+
+/* A kind of objects. */
+struct scope {
+	const char *noun;        /* the label that has the object's name */
+	const char *const *more; /* keys that are labels of every sample, up to NULL */
+	const char *const *states;
+	size_t n_states;
+	const struct metric *metrics;
+	size_t n_metrics;
+};
+
+/* ---- Samples ---- */
+
+static void put_label(struct buf *b, const char *name, const char *value)
+{
+	buf_addf(b, "%s%s=\"", b->data[b->len - 1] == '{' ? "" : ",", name);
+	for (; *value; value++) {
+		if (*value == '\n')
+			buf_adds(b, "\\n");
+		else
+			buf_addf(b, "%s%c", *value == '\\' || *value == '"' ? "\\" : "", *value);
+	}
+	buf_adds(b, "\"");
+}
+
+/* None is what an empty one is anyway. */
+static void put_member(struct buf *b, const json_t *o, const char *key)
+{
+	const char *value = json_string_value(json_object_get(o, key));
+
+	if (value && *value)
+		put_label(b, key, value);
+}
+
+static void begin(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
+{
+	const char *name = json_string_value(json_object_get(o, "name"));
+
+	buf_addf(b, "%s{", m->name);
+	put_label(b, s->noun, name ? name : "");
+	for (size_t i = 0; s->more[i]; i++)
+		put_member(b, o, s->more[i]);
+}
+
+static void end(struct buf *b, json_int_t value)
+{
+	buf_addf(b, "} %lld\n", (long long)value);
+}
+
+static void put_number(struct buf *b, const struct metric *m, const struct scope *s,
+		       const json_t *o)
+{
+	const json_t *v = json_object_get(o, m->key);
+
+	if (!json_is_integer(v))
+		return;
+	begin(b, m, s, o);
+	end(b, json_integer_value(v));
+}
+
+static bool is_state(const json_t *o, const char *state)
+{
+	const char *is = json_string_value(json_object_get(o, "state"));
+
+	return is && !strcmp(is, state);
+}
+
+static void put_up(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
+{
+	begin(b, m, s, o);
+	end(b, is_state(o, "up"));
+}
+
+/* One of them is 1, so that the others can be seen to be over. */
+static void put_states(struct buf *b, const struct metric *m, const struct scope *s,
+		       const json_t *o)
+{
+	for (size_t i = 0; i < s->n_states; i++) {
+		begin(b, m, s, o);
+		put_label(b, "state", s->states[i]);
+		end(b, is_state(o, s->states[i]));
+	}
+}
+
+static bool parse_time(const json_t *v, time_t *ret)
+{
+	const char *text = json_string_value(v);
+	struct tm tm = {0};
+
+	if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
+		return false;
+	*ret = timegm(&tm);
+	return true;
+}
+
+static void put_time(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
+{
+	time_t t;
+
+	if (!parse_time(json_object_get(o, m->key), &t))
+		return;
+	begin(b, m, s, o);
+	end(b, t);
+}
+
+static void put_last_error(struct buf *b, const struct metric *m, const struct scope *s,
+			   const json_t *o)
+{
+	const json_t *error = json_object_get(o, "last_error");
+	time_t t;
+
+	if (!parse_time(json_object_get(error, "time"), &t))
+		return;
+	begin(b, m, s, o);
+	put_member(b, error, "class");
+	end(b, t);
+}
+
+static void put_info(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
+{
+	static const char *const keys[] = {"group",     "server",    "protocol",
+					   "transport", "namespace", "address"};
+
+	begin(b, m, s, o);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		put_member(b, o, keys[i]);
+	end(b, 1);
+}
+
+/* ---- What there is to tell ---- */
+
+static const struct metric tunnel_metrics[] = {
+	{"byway_tunnel_up", "gauge", "Whether what is captured reaches the other side.", NULL,
+	 put_up},
+	{"byway_tunnel_state", "gauge", "1 for the state that the tunnel is in, 0 for the others.",
+	 NULL, put_states},
+	{"byway_tunnel_start_time_seconds", "gauge", "When the tunnel was made, in Unix time.",
+	 "since", put_time},
+	{"byway_tunnel_received_bytes_total", "counter",
+	 "Bytes of TCP that came out of the tunnel.", "bytes_down", put_number},
+	{"byway_tunnel_transmitted_bytes_total", "counter",
+	 "Bytes of TCP that went into the tunnel.", "bytes_up", put_number},
+	{"byway_tunnel_flows", "gauge", "TCP connections in the tunnel.", "flows", put_number},
+	{"byway_tunnel_accepted_total", "counter", "TCP connections that reached their target.",
+	 "accepted", put_number},
+	{"byway_tunnel_refused_total", "counter", "TCP connections that were refused.", "refused",
+	 put_number},
+	{"byway_tunnel_unreachable_total", "counter",
+	 "TCP connections whose target was unreachable or forbidden.", "unreachable", put_number},
+	{"byway_tunnel_retransmits_total", "counter",
+	 "TCP segments that were sent to the captured side again.", "retransmits", put_number},
+};
+
+static const struct metric session_metrics[] = {
+	{"byway_session_info", "gauge", "What the session is; always 1.", NULL, put_info},
+	{"byway_session_up", "gauge", "Whether the session is up.", NULL, put_up},
+	{"byway_session_state", "gauge",
+	 "1 for the state that the session is in, 0 for the others.", NULL, put_states},
+	{"byway_session_state_since_seconds", "gauge", "Since when it is, in Unix time.", "since",
+	 put_time},
+	{"byway_session_received_bytes_total", "counter", "Bytes that came out of the tunnel.",
+	 "bytes_in", put_number},
+	{"byway_session_transmitted_bytes_total", "counter", "Bytes that went into the tunnel.",
+	 "bytes_out", put_number},
+	{"byway_session_restarts_total", "counter", "Times that openconnect was started again.",
+	 "restarts", put_number},
+	{"byway_session_auth_failures", "gauge", "Authentications that were refused, in a row.",
+	 "auth_failures", put_number},
+	{"byway_session_next_retry_seconds", "gauge",
+	 "When openconnect is started again, in Unix time.", "next_retry", put_time},
+	{"byway_session_last_error_seconds", "gauge", "When the session failed last, in Unix time.",
+	 NULL, put_last_error},
+};
+
+static const char *const tunnel_states[] = {"down",         "connecting", "up",
+					    "reconnecting", "error",      "killed"};
+static const char *const session_states[] = {"down", "starting", "up", "reconnecting", "error"};
+static_assert(ARRAY_SIZE(tunnel_states) == TUNNEL_NUM_STATES, "tunnel_states[] is not complete");
+static_assert(ARRAY_SIZE(session_states) == SESSION_NUM_STATES, "session_states[] is not complete");
+
+static const struct scope tunnel_scope = {.noun = "tunnel",
+					  .more = (const char *const[]){"kind", NULL},
+					  .states = tunnel_states,
+					  .n_states = ARRAY_SIZE(tunnel_states),
+					  .metrics = tunnel_metrics,
+					  .n_metrics = ARRAY_SIZE(tunnel_metrics)};
+
+static const struct scope session_scope = {.noun = "session",
+					   .more = (const char *const[]){NULL},
+					   .states = session_states,
+					   .n_states = ARRAY_SIZE(session_states),
+					   .metrics = session_metrics,
+					   .n_metrics = ARRAY_SIZE(session_metrics)};
+
+/* All samples of a metric stand together, behind what it is. */
+static void put_metric(struct buf *ret, const struct metric *m, const struct scope *s,
+		       const json_t *objects)
+{
+	_buf_ struct buf samples = {0};
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(objects, i, o) m->put(&samples, m, s, o);
+	if (samples.len)
+		buf_addf(ret, "# HELP %s %s\n# TYPE %s %s\n%s", m->name, m->help, m->name, m->type,
+			 samples.data);
+}
+
+static void put_scope(struct buf *ret, const struct scope *s, const json_t *objects)
+{
+	for (size_t i = 0; i < s->n_metrics; i++)
+		put_metric(ret, &s->metrics[i], s, objects);
+}
+
+void metrics_format(const json_t *tunnels, const json_t *sessions, struct buf *ret)
+{
+	put_scope(ret, &tunnel_scope, tunnels);
+	put_scope(ret, &session_scope, sessions);
+}
