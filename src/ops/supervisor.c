@@ -122,7 +122,8 @@ static struct account *account_of(struct supervisor *s, size_t i)
 			a = s->members[j].watch.life.account;
 	if (!a) {
 		a = &s->accounts[s->n_accounts++];
-		*a = (struct account){.max_failures = specs[i].max_auth_attempts};
+		*a = (struct account){.max_failures = specs[i].max_auth_attempts,
+				      .apart_ms = specs[i].totp_file ? ACCOUNT_OTP_MS : 0};
 	}
 	a->failures = MAX(a->failures, earlier_failures(specs[i].name));
 	return a;

@@ -73,18 +73,27 @@ static void note_failure(struct watch *w, enum end_class class, const char *reas
 	say(w, LOG_ERR, "%s: %s", end_class_name(class), reason);
 }
 
+/* An end that was meant is none to be told of, except for why it was meant. */
+static void judge(struct watch *w, enum end_class how, const char *reason)
+{
+	bool ending = w->life.ending && how != END_AUTH;
+
+	if (ending && w->life.ending_as != END_NONE)
+		note_failure(w, w->life.ending_as, w->complaint);
+	else if (!ending && how != END_NONE)
+		note_failure(w, how, reason);
+}
+
 /* A start that failed, or openconnect's end. */
 static void ended(struct watch *w, enum end_class how, const char *reason)
 {
-	bool asked_for = life_is_stopping(&w->life);
-
+	judge(w, how, reason);
 	w->phase = PHASE_NONE;
 	w->kill_ms = 0;
 	w->broken = (struct err){0};
 	secret_wipe(&w->secret);
 	life_ended(&w->life, how, clock_ms(), random_number());
-	if (how != END_NONE && !asked_for)
-		note_failure(w, how, reason);
+	w->is_news = true;
 }
 
 static void close_output(struct watch *w)
@@ -96,13 +105,15 @@ static void close_output(struct watch *w)
 
 static void note_line(struct watch *w)
 {
-	bool dtls = w->said.dtls;
+	struct openconnect_said before = w->said;
 
 	openconnect_line(&w->said, w->line.text);
-	session_log_write(w->log, LOG_FROM_OPENCONNECT, LOG_INFO, w->secret.text, w->line.text);
+	if (w->group->file->logging.level != SESSION_LOG_ERROR || w->said.hint != before.hint)
+		session_log_write(w->log, LOG_FROM_OPENCONNECT, LOG_INFO, w->secret.text,
+				  w->line.text);
 	if (w->said.authenticated)
 		life_authenticated(&w->life, clock_ms());
-	if (w->said.dtls != dtls)
+	if (w->said.dtls != before.dtls)
 		w->is_news = true;
 }
 
@@ -177,7 +188,7 @@ static int start_child(struct watch *w, struct child_spec *spec, bool with_error
 	return r ? r : watch_child(w, TAKE_FD(out_r), err);
 }
 
-static int run_client(struct watch *w, const struct ip *addr, struct err *err)
+static int run_client(struct watch *w, const struct ip *addr, bool is_name, struct err *err)
 {
 	_netns_ struct netns *outer = NULL;
 	_close_ int in = -1;
@@ -186,12 +197,14 @@ static int run_client(struct watch *w, const struct ip *addr, struct err *err)
 	const char *env[] = {"PATH=" RUN_PATH, "LC_ALL=C", session, socket, NULL};
 	char path[RUN_PROGRAM_MAX];
 	struct child_spec spec = {.path = path, .env = env};
-	char **args =
-		openconnect_args(w->spec, w->group->file->logging.level, addr, w->group->hook);
+	char **args = openconnect_args(w->spec, w->group->file->logging.level,
+				       is_name ? addr : NULL, w->group->hook);
 	int r = run_find("openconnect", path, err);
 
 	if (!r)
 		r = netns_open(session_outer(w->row), w->group->oplog, &outer, err);
+	if (!r)
+		r = inner_allow(outer, w->row, addr, err);
 	if (!r)
 		r = secret_pipe(&w->secret, &in, err);
 	spec.argv = (const char *const *)args;
@@ -216,7 +229,7 @@ static void start_client(struct watch *w)
 	}
 	w->phase = PHASE_CLIENT;
 	w->said = (struct openconnect_said){0};
-	if (run_client(w, is_name ? &addr : NULL, &err))
+	if (run_client(w, &addr, is_name, &err))
 		fail(w, END_CRASHED, &err);
 }
 
@@ -244,7 +257,7 @@ static void command_ended(struct watch *w, int status)
 	else
 		r = secret_take_line(&w->secret, text, n < 0 ? 0 : (size_t)n, &err);
 	explicit_bzero(text, sizeof(text));
-	if (life_is_stopping(&w->life))
+	if (w->life.ending)
 		ended(w, END_NONE, NULL);
 	else if (r)
 		fail(w, END_CRASHED, &err);
@@ -335,8 +348,10 @@ static void probe_ended(struct watch *w, const struct err *result)
 	loop_del(w->group->loop, &w->probe);
 	health_stop(&w->health);
 	w->probe_until_ms = 0;
-	if (result->code)
+	if (result->code) {
+		snprintf(w->complaint, sizeof(w->complaint), "%s", result->msg);
 		say(w, LOG_WARNING, "health: %s", result->msg);
+	}
 	life_checked(&w->life, !result->code, clock_ms());
 	if (w->asker >= 0) {
 		control_answer(w->asker, result);
@@ -513,7 +528,8 @@ static bool act(struct watch *w, enum life_do what, uint64_t now_ms)
 
 	switch (what) {
 	case LIFE_START:
-		life_started(&w->life, now_ms);
+		snprintf(w->complaint, sizeof(w->complaint), "not connected within %u s",
+			 w->spec->connect_timeout_ms / 1000);
 		get_name(w);
 		return true;
 	case LIFE_STOP:
@@ -643,11 +659,12 @@ static json_t *last_error(const struct watch *w)
 
 static json_t *next_retry(const struct watch *w, uint64_t now_ms)
 {
-	uint64_t at_ms = life_retry_ms(&w->life);
+	const struct life *l = &w->life;
+	uint64_t at_ms = MAX(l->next_ms, l->account->not_before_ms);
+	bool waits = !l->running && l->state != SESSION_DOWN && l->state != SESSION_ERROR;
 
-	return at_ms > now_ms && at_ms != UINT64_MAX
-		       ? utc(time(NULL) + (time_t)((at_ms - now_ms + 999) / 1000))
-		       : json_null();
+	return waits && at_ms > now_ms ? utc(time(NULL) + (time_t)((at_ms - now_ms + 999) / 1000))
+				       : json_null();
 }
 
 static const char *transport(const struct watch *w)

@@ -62,7 +62,8 @@ struct watch {
 	struct health health;
 	struct source probe;
 	uint64_t probe_until_ms;
-	int asker; /* a connection that waits for a probe's result, or -1 */
+	char complaint[256]; /* why openconnect would be ended for being stalled */
+	int asker;           /* a connection that waits for a probe's result, or -1 */
 
 	struct vpn vpn;
 	bool has_vpn;

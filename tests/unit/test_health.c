@@ -283,7 +283,7 @@ static void test_tcp_refused(void **state)
 /* The kernel drops SYNs when nobody takes the connections that stand already. */
 static void test_tcp_silence(void **state)
 {
-	_close_ int fd = listener("127.0.0.1", 0);
+	_close_ _unused_ int fd = listener("127.0.0.1", 0);
 	struct health before, h;
 
 	(void)state;
@@ -430,7 +430,7 @@ static void test_namespace(void **state)
 	struct netns there = {.name = "there",
 			      .fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)};
 	struct session_health what = question(PROBE_TCP, "127.0.0.1", PORT);
-	_close_ int fd = listener("127.0.0.1", 8);
+	_close_ _unused_ int fd = listener("127.0.0.1", 8);
 	struct err err = {0};
 	struct health h;
 

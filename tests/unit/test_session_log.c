@@ -506,7 +506,7 @@ static void test_journal(void **state)
 static void test_busy_journal(void **state)
 {
 	struct session_log *l = open_log(*state, LARGE, 3);
-	_close_ int fd = journal(*state);
+	_close_ _unused_ int fd = journal(*state);
 
 	alarm(30);
 	for (int i = 0; i < 2000; i++)
