@@ -7,13 +7,13 @@ set -eu
 
 declare -A PACKAGES=(
 	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libseccomp-dev libnftnl-dev libsqlite3-dev
-		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev libc-ares-dev'
+		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev libc-ares-dev libuv1-dev'
 	# For the agents that go to other machines; without them, those get none.
 	[agents]='gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-riscv64-linux-gnu linux-libc-dev-arm64-cross
 		linux-libc-dev-armhf-cross linux-libc-dev-riscv64-cross'
-	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps'
+	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps openconnect'
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
-		mandoc bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static'
+		mandoc ocserv bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static'
 	[bench]='iptables containernetworking-plugins redsocks sshuttle openssh-client openssh-server passt
 		slirp4netns'
 )
@@ -74,6 +74,7 @@ install_packages() {
 	disable_service nginx-light nginx "$@"
 	disable_service squid squid "$@"
 	disable_service redsocks redsocks "$@"
+	disable_service ocserv ocserv "$@"
 	disable_service openssh-server ssh "$@"
 }
 
