@@ -64,6 +64,21 @@ static uint32_t random_number(void)
 
 /* ---- How it ended ---- */
 
+/* It counts no more; whoever asked hears that there is nothing to ask through. */
+static void stop_probe(struct watch *w)
+{
+	struct err lost;
+
+	loop_del(w->group->loop, &w->probe);
+	health_stop(&w->health);
+	w->probe_until_ms = 0;
+	if (w->asker < 0)
+		return;
+	err_set(&lost, ERR_UNREACHABLE, -ENOTCONN, "session %s lost its server", w->spec->name);
+	control_answer(w->asker, &lost);
+	close(TAKE_FD(w->asker));
+}
+
 static void note_failure(struct watch *w, enum end_class class, const char *reason)
 {
 	w->failure.class = class;
@@ -90,6 +105,7 @@ static void ended(struct watch *w, enum end_class how, const char *reason)
 	judge(w, how, reason);
 	w->phase = PHASE_NONE;
 	w->kill_ms = 0;
+	stop_probe(w);
 	w->broken = (struct err){0};
 	secret_wipe(&w->secret);
 	life_ended(&w->life, how, clock_ms(), random_number());
@@ -349,7 +365,7 @@ static void probe_ended(struct watch *w, const struct err *result)
 	health_stop(&w->health);
 	w->probe_until_ms = 0;
 	if (result->code) {
-		snprintf(w->complaint, sizeof(w->complaint), "%s", result->msg);
+		snprintf(w->complaint, sizeof(w->complaint), "%.255s", result->msg);
 		say(w, LOG_WARNING, "health: %s", result->msg);
 	}
 	life_checked(&w->life, !result->code, clock_ms());
@@ -458,6 +474,7 @@ static int hook(struct watch *w, struct vpn *v, struct err *err)
 			life_connected(&w->life, now_ms);
 		break;
 	case VPN_ATTEMPT_RECONNECT:
+		stop_probe(w);
 		life_reconnecting(&w->life, now_ms);
 		break;
 	case VPN_RECONNECT:
