@@ -25,6 +25,7 @@ bench: build
 	@BYWAY=build/byway bench/run.sh
 	@BYWAY=build/byway bench/proxy.sh
 	@BYWAY=build/byway bench/ssh.sh
+	@BYWAY=build/byway bench/session.sh
 
 install:
 	@tools/deps.sh build agents
@@ -32,4 +33,5 @@ install:
 	DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-clang build-san bench/results.json bench/results-proxy.json bench/results-ssh.json
+	rm -rf build build-clang build-san bench/results.json bench/results-proxy.json bench/results-ssh.json \
+		bench/results-session.json

@@ -15,7 +15,7 @@ declare -A PACKAGES=(
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
 		mandoc ocserv bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static'
 	[bench]='iptables containernetworking-plugins redsocks sshuttle openssh-client openssh-server passt
-		slirp4netns'
+		slirp4netns openconnect ocserv dnsmasq-base openssl'
 )
 
 is_installed() {
