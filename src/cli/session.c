@@ -246,7 +246,7 @@ int cmd_session_check(struct cli *c)
 	if (!r)
 		cli_print_result(c, "byway.session.check/1",
 				 json_pack("{s:s, s:b}", "name", c->args[0], "reached", 1),
-				 "session %s: it goes through", c->args[0]);
+				 "session %s is connected, and passes its check", c->args[0]);
 	return r;
 }
 

@@ -637,20 +637,20 @@ static json_t *utc(time_t t)
 	return json_string(text);
 }
 
-static void add_cidr(json_t *list, const struct cidr *c)
+static void add_addr(json_t *list, const struct ip *ip)
 {
-	char text[CIDR_STRLEN];
+	char text[IP_STRLEN];
 
-	if (c->addr.family)
-		json_array_append_new(list, json_string(cidr_format(c, text)));
+	if (ip->family)
+		json_array_append_new(list, json_string(ip_format(ip, text)));
 }
 
 static json_t *addresses(const struct watch *w)
 {
 	json_t *list = json_array();
 
-	add_cidr(list, &w->vpn.addr4);
-	add_cidr(list, &w->vpn.addr6);
+	add_addr(list, &w->vpn.addr4.addr);
+	add_addr(list, &w->vpn.addr6.addr);
 	return list;
 }
 
@@ -659,10 +659,9 @@ static json_t *resolvers(const struct watch *w)
 	const struct ip *v = w->spec->n_dns ? w->spec->dns : w->vpn.dns;
 	size_t n = w->spec->n_dns ? w->spec->n_dns : w->vpn.n_dns;
 	json_t *list = json_array();
-	char text[IP_STRLEN];
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_string(ip_format(&v[i], text)));
+		add_addr(list, &v[i]);
 	return list;
 }
 
