@@ -55,6 +55,7 @@
 #include "kernel/route.h"
 #include "kernel/tun.h"
 #include "session/inner.h"
+#include "session/net.h"
 #include "session/session.h"
 #include "session/vpn.h"
 
@@ -71,8 +72,6 @@
 #define MTU_MIN6 1280   /* RFC 8200 5: with less, a device has no IPv6 at all */
 
 static const struct cidr default4 = {.addr.family = AF_INET}, default6 = {.addr.family = AF_INET6};
-/* The host's end of the veth pair, to everybody inside. */
-static const struct ip veth_gateway = {.family = AF_INET, .bytes = {169, 254, 1, 1}};
 
 /* ---- What goes where ---- */
 
@@ -190,7 +189,7 @@ static void include_server(struct plan *p)
 static void add_beside(struct plan *p, const struct cidr *net, uint32_t metric)
 {
 	struct route r = {.dst = *net,
-			  .gateway = veth_gateway,
+			  .gateway = session_gateway,
 			  .ifindex = p->veth,
 			  .table = RT_TABLE_MAIN,
 			  .type = RTN_UNICAST,
@@ -295,16 +294,6 @@ int inner_prepare(struct netns *ns, const struct session_spec *spec, struct err 
 	return nlbatch_commit(&b, err);
 }
 
-static int index_of(struct netns *ns, const char *name, int *ret, struct err *err)
-{
-	struct link link;
-	int r = link_get(ns, name, &link, err);
-
-	if (!r)
-		*ret = link.index;
-	return r;
-}
-
 int inner_allow(struct netns *ns, const struct session *s, const struct ip *server, struct err *err)
 {
 	_plan_ struct plan p = {0};
@@ -314,7 +303,7 @@ int inner_allow(struct netns *ns, const struct session *s, const struct ip *serv
 	nlbatch_init(&b, ns);
 	if (s->mode == SESSION_FULL)
 		return 0;
-	r = index_of(ns, s->veth_ns, &p.veth, err);
+	r = link_index(ns, s->veth_ns, &p.veth, err);
 	if (r)
 		return r;
 	add_server(&p, server);
@@ -473,7 +462,7 @@ static int fetch(struct netns *outer, struct netns *ns, struct link *ret, struct
 static int swap_names(struct netns *ns, const struct link *dev, struct err *err)
 {
 	_nlbatch_ struct nlbatch b;
-	int old, r = index_of(ns, SESSION_TUN, &old, err);
+	int old, r = link_index(ns, SESSION_TUN, &old, err);
 
 	nlbatch_init(&b, ns);
 	if (r)
@@ -523,7 +512,7 @@ int inner_connect(struct netns *outer, struct netns *ns, const struct session *s
 			       vpn->tun, SESSION_TUN);
 	r = tun_persist(outer, SESSION_TUN, vpn->client, err);
 	if (!r && spec->mode == SESSION_SPLIT)
-		r = index_of(ns, s->veth_ns, &p.veth, err);
+		r = link_index(ns, s->veth_ns, &p.veth, err);
 	if (!r)
 		r = fetch(outer, ns, &dev, err);
 	if (!r)

@@ -56,7 +56,7 @@
 #define NF_IP_PRI_FILTER 0
 #define NF_IP_PRI_NAT_SRC 100
 
-static const struct ip gateway = {.family = AF_INET, .bytes = {169, 254, 1, 1}};
+const struct ip session_gateway = {.family = AF_INET, .bytes = {169, 254, 1, 1}};
 static const struct cidr everywhere = {.addr.family = AF_INET};
 
 /* ---- Names ---- */
@@ -190,8 +190,8 @@ static int outer_up(struct netns *outer, const struct session *s, const char *al
 	add_lo(&b);
 	link_set(&b, &veth);
 	addr_add(&b, index, s->veth_ns, &addr);
-	neigh_add(&b, index, s->veth_ns, &gateway, &mac);
-	route_add_via(&b, index, s->veth_ns, &everywhere, &gateway);
+	neigh_add(&b, index, s->veth_ns, &session_gateway, &mac);
+	route_add_via(&b, index, s->veth_ns, &everywhere, &session_gateway);
 	return nlbatch_commit(&b, err);
 }
 

@@ -15,6 +15,9 @@ struct netns;
 struct ruleset;
 struct store;
 
+/* The host's end of the pair, to everybody inside: on no device, and the same for all. */
+extern const struct ip session_gateway;
+
 /* Fills in netns, carrier and the names of the pair: from the session's name, and such that neither
  * state nor kernel has them. -EEXIST (ERR_CONFLICT) names what is in the way. */
 int session_names(struct store *st, struct netns *host, struct session *s, struct err *err);
