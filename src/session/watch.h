@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <time.h>
 
+#include "base/err.h"
 #include "base/line.h"
 #include "base/loop.h"
 #include "proc/child.h"
@@ -19,7 +20,6 @@
 #include "session/vpn.h"
 
 struct control_request;
-struct err;
 struct servers;
 struct session_log;
 

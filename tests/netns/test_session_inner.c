@@ -246,7 +246,7 @@ static int tun_index(struct world *w)
 {
 	int index = 0;
 
-	CALL(index_of(w->ns, SESSION_TUN, &index, &err));
+	CALL(link_index(w->ns, SESSION_TUN, &index, &err));
 	return index;
 }
 
@@ -441,7 +441,7 @@ static void test_full_swap(void **state)
 	}
 	atomic_store(&h.stop, true);
 	pthread_join(h.thread, NULL);
-	print_message("%lu questions, %lu without a way\n", atomic_load(&h.asked),
+	print_message("# %lu questions, %lu without a way\n", atomic_load(&h.asked),
 		      atomic_load(&h.refused));
 	if (live)
 		assert_int_equal(atomic_load(&h.refused), 0);
