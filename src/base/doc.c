@@ -85,6 +85,61 @@ static struct place place_of(struct doc *d, struct fy_node *node)
 	return at;
 }
 
+/* RFC 3629, section 4: by the first byte, what the second may be, and how many there are. */
+static const struct {
+	unsigned char first, last, lo, hi, len;
+} utf8_forms[] = {
+	{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+	{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+	{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+};
+
+/* Bytes of the character at s, of which left can be read; 0: it is none. */
+static size_t utf8_len(const unsigned char *s, size_t left)
+{
+	size_t i = 0, n = 2;
+
+	if (*s < 0x80)
+		return 1;
+	while (i < ARRAY_SIZE(utf8_forms) && *s > utf8_forms[i].last)
+		i++;
+	if (i == ARRAY_SIZE(utf8_forms) || *s < utf8_forms[i].first || left < utf8_forms[i].len ||
+	    s[1] < utf8_forms[i].lo || s[1] > utf8_forms[i].hi)
+		return 0;
+	while (n < utf8_forms[i].len && (s[n] & 0xc0) == 0x80)
+		n++;
+	return n == utf8_forms[i].len ? n : 0;
+}
+
+/* "? " at a line's beginning, or behind what may stand there. */
+static bool begins_complex_key(const unsigned char *s, const unsigned char *end)
+{
+	while (s < end && (*s == ' ' || *s == '\t' || *s == '-'))
+		s++;
+	return s < end && *s == '?' && (s + 1 == end || strchr(" \t\r\n", s[1]));
+}
+
+/* What libfyaml 0.7 does not survive: it never comes back from a directive that is not UTF-8, and
+ * frees a complex key twice after some errors (https://github.com/pantoniou/libfyaml/issues/57). No
+ * document of ours has complex keys, and YAML no NUL. */
+static int check_text(const struct doc *d, const char *text, size_t len, struct err *err)
+{
+	const unsigned char *s = (const unsigned char *)text, *end = s + len;
+	struct place at = {1, 1};
+
+	for (size_t n; s < end; s += n) {
+		n = utf8_len(s, (size_t)(end - s));
+		if (!n || !*s)
+			return set_error(d, at, err,
+					 n ? "there is a NUL character" : "the text is not UTF-8");
+		if (at.column == 1 && d->format == DOC_YAML && begins_complex_key(s, end))
+			return set_error(d, at, err, "\"?\" begins a key that is no plain text");
+		at = *s == '\n' ? (struct place){at.line + 1, 1}
+				: (struct place){at.line, at.column + 1};
+	}
+	return 0;
+}
+
 /* The first error that libfyaml has collected, in its words unless better ones are given. */
 static int parse_error(const struct doc *d, const char *words, struct err *err)
 {
@@ -114,6 +169,10 @@ static int refuse_second(struct doc *d, struct err *err)
 
 static int load(struct doc *d, const char *text, size_t len, struct err *err)
 {
+	int r = check_text(d, text, len, err);
+
+	if (r)
+		return r;
 	if (fy_parser_set_string(d->parser, text, len))
 		return parse_error(d, NULL, err);
 	d->document = fy_parse_load_document(d->parser);

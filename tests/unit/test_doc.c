@@ -158,8 +158,7 @@ static void test_json_syntax(void **state)
 		   "f:1:14: flow mapping with invalid extra closing brace");
 	assert_bad(DOC_JSON, "{'name': 'x'}",
 		   "f:1:2: single quoted scalars not supported in JSON mode");
-	assert_bad_bytes(DOC_JSON, "{\"name\": \"\xff\"}", 13,
-			 "f:1:11: double-quoted scalar is malformed UTF8");
+	assert_bad_bytes(DOC_JSON, "{\"name\": \"\xff\"}", 13, "f:1:11: the text is not UTF-8");
 }
 
 static void test_yaml_syntax(void **state)
@@ -170,6 +169,52 @@ static void test_yaml_syntax(void **state)
 		   "f:3:1: there is more after the end of the document");
 	assert_bad(DOC_YAML, "name: x\n...\nname: y\n",
 		   "f:3:1: there is more after the end of the document");
+}
+
+static void test_complex_keys(void **state)
+{
+	struct thing t = {0};
+
+	(void)state;
+	assert_bad(DOC_YAML, "name: x\n - ?\t\"v\":\t- ",
+		   "f:2:1: \"?\" begins a key that is no plain text");
+	assert_bad(DOC_YAML, "?", "f:1:1: \"?\" begins a key that is no plain text");
+	assert_good(DOC_YAML, "name:\n ?x ?\n", &t);
+	assert_string_equal(t.name, "?x ?");
+	free(t.name);
+}
+
+static void test_utf8(void **state)
+{
+	static const char *const bad[] = {
+		"\x80",
+		"\xc1\xbf",
+		"\xc3",
+		"\xc3x",
+		"\xe0\x9f\xbf",
+		"\xed\xa0\x80",
+		"\xe2\x82",
+		"\xe2\x82x",
+		"\xf0\x8f\xbf\xbf",
+		"\xf4\x90\x80\x80",
+		"\xf5\x80\x80\x80",
+		"\xff",
+	};
+	static const char good[] = "name: \"\xc3\xa9\xed\x9f\xbf\"\n"
+				   "# \xc2\x80 \xe0\xa0\x80 \xef\xbf\xbd \xf0\x90\x80\x80 "
+				   "\xf4\x8f\xbf\xbd\n";
+	struct thing t = {0};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_free_ char *text = xasprintf("name: x\n%%\xc3\xa9%s\n", bad[i]);
+
+		assert_bad(DOC_YAML, text, "f:2:3: the text is not UTF-8");
+	}
+	assert_bad_bytes(DOC_YAML, "name: \0", 7, "f:1:7: there is a NUL character");
+	assert_good(DOC_YAML, good, &t);
+	assert_string_equal(t.name, "\xc3\xa9\xed\x9f\xbf");
+	free(t.name);
 }
 
 static void test_keys(void **state)
@@ -188,7 +233,7 @@ static void test_keys(void **state)
 	assert_bad(DOC_JSON, "{\"\\u001b[31m\": 1}",
 		   "f:1:2: a thing has no key \"?[31m\": its keys are name, count, on, colour, "
 		   "numbers");
-	assert_bad(DOC_YAML, "? [a, b]\n: 1\n", "f:1:3: a key is a string or a number");
+	assert_bad(DOC_YAML, "? [a, b]\n: 1\n", "f:1:1: \"?\" begins a key that is no plain text");
 }
 
 static void test_values(void **state)
@@ -249,6 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_json),        cmocka_unit_test(test_yaml),
 		cmocka_unit_test(test_json_syntax), cmocka_unit_test(test_yaml_syntax),
+		cmocka_unit_test(test_utf8),        cmocka_unit_test(test_complex_keys),
 		cmocka_unit_test(test_keys),        cmocka_unit_test(test_values),
 		cmocka_unit_test(test_yaml_values), cmocka_unit_test(test_limits),
 	};
