@@ -456,22 +456,30 @@ int doc_read_string(struct doc *d, struct fy_node *node, const char *what, size_
 	return 0;
 }
 
-int doc_read_int(struct doc *d, struct fy_node *node, const char *what, int64_t min, int64_t max,
-		 int64_t *ret, struct err *err)
+int doc_parse_int(struct doc *d, struct fy_node *node, const char *what, const char *text,
+		  int64_t min, int64_t max, int64_t *ret, struct err *err)
 {
-	char text[24] = "", *end;
 	long long n;
+	char *end;
 
-	if (!doc_is_number(d, node) || doc_read_text(d, node, what, text, sizeof(text), NULL) < 0)
-		return doc_error(d, node, err, "%s is a number from %lld to %lld", what,
-				 (long long)min, (long long)max);
 	errno = 0;
 	n = strtoll(text, &end, 10);
-	if (*end || errno || n < min || n > max)
+	if (end == text || *end || errno || n < min || n > max)
 		return doc_error(d, node, err, "%s is a number from %lld to %lld, not %s", what,
 				 (long long)min, (long long)max, text);
 	*ret = n;
 	return 0;
+}
+
+int doc_read_int(struct doc *d, struct fy_node *node, const char *what, int64_t min, int64_t max,
+		 int64_t *ret, struct err *err)
+{
+	char text[24] = "";
+
+	if (!doc_is_number(d, node) || doc_read_text(d, node, what, text, sizeof(text), NULL) < 0)
+		return doc_error(d, node, err, "%s is a number from %lld to %lld", what,
+				 (long long)min, (long long)max);
+	return doc_parse_int(d, node, what, text, min, max, ret, err);
 }
 
 int doc_read_bool(struct doc *d, struct fy_node *node, const char *what, bool *ret, struct err *err)
@@ -483,16 +491,11 @@ int doc_read_bool(struct doc *d, struct fy_node *node, const char *what, bool *r
 	return 0;
 }
 
-int doc_read_word(struct doc *d, struct fy_node *node, const char *what, const char *const words[],
-		  size_t n_words, size_t *ret, struct err *err)
+int doc_parse_word(struct doc *d, struct fy_node *node, const char *what, const char *text,
+		   const char *const words[], size_t n_words, size_t *ret, struct err *err)
 {
 	_buf_ struct buf list = {0};
-	char text[EXCERPT + 1];
-	int r;
 
-	r = doc_read_text(d, node, what, text, sizeof(text), err);
-	if (r < 0)
-		return r;
 	for (size_t i = 0; i < n_words; i++) {
 		if (!strcmp(words[i], text)) {
 			*ret = i;
@@ -502,4 +505,23 @@ int doc_read_word(struct doc *d, struct fy_node *node, const char *what, const c
 	}
 	return doc_error(d, node, err, "%s is %s, not \"%s\"", what,
 			 list.data ? list.data : "empty", text);
+}
+
+int doc_read_word(struct doc *d, struct fy_node *node, const char *what, const char *const words[],
+		  size_t n_words, size_t *ret, struct err *err)
+{
+	char text[EXCERPT + 1];
+	int r = doc_read_text(d, node, what, text, sizeof(text), err);
+
+	return r ? r : doc_parse_word(d, node, what, text, words, n_words, ret, err);
+}
+
+void doc_wipe(struct doc *d, struct fy_node *node)
+{
+	size_t len = 0;
+	const char *text = node && fy_node_is_scalar(node) ? fy_node_get_scalar(node, &len) : NULL;
+
+	(void)d;
+	if (text)
+		explicit_bzero((void *)(uintptr_t)text, len);
 }

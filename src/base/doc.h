@@ -86,4 +86,15 @@ int doc_read_bool(struct doc *d, struct fy_node *node, const char *what, bool *r
 int doc_read_word(struct doc *d, struct fy_node *node, const char *what, const char *const words[],
 		  size_t n_words, size_t *ret, struct err *err);
 
+/* What doc_read_int() and doc_read_word() do with the text that they have read: for a caller who
+ * has replaced something in it. */
+int doc_parse_int(struct doc *d, struct fy_node *node, const char *what, const char *text,
+		  int64_t min, int64_t max, int64_t *ret, struct err *err);
+int doc_parse_word(struct doc *d, struct fy_node *node, const char *what, const char *text,
+		   const char *const words[], size_t n_words, size_t *ret, struct err *err);
+
+/* Overwrites the text of a value that has been read, and may not be read again: where the caller
+ * has it, which must be writable, and where libfyaml has. */
+void doc_wipe(struct doc *d, struct fy_node *node);
+
 #endif
