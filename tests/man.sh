@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The man pages describe the program that there is: every command and its options as `--help` has
-# them; every exit status, JSON schema and environment variable as the source has them. Each command
-# is in byway(8); when there is a byway-NOUN(8), its options are in that.
+# them; every exit status, JSON schema, environment variable and key of byway.yaml(5) as the source has
+# them. Each command is in byway(8); when there is a byway-NOUN(8), its options are in that.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/lib/tap.sh
@@ -133,10 +133,24 @@ check_x2ssh() {
 	contains "x2ssh --vpn" "$(section "$(render man/byway-ssh.8)" SYNOPSIS)" 'x2ssh --vpn [USER@]HOST'
 }
 
+# "key" of each table of keys, once.
+keys() { grep -ohE '\{"[a-z_]+", (file_)?read_' "$@" | cut -d'"' -f2 | sort -u; }
+
+# byway.yaml(5) has every key, and none that there is not.
+check_yaml() {
+	local text key
+	text=$(render man/byway.yaml.5)
+	while read -r key; do
+		like "byway.yaml $key" "$text" "(^|"$'\n'") +$key(:|"$'\n'"|$)"
+	done < <(keys src/session/file*.c)
+	is 'byway.yaml has no other keys' "$(sed -nE 's/^ +([a-z_]+): [A-Z].*/\1/p' <<<"$text" | sort -u |
+		comm -23 - <(keys src/session/file*.c))" ''
+}
+
 mkdir "$TAP_OUTPUT.d"
 PAGE=$(render man/byway.8)
 COMMANDS=$(section "$PAGE" COMMANDS)
-for page in man/*.8; do
+for page in man/*.[58]; do
 	check "mandoc finds nothing wrong in $page" mandoc -T lint -W warning "$page"
 done
 check_commands
@@ -145,5 +159,6 @@ check_source
 check_vpcctl
 check_proxyvpn
 check_x2ssh
+check_yaml
 rm -rf "$TAP_OUTPUT" "$TAP_OUTPUT".*
 done_testing

@@ -364,11 +364,8 @@ static void forward_chain(struct fw_table *t, const struct fw_set *source, const
 {
 	struct fw_chain *c = fw_base_chain(t, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
 					   NF_IP_PRI_FILTER, FW_ACCEPT);
-	struct fw_rule *r = fw_rule(c, FW_DROP);
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
 
-	match_from(r);
-	match_to(r);
-	r = fw_rule(c, FW_ACCEPT);
 	match_from(r);
 	fw_match_set(r, FW_OP_IN, source, 2, source_fields);
 	fw_match_set(r, FW_OP_IN, out, 2, out_fields);
