@@ -3,12 +3,11 @@
 
 bool line_add(struct line *l, char c)
 {
-	bool ends = c == '\n';
-
-	if (!ends && c != '\r' && l->len < sizeof(l->text) - 1)
+	if (c != '\n' && c != '\r' && l->len < sizeof(l->text) - 1)
 		l->text[l->len++] = c >= ' ' && c <= '~' ? c : '?';
 	l->text[l->len] = '\0';
-	if (ends)
-		l->len = 0;
-	return ends;
+	if (c != '\n')
+		return false;
+	l->len = 0;
+	return true;
 }

@@ -196,7 +196,7 @@ int openconnect_host(const char *server, char *ret, size_t size)
 		len = strcspn(++host, "]");
 	else
 		len = strcspn(host, ":/?");
-	if (!len)
+	if (!len || strpbrk(server, " \t\r\n"))
 		return -EINVAL;
 	if (len >= size)
 		return -ENAMETOOLONG;

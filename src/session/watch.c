@@ -39,6 +39,7 @@
 #include "session/server.h"
 #include "session/watch.h"
 
+#define PATH "PATH=" RUN_PATH
 #define KILL_MS 3000 /* from SIGTERM to SIGKILL: openconnect says goodbye to the server */
 
 static void say(struct watch *w, int priority, const char *fmt, ...) _printf_(3, 4);
@@ -210,7 +211,7 @@ static int run_client(struct watch *w, const struct ip *addr, bool is_name, stru
 	_close_ int in = -1;
 	_free_ char *session = xasprintf("BYWAY_SESSION=%s", w->spec->name);
 	_free_ char *socket = xasprintf("BYWAY_SESSION_SOCKET=%s", w->group->socket);
-	const char *env[] = {"PATH=" RUN_PATH, "LC_ALL=C", session, socket, NULL};
+	const char *env[] = {PATH, "LC_ALL=C", session, socket, NULL};
 	char path[RUN_PROGRAM_MAX];
 	struct child_spec spec = {.path = path, .env = env};
 	char **args = openconnect_args(w->spec, w->group->file->logging.level,
@@ -252,8 +253,10 @@ static void start_client(struct watch *w)
 static int run_command(struct watch *w, struct err *err)
 {
 	const char *argv[] = {"sh", "-c", w->spec->password.text, NULL};
-	const char *env[] = {"PATH=" RUN_PATH, NULL};
-	struct child_spec spec = {.path = "/bin/sh", .argv = argv, .env = env, .in = -1};
+	struct child_spec spec = {.path = "/bin/sh",
+				  .argv = argv,
+				  .env = (const char *const *)environ, /* the user's program */
+				  .in = -1};
 
 	return start_child(w, &spec, false, err);
 }
