@@ -200,7 +200,7 @@ int ops_forwarding_users(struct ops *o, int64_t *ret, struct err *err)
 			  NULL, ret, err);
 }
 
-/* The records go when all is put back: doing it twice changes nothing. */
+/* The records go when all is put back, and after the file: doing it twice changes nothing. */
 int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err)
 {
 	struct restoring restoring = {.err = err};
@@ -217,8 +217,9 @@ int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err)
 	r = ops_begin(o, err);
 	if (!r)
 		r = store_exec(o->st, err, "DELETE FROM sysctl", "");
-	r = ops_end(o, r, err);
-	return r ? r : publish(o, err);
+	if (!r)
+		r = publish(o, err);
+	return ops_end(o, r, err);
 }
 
 int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err)
