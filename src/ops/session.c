@@ -486,9 +486,12 @@ static int remove_status(const struct session *s, struct err *err)
 int ops_session_remove(struct ops *o, const struct session *s, size_t n, struct err *err)
 {
 	struct failures f = {.err = err};
-	int r = n ? mark(o, s, n, err) : 0;
+	int r;
 
-	if (r || !n)
+	if (!n) /* a crash may have left the settings for last */
+		return ops_forwarding_restore(o, NULL, err);
+	r = mark(o, s, n, err);
+	if (r)
 		return r;
 	failures_add(&f, session_net_down(o->host, s, n, failures_err(&f)));
 	failures_add(&f, ops_session_sync(o, failures_err(&f)));
