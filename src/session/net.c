@@ -72,7 +72,7 @@ static int claim_netns(struct store *st, const char *name, struct err *err)
 
 int session_names(struct store *st, struct netns *host, struct session *s, struct err *err)
 {
-	char full[NAME_MAX_LEN + 16], inner[NAME_MAX_LEN + 8];
+	char full[NAME_MAX_LEN + 16];
 	int r;
 
 	str_copy(s->netns, sizeof(s->netns), s->name);
@@ -83,12 +83,7 @@ int session_names(struct store *st, struct netns *host, struct session *s, struc
 	if (!r && *s->carrier)
 		r = claim_netns(st, s->carrier, err);
 	snprintf(full, sizeof(full), "session/%s", s->name);
-	if (!r)
-		r = name_veth(st, host, s->name, full, s->veth_host, err);
-	if (r)
-		return r;
-	snprintf(inner, sizeof(inner), "%s-ns", s->name);
-	return ifname_form("veth-", inner, full, 0, s->veth_ns);
+	return r ? r : name_veth(st, host, s->name, full, s->veth_host, s->veth_ns, err);
 }
 
 /* ---- Up ---- */

@@ -101,12 +101,18 @@ int name_segment(struct netns *host, const char *vpc, unsigned int no, const cha
 }
 
 int name_veth(struct store *st, struct netns *host, const char *base, const char *full,
-	      char ret[IFNAMSIZ], struct err *err)
+	      char ret_host[IFNAMSIZ], char ret_ns[IFNAMSIZ], struct err *err)
 {
-	return pick(st, host,
-		    "SELECT (SELECT COUNT(*) FROM subnet WHERE veth_host = ?1)"
-		    " + (SELECT COUNT(*) FROM session WHERE veth_host = ?1)",
-		    "veth-", base, full, ret, err);
+	char inner[NAME_MAX_LEN + 8];
+	int r = pick(st, host,
+		     "SELECT (SELECT COUNT(*) FROM subnet WHERE veth_host = ?1)"
+		     " + (SELECT COUNT(*) FROM session WHERE veth_host = ?1)",
+		     "veth-", base, full, ret_host, err);
+
+	if (r)
+		return r;
+	snprintf(inner, sizeof(inner), "%s-ns", base);
+	return ifname_form("veth-", inner, full, 0, ret_ns);
 }
 
 int name_netns_taken(struct store *st, const char *name, struct err *err)
@@ -142,17 +148,12 @@ static int name_netns(struct store *st, struct subnet *s, const char *full, stru
 
 int name_subnet(struct store *st, struct netns *host, struct subnet *s, struct err *err)
 {
-	char full[NAME_MAX_LEN * 2], inner[NAME_MAX_LEN + 8];
+	char full[NAME_MAX_LEN * 2];
 	int r;
 
 	snprintf(full, sizeof(full), "%s/%s", s->vpc, s->name);
 	r = name_netns(st, s, full, err);
-	if (!r)
-		r = name_veth(st, host, s->name, full, s->veth_host, err);
-	if (r)
-		return r;
-	snprintf(inner, sizeof(inner), "%s-ns", s->name);
-	return ifname_form("veth-", inner, full, 0, s->veth_ns);
+	return r ? r : name_veth(st, host, s->name, full, s->veth_host, s->veth_ns, err);
 }
 
 void alias_vpc(const char *vpc, char *ret, size_t size)

@@ -40,10 +40,9 @@ int name_bridge(struct store *st, struct netns *host, const char *vpc, char ret[
 /* Further bridges of a VPC, and the two ends of the trunk to them. */
 int name_segment(struct netns *host, const char *vpc, unsigned int no, const char *prefix,
 		 char ret[IFNAMSIZ], struct err *err);
-/* The host's end of the veth pair to a namespace, from base; full tells apart what has the same
- * base. */
+/* Both ends of the veth pair to a namespace, from base; full tells apart what has the same base. */
 int name_veth(struct store *st, struct netns *host, const char *base, const char *full,
-	      char ret[IFNAMSIZ], struct err *err);
+	      char ret_host[IFNAMSIZ], char ret_ns[IFNAMSIZ], struct err *err);
 /* Whether state or kernel has a namespace of that name: 0, 1 or -errno. */
 int name_netns_taken(struct store *st, const char *name, struct err *err);
 /* Fills netns, veth_host and veth_ns of s from its vpc and name. */
