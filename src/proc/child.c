@@ -266,6 +266,13 @@ void child_signal(const struct child *c, int sig)
 		syscall(SYS_pidfd_send_signal, c->fd, sig, NULL, 0);
 }
 
+/* Its process group: as long as it is not reaped, the number is its own. */
+void child_signal_session(const struct child *c, int sig)
+{
+	if (c->pid)
+		kill(-c->pid, sig);
+}
+
 void child_stop(struct child *c, unsigned int grace_ms)
 {
 	struct pollfd p = {.fd = c->fd, .events = POLLIN};

@@ -50,6 +50,8 @@ bool child_ended(struct child *c, int *ret_status);
 /* As child_ended(), but waits. */
 int child_wait(struct child *c);
 void child_signal(const struct child *c, int sig);
+/* To what it has started, too. Of a child with a session of its own, which it then leads. */
+void child_signal_session(const struct child *c, int sig);
 /* SIGTERM, and SIGKILL after grace_ms; waits until it has ended. Legal when there is none. */
 void child_stop(struct child *c, unsigned int grace_ms);
 

@@ -319,12 +319,23 @@ static void get_name(struct watch *w)
 		get_password(w);
 }
 
+/* Of a password_command all that it runs: its shell would end alone. */
+static void signal_child(struct watch *w, int sig)
+{
+	if (w->phase == PHASE_PASSWORD)
+		child_signal_session(&w->child, sig);
+	else
+		child_signal(&w->child, sig);
+}
+
 static void on_child(void *arg, uint32_t events)
 {
 	struct watch *w = arg;
 	int status;
 
 	(void)events;
+	if (w->life.ending)
+		signal_child(w, SIGKILL); /* what it has left behind */
 	loop_del(w->group->loop, &w->ended);
 	if (!child_ended(&w->child, &status))
 		return;
@@ -356,7 +367,7 @@ static void stop(struct watch *w, uint64_t now_ms)
 	}
 	if (w->kill_ms)
 		return;
-	child_signal(&w->child, SIGTERM);
+	signal_child(w, SIGTERM);
 	w->kill_ms = now_ms + KILL_MS;
 }
 
@@ -530,7 +541,7 @@ static bool overdue(struct watch *w, uint64_t now_ms)
 	struct err late = {0};
 
 	if (w->kill_ms && now_ms >= w->kill_ms) {
-		child_signal(&w->child, SIGKILL);
+		signal_child(w, SIGKILL);
 		w->kill_ms = UINT64_MAX; /* once is enough */
 	}
 	if (!w->probe_until_ms || now_ms < w->probe_until_ms)
@@ -615,8 +626,9 @@ int watch_init(struct watch *w, const struct watch_group *g, const struct sessio
 void watch_done(struct watch *w)
 {
 	if (w->child.pid) {
-		child_stop(&w->child, 0);
+		signal_child(w, SIGKILL);
 		loop_del(w->group->loop, &w->ended);
+		child_wait(&w->child);
 	}
 	close_output(w);
 	loop_del(w->group->loop, &w->probe);

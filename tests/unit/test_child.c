@@ -138,6 +138,32 @@ static void test_session(void **state)
 	assert_int_equal(session, shell_pid);
 }
 
+/* The pipe ends when the last of them has. */
+static void test_signal_session(void **state)
+{
+	struct child_spec spec = SHELL("sleep 1000 & echo x; sleep 1000");
+	struct pollfd p = {.events = POLLIN};
+	int fds[2];
+	struct child c;
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	spec.out = fds[1];
+	spec.own_session = true;
+	c = started(&spec);
+	close(fds[1]);
+	p.fd = fds[0];
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	child_signal_session(&c, SIGTERM);
+	assert_int_equal(poll(&p, 1, LIMIT_MS), 1);
+	assert_int_equal(read(fds[0], &byte, 1), 0);
+	assert_int_equal(child_wait(&c), 128 + SIGTERM);
+	child_signal_session(&c, SIGTERM); /* of none */
+	close(fds[0]);
+}
+
 static void test_user(void **state)
 {
 	static const gid_t groups[] = {60001, 60002};
@@ -258,9 +284,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_output),        cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_stop),          cmocka_unit_test(test_signals),
-		cmocka_unit_test(test_session),       cmocka_unit_test(test_user),
-		cmocka_unit_test(test_not_started),   cmocka_unit_test(test_parent_dies),
-		cmocka_unit_test(test_invoking_user), cmocka_unit_test(test_backoff),
+		cmocka_unit_test(test_session),       cmocka_unit_test(test_signal_session),
+		cmocka_unit_test(test_user),          cmocka_unit_test(test_not_started),
+		cmocka_unit_test(test_parent_dies),   cmocka_unit_test(test_invoking_user),
+		cmocka_unit_test(test_backoff),
 	};
 
 	return cmocka_run_group_tests_name("child", tests, NULL, NULL);
