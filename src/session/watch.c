@@ -205,7 +205,7 @@ static int start_child(struct watch *w, struct child_spec *spec, bool with_error
 	return r ? r : watch_child(w, TAKE_FD(out_r), err);
 }
 
-static int run_client(struct watch *w, const struct ip *addr, bool is_name, struct err *err)
+static int run_client(struct watch *w, struct err *err)
 {
 	_netns_ struct netns *outer = NULL;
 	_close_ int in = -1;
@@ -215,13 +215,13 @@ static int run_client(struct watch *w, const struct ip *addr, bool is_name, stru
 	char path[RUN_PROGRAM_MAX];
 	struct child_spec spec = {.path = path, .env = env};
 	char **args = openconnect_args(w->spec, w->group->file->logging.level,
-				       is_name ? addr : NULL, w->group->hook);
+				       w->is_name ? &w->address : NULL, w->group->hook);
 	int r = run_find("openconnect", path, err);
 
 	if (!r)
 		r = netns_open(session_outer(w->row), w->group->oplog, &outer, err);
 	if (!r)
-		r = inner_allow(outer, w->row, addr, err);
+		r = inner_allow(outer, w->row, &w->address, err);
 	if (!r)
 		r = secret_pipe(&w->secret, &in, err);
 	spec.argv = (const char *const *)args;
@@ -236,17 +236,10 @@ static int run_client(struct watch *w, const struct ip *addr, bool is_name, stru
 static void start_client(struct watch *w)
 {
 	struct err err = {0};
-	struct ip addr;
-	bool is_name = ip_parse(w->server, &addr, NULL) != 0;
 
-	if (is_name && servers_address(w->group->servers, w->server, clock_ms(), &addr, &err)) {
-		/* It is asked for again, where the password took longer than an address counts. */
-		w->phase = PHASE_NAME;
-		return;
-	}
 	w->phase = PHASE_CLIENT;
 	w->said = (struct openconnect_said){0};
-	if (run_client(w, &addr, is_name, &err))
+	if (run_client(w, &err))
 		fail(w, END_CRASHED, &err);
 }
 
@@ -300,17 +293,15 @@ static void get_password(struct watch *w)
 	}
 }
 
-/* The address is asked for first, and taken when openconnect starts: so the one that is used is
- * fresh. */
+/* Once a start: of several addresses, the next start takes the next one. */
 static void get_name(struct watch *w)
 {
 	struct err err = {0};
-	struct ip addr;
 	int r = 0;
 
 	w->phase = PHASE_NAME;
-	if (ip_parse(w->server, &addr, NULL))
-		r = servers_address(w->group->servers, w->server, clock_ms(), &addr, &err);
+	if (w->is_name)
+		r = servers_address(w->group->servers, w->server, clock_ms(), &w->address, &err);
 	if (r == -EAGAIN)
 		return;
 	if (r)
@@ -618,6 +609,7 @@ int watch_init(struct watch *w, const struct watch_group *g, const struct sessio
 	r = openconnect_host(spec->server, w->server, sizeof(w->server));
 	if (r)
 		return err_set(err, ERR_USAGE, r, "'%s' is not a server", spec->server);
+	w->is_name = ip_parse(w->server, &w->address, NULL) != 0;
 	life_init(&w->life, spec, a, s, clock_ms(), delay_ms);
 	return session_log_open(f->logging.directory, spec->name, f->logging.max_bytes,
 				f->logging.keep, &w->log, err);

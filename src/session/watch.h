@@ -47,7 +47,9 @@ struct watch {
 	const struct session *row;
 	struct life life;
 	struct session_log *log;
-	char server[254]; /* its name or address */
+	char server[254];  /* its name or address */
+	bool is_name;      /* ...which it is */
+	struct ip address; /* that openconnect is started with */
 
 	enum watch_phase phase;
 	struct child child;
