@@ -185,6 +185,24 @@ static int watch_child(struct watch *w, int output, struct err *err)
 	return r ? err_errno(err, r, "cannot wait for %s", w->spec->name) : 0;
 }
 
+/* Of a password_command all that it runs: its shell would end alone. */
+static void signal_child(struct watch *w, int sig)
+{
+	if (w->phase == PHASE_PASSWORD)
+		child_signal_session(&w->child, sig);
+	else
+		child_signal(&w->child, sig);
+}
+
+/* Its end is waited for here, and nobody hears of it. */
+static void abandon_child(struct watch *w)
+{
+	signal_child(w, SIGKILL);
+	loop_del(w->group->loop, &w->ended);
+	child_wait(&w->child);
+	close_output(w);
+}
+
 /* Starts spec with a pipe as its output. */
 static int start_child(struct watch *w, struct child_spec *spec, bool with_errors, struct err *err)
 {
@@ -202,7 +220,12 @@ static int start_child(struct watch *w, struct child_spec *spec, bool with_error
 	spec->own_session = true;
 	w->line = (struct line){0};
 	r = child_start(spec, &w->child, err);
-	return r ? r : watch_child(w, TAKE_FD(out_r), err);
+	if (r)
+		return r;
+	r = watch_child(w, TAKE_FD(out_r), err);
+	if (r)
+		abandon_child(w);
+	return r;
 }
 
 static int run_client(struct watch *w, struct err *err)
@@ -308,15 +331,6 @@ static void get_name(struct watch *w)
 		fail(w, END_UNREACHABLE, &err);
 	else
 		get_password(w);
-}
-
-/* Of a password_command all that it runs: its shell would end alone. */
-static void signal_child(struct watch *w, int sig)
-{
-	if (w->phase == PHASE_PASSWORD)
-		child_signal_session(&w->child, sig);
-	else
-		child_signal(&w->child, sig);
 }
 
 static void on_child(void *arg, uint32_t events)
@@ -617,12 +631,8 @@ int watch_init(struct watch *w, const struct watch_group *g, const struct sessio
 
 void watch_done(struct watch *w)
 {
-	if (w->child.pid) {
-		signal_child(w, SIGKILL);
-		loop_del(w->group->loop, &w->ended);
-		child_wait(&w->child);
-	}
-	close_output(w);
+	if (w->child.pid)
+		abandon_child(w);
 	loop_del(w->group->loop, &w->probe);
 	health_stop(&w->health);
 	if (w->asker >= 0)
