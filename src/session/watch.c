@@ -100,6 +100,14 @@ static void judge(struct watch *w, enum end_class how, const char *reason)
 		note_failure(w, how, reason);
 }
 
+/* What is to be said if that takes longer than it may. */
+static void begin(struct watch *w, enum watch_phase phase, const char *late)
+{
+	w->phase = phase;
+	snprintf(w->complaint, sizeof(w->complaint), "%s within %u s", late,
+		 w->spec->connect_timeout_ms / 1000);
+}
+
 /* A start that failed, or openconnect's end. */
 static void ended(struct watch *w, enum end_class how, const char *reason)
 {
@@ -260,7 +268,7 @@ static void start_client(struct watch *w)
 {
 	struct err err = {0};
 
-	w->phase = PHASE_CLIENT;
+	begin(w, PHASE_CLIENT, "not connected");
 	w->said = (struct openconnect_said){0};
 	if (run_client(w, &err))
 		fail(w, END_CRASHED, &err);
@@ -306,7 +314,7 @@ static void get_password(struct watch *w)
 	struct err err = {0};
 
 	if (from->kind == SECRET_COMMAND) {
-		w->phase = PHASE_PASSWORD;
+		begin(w, PHASE_PASSWORD, "password_command has not ended");
 		if (run_command(w, &err))
 			fail(w, END_CRASHED, &err);
 	} else if (secret_read(from, &w->secret, &err)) {
@@ -322,7 +330,7 @@ static void get_name(struct watch *w)
 	struct err err = {0};
 	int r = 0;
 
-	w->phase = PHASE_NAME;
+	begin(w, PHASE_NAME, "the server's name was not resolved");
 	if (w->is_name)
 		r = servers_address(w->group->servers, w->server, clock_ms(), &w->address, &err);
 	if (r == -EAGAIN)
@@ -494,6 +502,7 @@ static int hook(struct watch *w, struct vpn *v, struct err *err)
 		break;
 	case VPN_ATTEMPT_RECONNECT:
 		stop_probe(w);
+		begin(w, PHASE_CLIENT, "not connected again");
 		life_reconnecting(&w->life, now_ms);
 		break;
 	case VPN_RECONNECT:
@@ -564,8 +573,6 @@ static bool act(struct watch *w, enum life_do what, uint64_t now_ms)
 
 	switch (what) {
 	case LIFE_START:
-		snprintf(w->complaint, sizeof(w->complaint), "not connected within %u s",
-			 w->spec->connect_timeout_ms / 1000);
 		get_name(w);
 		return true;
 	case LIFE_STOP:
