@@ -328,14 +328,25 @@ static struct member *find(struct supervisor *s, const char *name)
 	return NULL;
 }
 
+/* What may still be asked of a session that goes; openconnect says goodbye by its script. */
+static int check_request(const struct supervisor *s, const struct control_request *q,
+			 const struct member *m, struct err *err)
+{
+	if (!m)
+		return err_set(err, ERR_NOT_FOUND, -ENOENT, "no session is named '%s'", q->name);
+	if ((s->ends || m->leaves) && q->verb != CONTROL_HOOK)
+		return err_set(err, ERR_CONFLICT, -EALREADY,
+			       "session %s is being taken down already", q->name);
+	return 0;
+}
+
 /* Leaves the connection open, and *fd -1, where the answer takes time. */
 static void answer(struct supervisor *s, const struct control_request *q, int *fd)
 {
 	struct member *m = find(s, q->name);
 	struct err result = {0};
 
-	if (!m) {
-		err_set(&result, ERR_NOT_FOUND, -ENOENT, "no session is named '%s'", q->name);
+	if (check_request(s, q, m, &result)) {
 		control_answer(*fd, &result);
 		return;
 	}
