@@ -37,8 +37,12 @@ static int wait_for(struct cli *c, pid_t pid, int fd)
 
 	if (read(fd, &status_byte, 1) == 1)
 		exit(status_byte);
-	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
-		exit(WEXITSTATUS(status)); /* the child has said why */
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status)) {
+		if (WEXITSTATUS(status))
+			exit(WEXITSTATUS(status)); /* the child has said why */
+		return err_set(&c->err, ERR_FAILED, -ECANCELED,
+			       "the process in the background was ended before it was ready");
+	}
 	return err_set(
 		&c->err, ERR_FAILED, -ECHILD,
 		"the process in the background was killed; what is left may block: `byway %s down`",

@@ -186,6 +186,8 @@ static void describe_tally(const struct tally *t, struct err *ret)
 	const struct watch *w = t->worst;
 
 	*ret = (struct err){0};
+	if (!t->all)
+		err_set(ret, ERR_FAILED, -ECANCELED, "all sessions have been taken down meanwhile");
 	if (t->up == t->all)
 		return;
 	err_set(ret, kind_of(w->failure.class), -EAGAIN,
