@@ -78,8 +78,6 @@ static int supervise(struct up *u)
 	int r = cli_number(c, "timeout", 1, 86400, SETTLE_S, &timeout_s);
 
 	config.settle_ms = timeout_s * 1000;
-	if (!r && (u->waits || cli_opt(c, "detach")))
-		r = cli_detach(c, &u->pipe);
 	return r ? r : ops_session_supervise(&config, &c->err);
 }
 
@@ -97,13 +95,17 @@ static int plan(struct cli *c, const struct session_file *file)
 	return r;
 }
 
+/* The file is read in the background: whoever waits for that never has a password. */
 int cmd_session_up(struct cli *c)
 {
 	_session_file_ struct session_file *file = NULL;
 	struct up u = {.c = c, .waits = cli_opt(c, "wait"), .pipe = -1};
-	int r = read_file(c, c->args[0], &file);
+	bool detaches = (u.waits || cli_opt(c, "detach")) && !c->dry_run;
+	int r = detaches ? cli_detach(c, &u.pipe) : 0;
 
 	log_set_level(c->quiet ? LOG_LEVEL_WARN : c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	if (!r)
+		r = read_file(c, c->args[0], &file);
 	u.file = file;
 	if (!r && c->dry_run)
 		return plan(c, file);
