@@ -261,23 +261,13 @@ static void find_groups(const struct session *rows, size_t n, const char *what, 
 	free(with_rows.names);
 }
 
-/* What its process did not take away, or there was none; one that still runs has been ended before.
- */
-static int remove_rest(struct ops *o, const struct session *rows, size_t n, struct err *err)
+static int remove_rows(struct ops *o, const struct session *rows, size_t n, struct err *err)
 {
-	char path[512];
-	int r;
+	int r = n ? ops_open(o, STORE_WRITE, err) : 0;
 
-	if (!n)
-		return 0;
-	r = ops_open(o, STORE_WRITE, err);
 	if (!r)
 		r = ops_session_remove(o, rows, n, err);
 	ops_close(o);
-	for (size_t i = 0; !r && i < n && !o->log.dry_run; i++) {
-		path_of(rows[i].name, ".json", path, sizeof(path));
-		unlink(path);
-	}
 	return r;
 }
 
@@ -293,24 +283,45 @@ static void remove_files(const char *group)
 	rmdir(SESSION_DIR); /* unless there are others */
 }
 
-static int down_group(struct ops *o, const char *group, struct err *err)
+/* As long as the lock is ours, no process brings up what we take away. */
+static int hold(const char *group, int *ret_lock, struct err *err)
 {
-	struct session *rows = NULL;
 	char path[512];
-	size_t n = 0;
-	int r = 0;
+	int r;
 
 	path_of(group, ".lock", path, sizeof(path));
-	if (!o->log.dry_run)
-		r = pidlock_end(path, END_MS, err);
-	if (!r)
+	r = pidlock_take(path, ret_lock, err);
+	return r == -EBUSY ? err_set(err, ERR_CONFLICT, r,
+				     "the sessions of group %s are being brought up again", group)
+			   : r;
+}
+
+/* What is left without a process: one session of the group, or all. */
+static int clear(struct ops *o, const char *group, const struct session *one, struct err *err)
+{
+	struct session *rows = NULL;
+	_close_ int lock = -1;
+	size_t n = 0;
+	int r = o->log.dry_run ? 0 : hold(group, &lock, err);
+
+	if (!r && !one)
 		r = list_rows(group, &rows, &n, err);
 	if (!r)
-		r = remove_rest(o, rows, n, err);
+		r = remove_rows(o, one ? one : rows, one ? 1 : n, err);
 	session_list_free(rows, n);
 	if (!r && !o->log.dry_run)
 		remove_files(group);
 	return r;
+}
+
+static int down_group(struct ops *o, const char *group, struct err *err)
+{
+	char path[512];
+	int r;
+
+	path_of(group, ".lock", path, sizeof(path));
+	r = o->log.dry_run ? 0 : pidlock_end(path, END_MS, err);
+	return r ? r : clear(o, group, NULL, err);
 }
 
 static int down_session(struct ops *o, const struct session *s, struct err *err)
@@ -320,7 +331,7 @@ static int down_session(struct ops *o, const struct session *s, struct err *err)
 	path_of(s->group, ".sock", path, sizeof(path));
 	if (!o->log.dry_run && is_alive(s->group))
 		return control_ask(path, CONTROL_DOWN, s->name, NULL, 0, err);
-	return remove_rest(o, s, 1, err);
+	return clear(o, s->group, s, err);
 }
 
 static int down_groups(struct ops *o, const struct session *rows, size_t n, const char *what,
