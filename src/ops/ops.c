@@ -22,7 +22,7 @@ int ops_open(struct ops *o, enum store_mode mode, struct err *err)
 	return r;
 }
 
-void ops_close(struct ops *o)
+void ops_suspend(struct ops *o)
 {
 	if (o->st)
 		store_rollback(o->st);
@@ -31,6 +31,12 @@ void ops_close(struct ops *o)
 		netns_free(TAKE_PTR(o->resting[i]));
 	firewall_free(TAKE_PTR(o->fw));
 	netns_free(TAKE_PTR(o->host));
+	o->in_dry_transaction = false;
+}
+
+void ops_close(struct ops *o)
+{
+	ops_suspend(o);
 	oplog_done(&o->log);
 }
 

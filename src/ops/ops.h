@@ -41,6 +41,8 @@ struct ops {
 /* log and backend are set by the caller before. STORE_WRITE needs CAP_NET_ADMIN and CAP_SYS_ADMIN. */
 int ops_open(struct ops *o, enum store_mode mode, struct err *err);
 void ops_close(struct ops *o);
+/* Gives up the state and its lock until the next ops_open(); the log stays, and what it is told. */
+void ops_suspend(struct ops *o);
 #define _ops_ _cleanup_(ops_close)
 
 struct vpc_params {

@@ -267,7 +267,7 @@ static int remove_rows(struct ops *o, const struct session *rows, size_t n, stru
 
 	if (!r)
 		r = ops_session_remove(o, rows, n, err);
-	ops_close(o);
+	ops_suspend(o);
 	return r;
 }
 

@@ -5,7 +5,6 @@
  * something, for they share accounts and the number of those that may start.
  */
 #include <errno.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -65,25 +63,16 @@ static void path_of(const char *name, const char *suffix, char *ret, size_t size
 	snprintf(ret, size, SESSION_DIR "/%s%s", name, suffix);
 }
 
-static void publish(struct supervisor *s, struct watch *w)
+static void publish(struct watch *w)
 {
 	json_t *json = watch_describe(w, clock_ms());
 	char path[512], tmp[520];
 
-	(void)s;
 	path_of(w->row->name, ".json", path, sizeof(path));
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
 	if (json_dump_file(json, tmp, JSON_INDENT(2)) || rename(tmp, path))
 		log_warn("cannot write %s", path);
 	json_decref(json);
-}
-
-static void unpublish(const char *name)
-{
-	char path[512];
-
-	path_of(name, ".json", path, sizeof(path));
-	unlink(path);
 }
 
 /* How often an account was refused before this process took over from one that was killed. */
@@ -226,9 +215,7 @@ static int remove_rows(struct supervisor *s, const struct session *rows, size_t 
 
 	if (!r && n)
 		r = ops_session_remove(&s->ops, rows, n, err);
-	ops_close(&s->ops);
-	for (size_t i = 0; i < n && !r; i++)
-		unpublish(rows[i].name);
+	ops_suspend(&s->ops);
 	return r;
 }
 
@@ -258,7 +245,7 @@ static bool step_member(struct supervisor *s, struct member *m, uint64_t now_ms,
 		return false;
 	acted = watch_step(&m->watch, now_ms, &next_ms);
 	if (m->watch.is_news) {
-		publish(s, &m->watch);
+		publish(&m->watch);
 		tell_manager(s);
 	}
 	if (m->leaves && !watch_is_running(&m->watch)) {
@@ -473,7 +460,7 @@ static int prepare(struct supervisor *s, struct err *err)
 	r = ops_open(&s->ops, STORE_WRITE, err);
 	if (!r)
 		r = ops_session_prepare(&s->ops, s->c->file, &s->rows, err);
-	ops_close(&s->ops);
+	ops_suspend(&s->ops);
 	if (!r)
 		s->n = s->c->file->n_sessions;
 	return r;
@@ -566,6 +553,7 @@ static void remove_files(struct supervisor *s)
 
 static void supervisor_done(struct supervisor *s)
 {
+	ops_close(&s->ops);
 	loop_free(s->group.loop);
 	servers_free(s->group.servers);
 	close_p(&s->signal_fd);
