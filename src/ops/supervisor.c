@@ -36,6 +36,7 @@ struct member {
 	struct watch watch;
 	int leaver; /* the connection that asked for its end, or -1 */
 	bool leaves, gone;
+	bool removed; /* nothing of it is left */
 };
 
 struct supervisor {
@@ -225,7 +226,7 @@ static void leave(struct supervisor *s, struct member *m)
 
 	watch_done(&m->watch);
 	m->gone = true;
-	remove_rows(s, m->watch.row, 1, &result);
+	m->removed = !remove_rows(s, m->watch.row, 1, &result);
 	if (!tally(s).all)
 		s->ends = true; /* nothing left to watch over */
 	if (m->leaver < 0)
@@ -526,14 +527,15 @@ static int take_away(struct supervisor *s, struct err *err)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < s->n; i++) { /* those that left already have nothing any more */
-		if (s->members && s->members[i].gone) {
-			session_done(&s->rows[i]);
-			continue;
-		}
-		if (s->members)
+	for (size_t i = 0; i < s->n; i++) {
+		const struct member *m = s->members ? &s->members[i] : NULL;
+
+		if (m && !m->gone)
 			watch_done(&s->members[i].watch);
-		s->rows[n++] = s->rows[i];
+		if (m && m->removed)
+			session_done(&s->rows[i]);
+		else
+			s->rows[n++] = s->rows[i];
 	}
 	s->n = n;
 	return remove_rows(s, s->rows, n, err);
