@@ -29,9 +29,10 @@ int secret_take_line(struct secret *ret, const char *text, size_t len, struct er
 	return 0;
 }
 
+/* O_NONBLOCK: of a pipe, nobody may ever write to it. */
 static int read_file(const char *path, struct secret *ret, struct err *err)
 {
-	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	char text[SECRET_MAX + 1];
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
 	int r;

@@ -243,6 +243,20 @@ static void test_file_and_pipe(void **state)
 	unlink(path);
 }
 
+/* A supervisor does not wait for somebody to write. */
+static void test_named_pipe(void **state)
+{
+	_free_ char *path = in_dir("pipe");
+	const struct session_secret from = {.kind = SECRET_FILE, .text = path};
+	struct secret s = {0};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(secret_read(&from, &s, &err), -EINVAL);
+	unlink(path);
+}
+
 static void test_no_password(void **state)
 {
 	const struct session_secret from = {.kind = SECRET_NONE};
@@ -342,7 +356,7 @@ int main(void)
 		cmocka_unit_test(test_ask_the_dying), cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_first_line),    cmocka_unit_test(test_file_and_pipe),
 		cmocka_unit_test(test_no_password),   cmocka_unit_test(test_names),
-		cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_loop),          cmocka_unit_test(test_named_pipe),
 	};
 
 	return cmocka_run_group_tests_name("session_control", tests, make_dir, remove_dir);
