@@ -12,6 +12,7 @@
  * the name without a number is their length.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -208,12 +209,18 @@ static bool parse_net(const struct raw_net *net, int family, struct cidr *ret)
 	return true;
 }
 
+/* For a terminal, a log or JSON, whatever the server has sent. */
 static int refuse(struct err *err, const char *name, const char *value)
 {
+	char text[101];
+
 	if (!value)
 		return err_set(err, ERR_FAILED, -EINVAL, "the VPN client says no %s", name);
-	return err_set(err, ERR_FAILED, -EINVAL, "the VPN's %s makes no sense: '%.100s'", name,
-		       value);
+	snprintf(text, sizeof(text), "%s", value);
+	for (char *c = text; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	return err_set(err, ERR_FAILED, -EINVAL, "the VPN's %s makes no sense: '%s'", name, text);
 }
 
 static int read_reason(const char *text, enum vpn_reason *ret, struct err *err)

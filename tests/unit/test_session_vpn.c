@@ -301,6 +301,14 @@ static void test_banner(void **state)
 	assert_string_equal(v.banner, "two\nlines ?[31m?");
 }
 
+/* What is said of it can be shown, whatever it was. */
+static void test_unprintable(void **state)
+{
+	(void)state;
+	BAD(-EINVAL, "makes no sense: '?[2J??.0.1'", "INTERNAL_IP4_ADDRESS=\x1b[2J\xc3\n.0.1");
+	BAD(-EINVAL, "makes no sense: 'te?t'", "reason=te\x7ft");
+}
+
 static void test_form(void **state)
 {
 	struct err err = {0};
@@ -322,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_mtu),       cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_too_many),  cmocka_unit_test(test_names),
 		cmocka_unit_test(test_banner),    cmocka_unit_test(test_form),
+		cmocka_unit_test(test_unprintable),
 	};
 
 	return cmocka_run_group_tests_name("session_vpn", tests, NULL, NULL);
