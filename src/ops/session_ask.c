@@ -18,6 +18,8 @@
 #include "session/control.h"
 #include "session/life.h"
 
+/* Of openconnect's script; with a verb and a name before it, it is still a request. */
+#define ENVIRONMENT_MAX (CONTROL_MAX - 1024)
 #define END_MS 30000 /* for a group's process to take everything away */
 
 static void path_of(const char *name, const char *suffix, char *ret, size_t size)
@@ -184,6 +186,8 @@ int ops_session_hook(struct err *err)
 			       "this is for openconnect to call, as its --script");
 	for (char **e = environ; *e; e++)
 		buf_add(&env, *e, strlen(*e) + 1);
+	if (env.len > ENVIRONMENT_MAX)
+		env.len = 0; /* which is refused, where without a word nobody would know why */
 	return control_ask(path, CONTROL_HOOK, name, env.data, env.len, err);
 }
 
