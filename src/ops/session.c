@@ -29,13 +29,15 @@
 
 #define PROBE_MS 200
 #define BLOCKER "in use: " /* no session has such a name */
+#define POOL "@session/"   /* nor a VPC, whose pools are VPC/SUBNET */
+#define POOL_LEN (NAME_MAX_LEN + sizeof(POOL))
 
 /* One file's sessions on their way up. */
 struct job {
 	struct ops *o;
 	const struct session_file *f;
 	char interface[IFNAMSIZ];
-	char pool[NAME_MAX_LEN + 16];
+	char pool[POOL_LEN];
 	struct session *rows; /* one for each of f->sessions */
 	bool *made;           /* that one was there before */
 	size_t n;
@@ -49,6 +51,11 @@ static void job_done(struct job *j)
 		session_list_free(j->rows, j->n);
 	free(j->made);
 	free(j->blocked);
+}
+
+static void pool_of(const char *group, char ret[POOL_LEN])
+{
+	snprintf(ret, POOL_LEN, POOL "%s", group);
 }
 
 /* ---- What is asked for ---- */
@@ -425,7 +432,7 @@ int ops_session_prepare(struct ops *o, const struct session_file *f, struct sess
 	_cleanup_(job_done) struct job j = {.o = o, .f = f, .n = f->n_sessions};
 	int r;
 
-	snprintf(j.pool, sizeof(j.pool), "session/%s", f->group);
+	pool_of(f->group, j.pool);
 	j.rows = xcalloc(j.n + 1, sizeof(*j.rows));
 	j.made = xcalloc(j.n + 1, sizeof(*j.made));
 	r = check(&j, err);
@@ -464,9 +471,9 @@ static int forget(struct ops *o, const struct session *s, size_t n, struct err *
 	int r = ops_begin(o, err);
 
 	for (size_t i = 0; !r && i < n; i++) {
-		char pool[NAME_MAX_LEN + 16];
+		char pool[POOL_LEN];
 
-		snprintf(pool, sizeof(pool), "session/%s", s[i].group);
+		pool_of(s[i].group, pool);
 		r = ipam_lease_release(o->st, pool, s[i].name, err);
 		if (!r || r == -ENOENT)
 			r = session_remove(o->st, s[i].name, err);
