@@ -387,6 +387,15 @@ static int one_up(struct job *j, size_t i, struct err *err)
 	return r;
 }
 
+/* The file may include other networks by now. */
+static int one_again(struct job *j, size_t i, struct err *err)
+{
+	_netns_ struct netns *inner = NULL;
+	int r = netns_open(j->rows[i].netns, j->o->host->log, &inner, err);
+
+	return r ? r : inner_prepare(inner, &j->f->sessions[i], err);
+}
+
 static int finish(struct job *j, struct err *err)
 {
 	int r = ops_begin(j->o, err);
@@ -406,7 +415,7 @@ static int bring_up(struct job *j, struct err *err)
 	if (!r)
 		r = ops_forwarding_on(j->o, false, NULL, err);
 	for (size_t i = 0; !r && i < j->n; i++) {
-		r = j->made[i] ? 0 : one_up(j, i, err);
+		r = j->made[i] ? one_again(j, i, err) : one_up(j, i, err);
 		if (r)
 			err_context(err, "session '%s'", j->rows[i].name);
 	}
