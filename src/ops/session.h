@@ -53,8 +53,8 @@ struct supervise_config {
 	void *arg;
 };
 
-/* Makes what the sessions need and watches over them until SIGTERM or SIGINT, then takes all of it
- * away. -EBUSY (ERR_CONFLICT): that is being done already. */
+/* Makes what the sessions need and watches over them until SIGTERM, SIGINT or SIGHUP, then takes all
+ * of it away. Ignores SIGPIPE. -EBUSY (ERR_CONFLICT): that is being done already. */
 int ops_session_supervise(const struct supervise_config *c, struct err *err);
 
 /* ---- From outside (session_ask.c) ---- */

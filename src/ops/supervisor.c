@@ -415,6 +415,8 @@ static int open_signals(struct supervisor *s, struct err *err)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	signal(SIGPIPE, SIG_IGN); /* whoever reads what we say may go before us */
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	s->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return s->signal_fd < 0 ? err_errno(err, -errno, "cannot wait for signals") : 0;
