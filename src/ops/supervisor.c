@@ -220,6 +220,14 @@ static int remove_rows(struct supervisor *s, const struct session *rows, size_t 
 	return r;
 }
 
+static void answer_leaver(struct member *m, const struct err *result)
+{
+	if (m->leaver < 0)
+		return;
+	control_answer(m->leaver, result);
+	close(TAKE_FD(m->leaver));
+}
+
 static void leave(struct supervisor *s, struct member *m)
 {
 	struct err result = {0};
@@ -229,10 +237,7 @@ static void leave(struct supervisor *s, struct member *m)
 	m->removed = !remove_rows(s, m->watch.row, 1, &result);
 	if (!tally(s).all)
 		s->ends = true; /* nothing left to watch over */
-	if (m->leaver < 0)
-		return;
-	control_answer(m->leaver, &result);
-	close(TAKE_FD(m->leaver));
+	answer_leaver(m, &result);
 }
 
 /* ---- Steps ---- */
@@ -527,7 +532,8 @@ static void end_clients(struct supervisor *s)
 
 static int take_away(struct supervisor *s, struct err *err)
 {
-	size_t n = 0;
+	size_t n = 0, n_members = s->members ? s->n : 0;
+	int r;
 
 	for (size_t i = 0; i < s->n; i++) {
 		const struct member *m = s->members ? &s->members[i] : NULL;
@@ -540,7 +546,10 @@ static int take_away(struct supervisor *s, struct err *err)
 			s->rows[n++] = s->rows[i];
 	}
 	s->n = n;
-	return remove_rows(s, s->rows, n, err);
+	r = remove_rows(s, s->rows, n, err);
+	for (size_t i = 0; i < n_members; i++)
+		answer_leaver(&s->members[i], err);
+	return r;
 }
 
 /* The lock last: by it the others are found. */
