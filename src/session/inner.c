@@ -2,12 +2,14 @@
 /*
  * Theory of operation
  *
- *	state           full                        split
- *	prepared        lo only, no route           twins of what our file includes
- *	connected       tun0, address, default      tun0, address; twin and route of each network
- *that is route                       included; routes beside for what is not client gone     the
- *same: tun0 stays,       the same what is sent is dropped disconnected    lo only, no route twins,
- *and the routes beside
+ *	prepared        full:   lo only, no route
+ *	                split:  twins of what our file includes
+ *	connected       full:   tun0, its address, a default route
+ *	                split:  tun0, its address; route and twin of each network that is
+ *	                        included; routes beside for what is not
+ *	client gone     both:   the same; what is sent into tun0 is dropped
+ *	disconnected    full:   lo only, no route
+ *	                split:  twins, and the routes beside
  *
  * Invariants:
  *  1. Nothing that is to go through the TUN goes beside it. In full mode there is nothing beside it
@@ -21,7 +23,7 @@
  *  5. Where a session's namespace had the device, it has one at every moment: in full mode the new
  *     one gets its addresses, and the routes are replaced, before the old one goes. Up to Linux 6.1
  *     no link is renamed while it is up; there, routes are missing for a moment in between. The
- *index changes: a socket bound to the device, not to its address, has to be opened anew.
+ *     index changes: a socket bound to the device, not to its address, has to be opened anew.
  *
  * What a route is for is told by its metric, so that those that are not wanted any more are found
  * without a record of them. With equal destinations, the order of the metrics decides:

@@ -76,8 +76,7 @@ struct session {
 	char name[NAME_MAX_LEN], group[NAME_MAX_LEN];
 	char *file; /* absolute path of the group's file; owned */
 	enum session_mode mode;
-	char netns[NETNS_NAME_MAX]; /* what runs in the session runs here; it has the session's name
-				     */
+	char netns[NETNS_NAME_MAX];   /* what runs in the session runs here; has its name */
 	char carrier[NETNS_NAME_MAX]; /* "" in split mode */
 	char veth_host[IFNAMSIZ], veth_ns[IFNAMSIZ];
 	struct ip addr;           /* of the end inside */

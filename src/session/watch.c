@@ -3,16 +3,16 @@
  * Theory of operation
  *
  * life.h says when; this does it, and tells life.h what came of it. A start goes through phases,
- *each of which may take its time while nobody waits for it:
+ * each of which may take its time while nobody waits for it:
  *
- *	PHASE_NAME      the server's address, asked in the host's network, where the host's resolver
- *is PHASE_PASSWORD  password_command, if there is one PHASE_CLIENT    openconnect, until it has
- *ended
+ *	PHASE_NAME      the server's address, asked where the host's resolver is
+ *	PHASE_PASSWORD  password_command, if there is one
+ *	PHASE_CLIENT    openconnect, until it has ended
  *
  * Invariants:
  *  1. There is at most one child, and phase says which. Its end alone leaves PHASE_CLIENT.
- *  2. The password is in memory from just before openconnect starts until it has ended, and nowhere
- *else but in the pipe that it reads it from.
+ *  2. The password is in memory from just before openconnect starts until it has ended, and
+ *     besides in the pipe that it reads it from.
  *  3. Only the script of the openconnect that runs now is listened to.
  */
 #include <errno.h>
@@ -277,10 +277,8 @@ static void start_client(struct watch *w)
 static int run_command(struct watch *w, struct err *err)
 {
 	const char *argv[] = {"sh", "-c", w->spec->password.text, NULL};
-	struct child_spec spec = {.path = "/bin/sh",
-				  .argv = argv,
-				  .env = (const char *const *)environ, /* the user's program */
-				  .in = -1};
+	struct child_spec spec = {
+		.path = "/bin/sh", .argv = argv, .env = (const char *const *)environ, .in = -1};
 
 	return start_child(w, &spec, false, err);
 }
@@ -480,7 +478,6 @@ static int connected(struct watch *w, struct vpn *v, struct err *err)
 		return r;
 	vpn_done(&w->vpn);
 	w->vpn = *v;
-	w->has_vpn = true;
 	*v = (struct vpn){0};
 	return 0;
 }

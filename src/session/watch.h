@@ -67,8 +67,7 @@ struct watch {
 	char complaint[256]; /* why openconnect would be ended for being stalled */
 	int asker;           /* a connection that waits for a probe's result, or -1 */
 
-	struct vpn vpn;
-	bool has_vpn;
+	struct vpn vpn; /* zeroed: it was not connected yet */
 
 	/* Of what people see. */
 	enum session_state shown;
@@ -98,8 +97,8 @@ void watch_hook(struct watch *w, const char *env, size_t len, struct err *result
 /* Asks through the tunnel at once, and answers at the connection, which it takes. */
 void watch_check(struct watch *w, int connection);
 
-/* As JSON: byway.session/1; bytes are the kernel's to tell. True in *ret_changed when there is news
- * since it was asked last. */
+/* As JSON: byway.session/1; bytes are the kernel's to tell. From then on, is_news is what is new
+ * since. NULL when a text of it is not UTF-8. */
 json_t *watch_describe(struct watch *w, uint64_t now_ms);
 
 #endif

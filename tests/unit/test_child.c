@@ -282,11 +282,11 @@ static void test_backoff(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_output),        cmocka_unit_test(test_ended),
-		cmocka_unit_test(test_stop),          cmocka_unit_test(test_signals),
-		cmocka_unit_test(test_session),       cmocka_unit_test(test_signal_session),
-		cmocka_unit_test(test_user),          cmocka_unit_test(test_not_started),
-		cmocka_unit_test(test_parent_dies),   cmocka_unit_test(test_invoking_user),
+		cmocka_unit_test(test_output),      cmocka_unit_test(test_ended),
+		cmocka_unit_test(test_stop),        cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_session),     cmocka_unit_test(test_signal_session),
+		cmocka_unit_test(test_user),        cmocka_unit_test(test_not_started),
+		cmocka_unit_test(test_parent_dies), cmocka_unit_test(test_invoking_user),
 		cmocka_unit_test(test_backoff),
 	};
 

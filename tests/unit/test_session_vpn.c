@@ -325,11 +325,11 @@ static void test_form(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_connect),   cmocka_unit_test(test_reasons),
-		cmocka_unit_test(test_addresses), cmocka_unit_test(test_client),
-		cmocka_unit_test(test_mtu),       cmocka_unit_test(test_networks),
-		cmocka_unit_test(test_too_many),  cmocka_unit_test(test_names),
-		cmocka_unit_test(test_banner),    cmocka_unit_test(test_form),
+		cmocka_unit_test(test_connect),     cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_addresses),   cmocka_unit_test(test_client),
+		cmocka_unit_test(test_mtu),         cmocka_unit_test(test_networks),
+		cmocka_unit_test(test_too_many),    cmocka_unit_test(test_names),
+		cmocka_unit_test(test_banner),      cmocka_unit_test(test_form),
 		cmocka_unit_test(test_unprintable),
 	};
 
