@@ -499,12 +499,16 @@ static int watch_all(struct supervisor *s, struct err *err)
 
 static int run(struct supervisor *s, struct err *err)
 {
+	uint64_t at_ms;
 	int r = 0;
 
 	s->settle_by_ms = clock_ms() + s->c->settle_ms;
 	s->c->begun(s->c->arg);
-	while (!r && !s->ends)
-		r = wait_until(s, step(s));
+	while (!r && !s->ends) {
+		at_ms = step(s);
+		if (!s->ends) /* the last session may have left */
+			r = wait_until(s, at_ms);
+	}
 	return r ? err_errno(err, r, "cannot wait for events") : 0;
 }
 
