@@ -169,7 +169,9 @@ int reap_netns(const char *const names[], size_t n, unsigned int grace_ms, struc
 		if (r || !v.n)
 			break;
 		signal_victims(&v, SIGTERM, log);
-		if (oplog_dry(log) || !wait_victims(&v, deadline_ms))
+		if (oplog_dry(log))
+			break;
+		if (!wait_victims(&v, deadline_ms))
 			continue;
 		signal_victims(&v, SIGKILL, log);
 		wait_victims(&v, clock_ms() + REAP_GRACE_MS);
