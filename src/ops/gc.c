@@ -580,6 +580,9 @@ static void reset_known(struct ops *o, struct gc_report *ret, struct claims *kno
 	}
 	if (ops_forwarding_restore(o, &ret->sysctls, &e))
 		log_warn("%s", e.msg);
+	/* What a lost database knew. */
+	if (!ret->sysctls && ops_forwarding_rescue(o, &ret->sysctls, &e))
+		log_warn("%s", e.msg);
 	ops_unpublish_all(o, NULL);
 }
 
