@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/tunnel.h"
+#include "ops/session.h"
 
 static int describe(struct cli *c, const char *name, json_t **ret)
 {
@@ -171,11 +172,23 @@ int cmd_vpc_delete(struct cli *c)
 	return 0;
 }
 
-static void print_all(json_t *vpcs, json_t *tunnels)
+static void print_more(json_t *rows, const struct cli_column *columns, size_t n)
 {
-	static const struct cli_column columns[] = {
+	if (!json_array_size(rows))
+		return;
+	putchar('\n');
+	cli_print_table(rows, columns, n);
+}
+
+static void print_all(json_t *vpcs, json_t *tunnels, json_t *sessions)
+{
+	static const struct cli_column of_tunnels[] = {
 		{"TUNNEL", "name"}, {"KIND", "kind"},   {"STATE", "state"}, {"SINCE", "since"},
 		{"TUN", "tun"},     {"FLOWS", "flows"}, {"PID", "pid"},
+	};
+	static const struct cli_column of_sessions[] = {
+		{"SESSION", "name"},    {"STATE", "state"},      {"SINCE", "since"},
+		{"ADDRESS", "address"}, {"INSIDE", "addresses"}, {"SERVER", "server"},
 	};
 	json_t *one;
 	size_t i;
@@ -187,27 +200,29 @@ static void print_all(json_t *vpcs, json_t *tunnels)
 			putchar('\n');
 		print_vpc(one);
 	}
-	if (!json_array_size(tunnels))
-		return;
-	putchar('\n');
-	cli_print_table(tunnels, columns, ARRAY_SIZE(columns));
+	print_more(tunnels, of_tunnels, ARRAY_SIZE(of_tunnels));
+	print_more(sessions, of_sessions, ARRAY_SIZE(of_sessions));
 }
 
 int cmd_status(struct cli *c)
 {
-	json_t *vpcs, *tunnels;
+	json_t *vpcs, *tunnels, *sessions = NULL;
 	int r = describe_all(c, &vpcs);
 
 	if (r)
 		return r;
 	tunnels = json_array();
 	r = cli_tunnel_list(c, NULL, tunnels);
+	if (!r)
+		r = ops_session_status(NULL, &sessions, &c->err);
 	if (!r && c->json)
 		cli_print_json("byway.status/1",
-			       json_pack("{s:O, s:O}", "vpcs", vpcs, "tunnels", tunnels));
+			       json_pack("{s:O, s:O, s:O}", "vpcs", vpcs, "tunnels", tunnels,
+					 "sessions", sessions));
 	else if (!r)
-		print_all(vpcs, tunnels);
+		print_all(vpcs, tunnels, sessions);
 	json_decref(vpcs);
 	json_decref(tunnels);
+	json_decref(sessions);
 	return r;
 }
