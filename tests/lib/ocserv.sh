@@ -163,12 +163,12 @@ ocserv_config() {
 		!($1 in taken)'
 }
 
-# ocserv_start NAME [LINE...]: in the network `internet`; its process number is in PIDS[ocserv-NAME], and so is
-# its process group's.
+# ocserv_start NAME [LINE...]: in the network `internet`, or $OCSERV_NS; its process number is in
+# PIDS[ocserv-NAME], and so is its process group's.
 ocserv_start() {
 	local name=$1
 	ocserv_config "$@" >"$OCSERV_DIR/$name.conf"
-	become internet setsid ocserv -f -d 2 -c "$OCSERV_DIR/$name.conf" \
+	become "${OCSERV_NS:-internet}" setsid ocserv -f -d 2 -c "$OCSERV_DIR/$name.conf" \
 		>>"$OCSERV_DIR/$name.log" 2>&1 </dev/null &
 	PIDS[ocserv-$name]=$!
 	wait_for ocserv_listens "$name" || bail "ocserv did not start: $(cat "$OCSERV_DIR/$name.log")"
@@ -176,7 +176,7 @@ ocserv_start() {
 
 ocserv_listens() { # NAME
 	kill -0 "${PIDS[ocserv-$1]}" && occ "$1" show status &&
-		inside internet ss -Hltn "sport = :$(ocserv_port "$1")" | grep -q .
+		inside "${OCSERV_NS:-internet}" ss -Hltn "sport = :$(ocserv_port "$1")" | grep -q .
 }
 ocserv_port() { awk '$1 == "tcp-port" { print $3 }' "$OCSERV_DIR/$1.conf"; }
 
