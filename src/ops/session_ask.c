@@ -328,14 +328,31 @@ static int down_group(struct ops *o, const char *group, struct err *err)
 	return r ? r : clear(o, group, NULL, err);
 }
 
+static bool has_sessions(const char *group)
+{
+	struct session *rows = NULL;
+	size_t n = 0;
+	bool unknown = list_rows(group, &rows, &n, NULL) != 0;
+
+	session_list_free(rows, n);
+	return unknown || n;
+}
+
+/* With the last session the group goes: its process, which is about to end anyway, and its files.
+ */
 static int down_session(struct ops *o, const struct session *s, struct err *err)
 {
 	char path[512];
+	int r;
 
 	path_of(s->group, ".sock", path, sizeof(path));
 	if (!o->log.dry_run && is_alive(s->group))
-		return control_ask(path, CONTROL_DOWN, s->name, NULL, 0, err);
-	return clear(o, s->group, s, err);
+		r = control_ask(path, CONTROL_DOWN, s->name, NULL, 0, err);
+	else
+		r = clear(o, s->group, s, err);
+	if (!r && !o->log.dry_run && !has_sessions(s->group))
+		r = down_group(o, s->group, err);
+	return r;
 }
 
 static int down_groups(struct ops *o, const struct session *rows, size_t n, const char *what,
