@@ -171,21 +171,30 @@ static struct tally tally(const struct supervisor *s)
 	return t;
 }
 
+/* One that was given up may not have failed itself: its account's failures count, and those of a
+ * process before. */
+static enum end_class why_down(const struct watch *w)
+{
+	return w->life.state == SESSION_ERROR ? END_AUTH : w->failure.class;
+}
+
 static void describe_tally(const struct tally *t, struct err *ret)
 {
 	const struct watch *w = t->worst;
+	enum end_class class;
+	const char *reason;
 
 	*ret = (struct err){0};
 	if (!t->all)
 		err_set(ret, ERR_FAILED, -ECANCELED, "all sessions have been taken down meanwhile");
 	if (t->up == t->all)
 		return;
-	err_set(ret, kind_of(w->failure.class), -EAGAIN,
-		"%zu of %zu sessions %s not up; %s: %s%s%s", t->all - t->up, t->all,
-		t->all - t->up == 1 ? "is" : "are", w->spec->name,
-		w->failure.class == END_NONE ? session_state_name(w->life.state)
-					     : end_class_name(w->failure.class),
-		*w->failure.reason ? ": " : "", w->failure.reason);
+	class = why_down(w);
+	reason = class == w->failure.class ? w->failure.reason : "";
+	err_set(ret, kind_of(class), -EAGAIN, "%zu of %zu sessions %s not up; %s: %s%s%s",
+		t->all - t->up, t->all, t->all - t->up == 1 ? "is" : "are", w->spec->name,
+		class == END_NONE ? session_state_name(w->life.state) : end_class_name(class),
+		*reason ? ": " : "", reason);
 }
 
 static void settle(struct supervisor *s, uint64_t now_ms)
