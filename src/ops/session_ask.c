@@ -267,9 +267,9 @@ static void find_groups(const struct session *rows, size_t n, const char *what, 
 
 static int remove_rows(struct ops *o, const struct session *rows, size_t n, struct err *err)
 {
-	int r = n ? ops_open(o, STORE_WRITE, err) : 0;
+	int r = ops_open(o, STORE_WRITE, err);
 
-	if (!r)
+	if (!r) /* also with none: the host's settings, which a crash may have left */
 		r = ops_session_remove(o, rows, n, err);
 	ops_suspend(o);
 	return r;
