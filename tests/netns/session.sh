@@ -163,11 +163,35 @@ split_file() {
 	session_file corp '.routing = {mode: "split", include: ["10.50.0.0/16"]}'
 }
 
+# What is in the VPN, for probes by TCP, UDP and ping: of the file, and of the server.
+OF_FILE=(10.50.0.1 udp:10.50.0.1 ping:10.50.0.1)
+OF_SERVER=(10.98.0.1 udp:10.98.0.1 ping:10.98.0.1 fd98::1)
+
+# nothing_beside WHY ADDRESS...: none of these is reached, nor does anything leave for them; all the while something
+# that is to go beside the VPN does.
+nothing_beside() {
+	local why=$1 to
+	shift
+	control
+	FROM=$CONTROLS
+	for to in "$@"; do cannot corp-1 "$to" 80 "$why"; done
+	asks corp-1 "http://$INTERNET4:8080/" "$HOST4" "beside the VPN all the same"
+	control
+	check "the observer sees that" has_seen "$FROM" "tcp $INTERNET4 8080"
+	unlike "and nothing of what is included" "$(seen_since "$FROM")" '10\.98\.0\.1 |10\.50\.|fd98'
+}
+
+# Of the server's networks nothing is known before it is there.
+test_split_before() {
+	split_file
+	check "split: begin without a server" env VPN_PASSWORD="$VPN_PASSWORD" "$BYWAY" session up --detach corp.yaml
+	nothing_beside "there is no VPN yet" "${OF_FILE[@]}"
+}
+
 test_split() {
 	local inside4 inside6
 	split_server
-	split_file
-	check "split: up" session_up corp
+	check "split: up" wait_for session_is up corp-1
 	inside4=$(session_inside4 corp-1) inside6=$(session_inside6 corp-1)
 	asks corp-1 http://10.98.0.1/ "$inside4" "through the VPN, as the server includes it"
 	asks corp-1 "http://[fd98::1]/" "$inside6" "through the VPN, with IPv6, too"
@@ -177,22 +201,16 @@ test_split() {
 	is "there is one namespace" "$(ip netns list | grep -c corp-)" 1
 }
 
-# What is in the VPN, for probes by TCP, UDP and ping.
-SPLIT_INCLUDED=("10.98.0.1" "udp:10.98.0.1" "ping:10.98.0.1" 10.50.0.1 ping:10.50.0.1 fd98::1)
-
 test_split_down() {
-	local to client
+	local client
 	ocserv_kill vpn
 	client=$(session_client corp-1)
 	[[ $client == 0 ]] || kill -KILL "$client"
 	check "split: no VPN" wait_for session_is reconnecting corp-1
-	control
-	FROM=$CONTROLS
-	for to in "${SPLIT_INCLUDED[@]}"; do cannot corp-1 "$to" 80 "the VPN is dead"; done
-	asks corp-1 http://10.98.0.7/ "$HOST4" "beside it all the same"
-	control
-	check "the observer sees that" has_seen "$FROM" "tcp 10.98.0.7 80"
-	unlike "and nothing of what is included" "$(seen_since "$FROM")" '10\.98\.0\.1 |10\.50\.|fd98'
+	nothing_beside "the VPN is dead" "${OF_FILE[@]}" "${OF_SERVER[@]}"
+	asks corp-1 http://10.98.0.7/ "$HOST4" "beside it, as the server excluded it"
+	must ip -n corp-1 link del tun0
+	nothing_beside "its device is gone" "${OF_FILE[@]}" "${OF_SERVER[@]}"
 	split_server
 	check "split: up again" wait_for session_is up corp-1
 	asks corp-1 http://10.50.0.1/ "$(session_inside4 corp-1)" "through the VPN again"
@@ -391,6 +409,7 @@ lay_out
 session_remember
 test_readme
 test_readme_ends
+test_split_before
 test_split
 test_split_down
 test_dns_of_server
