@@ -16,6 +16,7 @@
 #include "session/server.h"
 
 #define KEEP_MS 30000
+#define KEEP_ERROR_MS 1000 /* until all who wait for it have asked */
 #define ADDRS_MAX 8
 
 /* A thread's: it may outlive the struct servers that it works for. */
@@ -34,7 +35,7 @@ struct server {
 	struct ip addrs[ADDRS_MAX];
 	size_t n, next;
 	uint64_t answered_ms;
-	int error;         /* of the last lookup, until somebody was told */
+	int error; /* of the last lookup */
 	struct lookup *lookup;
 };
 
@@ -206,13 +207,9 @@ int servers_address(struct servers *s, const char *name, uint64_t now_ms, struct
 
 	if (v->lookup)
 		return -EAGAIN;
-	if (v->error) {
-		r = err_set(err, ERR_UNREACHABLE, -EHOSTUNREACH, "cannot resolve %s: %s", name,
-			    gai_strerror(v->error));
-		v->error = 0;
-		v->n = 0;
-		return r;
-	}
+	if (v->error && now_ms < v->answered_ms + KEEP_ERROR_MS)
+		return err_set(err, ERR_UNREACHABLE, -EHOSTUNREACH, "cannot resolve %s: %s", name,
+			       gai_strerror(v->error));
 	if (v->n && now_ms < v->answered_ms + KEEP_MS) {
 		*ret = v->addrs[v->next++ % v->n];
 		return 0;

@@ -22,7 +22,8 @@ int servers_fd(const struct servers *s);
 void servers_note(struct servers *s);
 
 /* An address of the name, each time the next one of several. 0; -EAGAIN: it is being asked for; or
- * -errno with a sentence, once, and the next call asks anew. An answer counts for half a minute. */
+ * -errno with a sentence. An answer counts for half a minute, a failure for a second: whoever waits
+ * for it hears of it. */
 int servers_address(struct servers *s, const char *name, uint64_t now_ms, struct ip *ret,
 		    struct err *err);
 
