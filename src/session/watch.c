@@ -142,26 +142,27 @@ static void note_line(struct watch *w)
 		w->is_news = true;
 }
 
-/* What there is by now. */
-static void read_lines(struct watch *w)
+/* Some of what there is: others have their turn. False when there is no more. */
+static bool read_lines(struct watch *w)
 {
 	char text[4096];
-	ssize_t n;
+	ssize_t n = read(w->output_fd, text, sizeof(text));
 
-	while ((n = read(w->output_fd, text, sizeof(text))) > 0)
-		for (ssize_t i = 0; i < n; i++)
-			if (line_add(&w->line, text[i]))
-				note_line(w);
+	for (ssize_t i = 0; i < n; i++)
+		if (line_add(&w->line, text[i]))
+			note_line(w);
 	if (n == 0)
 		loop_del(w->group->loop,
 			 &w->output); /* nobody writes any more; it is about to end */
+	return n > 0;
 }
 
 static void client_ended(struct watch *w, int status)
 {
 	enum end_class how;
 
-	read_lines(w);
+	while (read_lines(w))
+		;
 	close_output(w);
 	if (w->line.len && line_add(&w->line, '\n'))
 		note_line(w);
