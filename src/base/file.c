@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/resource.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -25,8 +26,19 @@ int file_read(const char *path, size_t max, struct buf *ret, struct err *err)
 			break;
 		ret->len += (size_t)n;
 		if (ret->len > max)
-			return err_set(err, ERR_USAGE, -EFBIG, "%s is larger than %zu bytes", path, max);
+			return err_set(err, ERR_USAGE, -EFBIG, "%s is larger than %zu bytes", path,
+				       max);
 	}
 	buf_add(ret, "", 0);
 	return 0;
+}
+
+void file_raise_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l))
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
 }

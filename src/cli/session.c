@@ -78,6 +78,8 @@ static int supervise(struct up *u)
 	int r = cli_number(c, "timeout", 1, 86400, SETTLE_S, &timeout_s);
 
 	config.settle_ms = timeout_s * 1000;
+	if (!r && !self)
+		r = err_errno(&c->err, -errno, "cannot find out where byway is");
 	return r ? r : ops_session_supervise(&config, &c->err);
 }
 
@@ -138,12 +140,18 @@ static const char *name_arg(const struct cli *c)
 
 static int print_list(struct cli *c, const char *schema, const struct cli_column *columns, size_t n)
 {
-	json_t *rows;
+	json_t *rows, *row;
+	size_t i;
 	int r = ops_session_status(name_arg(c), &rows, &c->err);
 
-	if (!r)
-		cli_print_list(c, schema, "sessions", rows, columns, n);
-	return r;
+	if (r)
+		return r;
+	/* Of a list that is empty, a table has the number. */
+	json_array_foreach(rows, i,
+			   row) if (!c->json && !json_array_size(json_object_get(row, "addresses")))
+		json_object_set_new(row, "addresses", json_null());
+	cli_print_list(c, schema, "sessions", rows, columns, n);
+	return 0;
 }
 
 int cmd_session_list(struct cli *c)

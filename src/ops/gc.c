@@ -307,26 +307,18 @@ static int sweep_subnets(struct ops *o, size_t *count, struct err *err)
 	return r;
 }
 
-#define LOCK_PATH_MAX (sizeof(SESSION_DIR) + NAME_MAX_LEN + 8)
-
-static const char *group_path(const char *group, const char *suffix, char path[LOCK_PATH_MAX])
-{
-	snprintf(path, LOCK_PATH_MAX, SESSION_DIR "/%s.%s", group, suffix);
-	return path;
-}
-
 /* Sessions are their process's as long as it lives, however they look. */
 static int sweep_sessions(struct ops *o, size_t *count, struct err *err)
 {
 	_free_ struct session *dead = NULL;
 	struct session *all = NULL;
-	char path[LOCK_PATH_MAX];
+	char path[SESSION_PATH_MAX];
 	size_t n = 0, n_dead = 0;
 	int r = session_list(o->st, NULL, &all, &n, err);
 
 	dead = xcalloc(n + 1, sizeof(*dead));
 	for (size_t i = 0; i < n; i++) {
-		if (!pidlock_holder(group_path(all[i].group, "lock", path)))
+		if (!pidlock_holder(session_path(all[i].group, ".lock", path)))
 			dead[n_dead++] = all[i];
 	}
 	if (!r)
@@ -339,15 +331,15 @@ static int sweep_sessions(struct ops *o, size_t *count, struct err *err)
 /* Of a process that is gone: by holding its lock we keep another from starting meanwhile. */
 static int sweep_group(const char *group, struct err *err)
 {
-	static const char *const suffixes[] = {"sock", "lock"};
-	char path[LOCK_PATH_MAX];
+	static const char *const suffixes[] = {".sock", ".lock"};
+	char path[SESSION_PATH_MAX];
 	_close_ int fd = -1;
-	int r = pidlock_take(group_path(group, "lock", path), &fd, err);
+	int r = pidlock_take(session_path(group, ".lock", path), &fd, err);
 
 	if (r)
 		return r == -EBUSY ? 0 : r;
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		if (unlink(group_path(group, suffixes[i], path)) && errno != ENOENT)
+		if (unlink(session_path(group, suffixes[i], path)) && errno != ENOENT)
 			return err_errno(err, -errno, "cannot remove %s", path);
 	}
 	return 0;
@@ -589,14 +581,14 @@ static void reset_known(struct ops *o, struct gc_report *ret, struct claims *kno
 /* The processes of groups, which take their sessions away when they can. */
 static void end_groups(void)
 {
-	char **groups = NULL, path[LOCK_PATH_MAX];
+	char **groups = NULL, path[SESSION_PATH_MAX];
 	size_t n = 0;
 	struct err e;
 
 	if (ops_tunnel_list(SESSION_DIR, &groups, &n, &e))
 		log_warn("%s", e.msg);
 	for (size_t i = 0; i < n; i++) {
-		if (pidlock_end(group_path(groups[i], "lock", path), GROUP_END_MS, &e))
+		if (pidlock_end(session_path(groups[i], ".lock", path), GROUP_END_MS, &e))
 			log_warn("%s", e.msg);
 		free(groups[i]);
 	}

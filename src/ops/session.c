@@ -490,11 +490,17 @@ static int forget(struct ops *o, const struct session *s, size_t n, struct err *
 	return ops_end(o, r, err);
 }
 
+const char *session_path(const char *name, const char *suffix, char buf[SESSION_PATH_MAX])
+{
+	snprintf(buf, SESSION_PATH_MAX, SESSION_DIR "/%s%s", name, suffix);
+	return buf;
+}
+
 static int remove_status(const struct session *s, struct err *err)
 {
-	char path[sizeof(SESSION_DIR) + NAME_MAX_LEN + 8];
+	char path[SESSION_PATH_MAX];
 
-	snprintf(path, sizeof(path), SESSION_DIR "/%s.json", s->name);
+	session_path(s->name, ".json", path);
 	return unlink(path) && errno != ENOENT ? err_errno(err, -errno, "cannot remove %s", path)
 					       : 0;
 }

@@ -77,6 +77,10 @@ int ops_session_log_path(const char *name, char **ret, struct err *err);
 
 /* ---- Shared by the files of this folder. ---- */
 
+#define SESSION_PATH_MAX 128
+/* SESSION_DIR/NAME and a suffix (".lock", ".sock", ".json"); name is a group's or a session's. */
+const char *session_path(const char *name, const char *suffix, char buf[SESSION_PATH_MAX]);
+
 struct ruleset;
 
 /* The rules of all sessions in the state, but for those that are being deleted; added to ret, which

@@ -22,16 +22,11 @@
 #define ENVIRONMENT_MAX (CONTROL_MAX - 1024)
 #define END_MS 30000 /* for a group's process to take everything away */
 
-static void path_of(const char *name, const char *suffix, char *ret, size_t size)
-{
-	snprintf(ret, size, SESSION_DIR "/%s%s", name, suffix);
-}
-
 static bool is_alive(const char *group)
 {
-	char path[512];
+	char path[SESSION_PATH_MAX];
 
-	path_of(group, ".lock", path, sizeof(path));
+	session_path(group, ".lock", path);
 	return pidlock_holder(path) != 0;
 }
 
@@ -63,10 +58,10 @@ static json_t *describe_row(const struct session *s)
 static json_t *describe(const struct session *s)
 {
 	enum session_state fallback = SESSION_STARTING;
-	char path[512];
+	char path[SESSION_PATH_MAX];
 	json_t *json;
 
-	path_of(s->name, ".json", path, sizeof(path));
+	session_path(s->name, ".json", path);
 	json = json_load_file(path, 0, NULL);
 	if (!json_is_object(json)) {
 		json_decref(json);
@@ -151,12 +146,12 @@ int ops_session_log_path(const char *name, char **ret, struct err *err)
 static int ask(const char *name, enum control_verb verb, struct err *err)
 {
 	struct session s = {0};
-	char path[512];
+	char path[SESSION_PATH_MAX];
 	int r = load_row(name, &s, err);
 
 	if (r)
 		return r;
-	path_of(s.group, ".sock", path, sizeof(path));
+	session_path(s.group, ".sock", path);
 	if (is_alive(s.group))
 		r = control_ask(path, verb, name, NULL, 0, err);
 	else
@@ -278,10 +273,10 @@ static int remove_rows(struct ops *o, const struct session *rows, size_t n, stru
 static void remove_files(const char *group)
 {
 	static const char *const suffixes[] = {".sock", ".lock"};
-	char path[512];
+	char path[SESSION_PATH_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		path_of(group, suffixes[i], path, sizeof(path));
+		session_path(group, suffixes[i], path);
 		unlink(path);
 	}
 	rmdir(SESSION_DIR); /* unless there are others */
@@ -290,10 +285,10 @@ static void remove_files(const char *group)
 /* As long as the lock is ours, no process brings up what we take away. */
 static int hold(const char *group, int *ret_lock, struct err *err)
 {
-	char path[512];
+	char path[SESSION_PATH_MAX];
 	int r;
 
-	path_of(group, ".lock", path, sizeof(path));
+	session_path(group, ".lock", path);
 	r = pidlock_take(path, ret_lock, err);
 	return r == -EBUSY ? err_set(err, ERR_CONFLICT, r,
 				     "the sessions of group %s are being brought up again", group)
@@ -320,10 +315,10 @@ static int clear(struct ops *o, const char *group, const struct session *one, st
 
 static int down_group(struct ops *o, const char *group, struct err *err)
 {
-	char path[512];
+	char path[SESSION_PATH_MAX];
 	int r;
 
-	path_of(group, ".lock", path, sizeof(path));
+	session_path(group, ".lock", path);
 	r = o->log.dry_run ? 0 : pidlock_end(path, END_MS, err);
 	return r ? r : clear(o, group, NULL, err);
 }
@@ -342,10 +337,10 @@ static bool has_sessions(const char *group)
  */
 static int down_session(struct ops *o, const struct session *s, struct err *err)
 {
-	char path[512];
+	char path[SESSION_PATH_MAX];
 	int r;
 
-	path_of(s->group, ".sock", path, sizeof(path));
+	session_path(s->group, ".sock", path);
 	if (!o->log.dry_run && is_alive(s->group))
 		r = control_ask(path, CONTROL_DOWN, s->name, NULL, 0, err);
 	else

@@ -12,13 +12,14 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "ops/ops.h"
@@ -51,7 +52,7 @@ struct supervisor {
 	struct watch_group group;
 	struct source signals, control, names;
 	int lock, signal_fd, control_fd;
-	char socket[512];
+	char socket[SESSION_PATH_MAX];
 	char *hook;
 	bool ends, has_settled;
 	uint64_t settle_by_ms;
@@ -59,17 +60,12 @@ struct supervisor {
 
 /* ---- Files ---- */
 
-static void path_of(const char *name, const char *suffix, char *ret, size_t size)
-{
-	snprintf(ret, size, SESSION_DIR "/%s%s", name, suffix);
-}
-
 static void publish(struct watch *w)
 {
 	json_t *json = watch_describe(w, clock_ms());
-	char path[512], tmp[520];
+	char path[SESSION_PATH_MAX], tmp[SESSION_PATH_MAX + 8];
 
-	path_of(w->row->name, ".json", path, sizeof(path));
+	session_path(w->row->name, ".json", path);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
 	if (json_dump_file(json, tmp, JSON_INDENT(2)) || rename(tmp, path))
 		log_warn("cannot write %s", path);
@@ -79,11 +75,11 @@ static void publish(struct watch *w)
 /* How often an account was refused before this process took over from one that was killed. */
 static unsigned int earlier_failures(const char *name)
 {
-	char path[512];
+	char path[SESSION_PATH_MAX];
 	json_t *json;
 	json_int_t n;
 
-	path_of(name, ".json", path, sizeof(path));
+	session_path(name, ".json", path);
 	json = json_load_file(path, 0, NULL);
 	n = json_integer_value(json_object_get(json, "auth_failures"));
 	json_decref(json);
@@ -411,17 +407,6 @@ static void on_connection(void *arg, uint32_t events)
 
 /* ---- Beginning and end ---- */
 
-/* Descriptors for each session: pidfd, output, probe, and its script's connection. */
-static void raise_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l))
-		return;
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
-}
-
 static int open_signals(struct supervisor *s, struct err *err)
 {
 	sigset_t signals;
@@ -448,12 +433,24 @@ static int add_sources(struct supervisor *s)
 	return r;
 }
 
+/* In a shell's words. */
+static char *hook_command(const char *self)
+{
+	_buf_ struct buf b = {0};
+
+	buf_adds(&b, "exec '");
+	for (; *self; self++)
+		buf_addf(&b, *self == '\'' ? "'\\%c'" : "%c", *self);
+	buf_adds(&b, "' session hook");
+	return TAKE_PTR(b.data);
+}
+
 static int open_all(struct supervisor *s, struct err *err)
 {
 	int r = servers_new(&s->group.servers, err);
 
-	path_of(s->c->file->group, ".sock", s->socket, sizeof(s->socket));
-	s->hook = xasprintf("exec '%s' session hook", s->c->self);
+	session_path(s->c->file->group, ".sock", s->socket);
+	s->hook = hook_command(s->c->self);
 	s->group.file = s->c->file;
 	s->group.socket = s->socket;
 	s->group.hook = s->hook;
@@ -568,10 +565,10 @@ static int take_away(struct supervisor *s, struct err *err)
 /* The lock last: by it the others are found. */
 static void remove_files(struct supervisor *s)
 {
-	char path[512];
+	char path[SESSION_PATH_MAX];
 
 	unlink(s->socket);
-	path_of(s->c->file->group, ".lock", path, sizeof(path));
+	session_path(s->c->file->group, ".lock", path);
 	unlink(path);
 	close_p(&s->lock);
 	rmdir(SESSION_DIR); /* unless there are others */
@@ -592,10 +589,10 @@ static void supervisor_done(struct supervisor *s)
 
 static int take_lock(struct supervisor *s, struct err *err)
 {
-	char path[512];
+	char path[SESSION_PATH_MAX];
 	int r;
 
-	path_of(s->c->file->group, ".lock", path, sizeof(path));
+	session_path(s->c->file->group, ".lock", path);
 	r = pidlock_take(path, &s->lock, err);
 	if (r == -EBUSY)
 		return err_set(
@@ -615,7 +612,7 @@ int ops_session_supervise(const struct supervise_config *c, struct err *err)
 	if (r)
 		return r;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* passwords are in here */
-	raise_limit();
+	file_raise_limit();
 	r = open_signals(&s, err);
 	if (!r)
 		r = open_all(&s, err);

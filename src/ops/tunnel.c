@@ -26,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -34,6 +33,7 @@
 
 #include "base/err.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "kernel/netns.h"
 #include "kernel/sandbox.h"
@@ -180,17 +180,6 @@ static void wake_main_thread(void *arg)
 	kill(getpid(), SIGTERM);
 }
 
-/* Every flow is a descriptor. */
-static void raise_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l))
-		return;
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
-}
-
 /* Made-up addresses must come into the tunnel, whatever else does. */
 static int include_pool(struct capture *k, struct err *err)
 {
@@ -280,7 +269,7 @@ static int run(struct tunnel *t, const sigset_t *signals, struct err *err)
 
 	if (r)
 		return r;
-	raise_limit();
+	file_raise_limit();
 	r = engine_start(t->engine, wake_main_thread, NULL, err);
 	if (r)
 		return r;

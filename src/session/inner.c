@@ -523,14 +523,3 @@ int inner_connect(struct netns *outer, struct netns *ns, const struct session *s
 		r = take_place(ns, s, &p, &dev, err);
 	return r;
 }
-
-int inner_disconnect(struct netns *ns, struct err *err)
-{
-	_nlbatch_ struct nlbatch b;
-
-	nlbatch_init(&b, ns);
-	link_del(&b, SESSION_TUN);
-	link_del(&b, TUN_NEW);
-	link_del(&b, TUN_OLD);
-	return nlbatch_commit(&b, err);
-}

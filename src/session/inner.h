@@ -27,8 +27,5 @@ int inner_allow(struct netns *ns, const struct session *s, const struct ip *serv
  * afterwards it is as vpn says. outer == ns in split mode. */
 int inner_connect(struct netns *outer, struct netns *ns, const struct session *s,
 		  const struct session_spec *spec, const struct vpn *vpn, struct err *err);
-/* The device goes, and with it its addresses and routes; what keeps its traffic from going
- * elsewhere stays. Absent: done. */
-int inner_disconnect(struct netns *ns, struct err *err);
 
 #endif

@@ -38,7 +38,7 @@ void session_list_free(struct session *list, size_t n)
 
 #define COLUMNS                                                                                    \
 	"name, session_group, file, mode, netns, carrier, veth_host, veth_ns, addr, interface, "   \
-	"nat, auth_failures, created, state"
+	"nat, created, state"
 
 static void read_session(sqlite3_stmt *q, void *row)
 {
@@ -56,9 +56,8 @@ static void read_session(sqlite3_stmt *q, void *row)
 	column_ip(q, 8, &s->addr);
 	COLUMN_STR(q, 9, s->interface);
 	s->nat = sqlite3_column_int(q, 10);
-	s->auth_failures = (unsigned int)sqlite3_column_int(q, 11);
-	COLUMN_STR(q, 12, s->created);
-	s->state = column_state(q, 13);
+	COLUMN_STR(q, 11, s->created);
+	s->state = column_state(q, 12);
 }
 
 static const struct row_reader reader = {sizeof(struct session), read_session};
@@ -89,24 +88,17 @@ int session_insert(struct store *st, const struct session *s, struct err *err)
 
 	return store_exec(st, err,
 			  "INSERT INTO session (" COLUMNS ") VALUES "
-			  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-			  "ssssssssssiiss", s->name, s->group, s->file, mode_names[s->mode],
+			  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+			  "ssssssssssiss", s->name, s->group, s->file, mode_names[s->mode],
 			  s->netns, *s->carrier ? s->carrier : NULL, s->veth_host, s->veth_ns,
-			  ip_format(&s->addr, addr), s->interface, (int64_t)s->nat,
-			  (int64_t)s->auth_failures, s->created, row_state_name(s->state));
+			  ip_format(&s->addr, addr), s->interface, (int64_t)s->nat, s->created,
+			  row_state_name(s->state));
 }
 
 int session_set_state(struct store *st, const char *name, enum row_state state, struct err *err)
 {
 	return store_exec(st, err, "UPDATE session SET state = ?2 WHERE name = ?1", "ss", name,
 			  row_state_name(state));
-}
-
-int session_set_auth_failures(struct store *st, const char *name, unsigned int failures,
-			      struct err *err)
-{
-	return store_exec(st, err, "UPDATE session SET auth_failures = ?2 WHERE name = ?1", "si",
-			  name, (int64_t)failures);
 }
 
 int session_remove(struct store *st, const char *name, struct err *err)

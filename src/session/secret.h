@@ -3,7 +3,6 @@
 #ifndef BYWAY_SESSION_SECRET_H
 #define BYWAY_SESSION_SECRET_H
 
-#include "base/util.h"
 #include "session/session.h"
 
 struct err;
@@ -15,7 +14,6 @@ struct secret {
 };
 
 void secret_wipe(struct secret *s);
-#define _secret_ _cleanup_(secret_wipe)
 
 /* A password that is text or in a file; SECRET_NONE: empty. */
 int secret_read(const struct session_secret *from, struct secret *ret, struct err *err);

@@ -82,7 +82,6 @@ struct session {
 	struct ip addr;           /* of the end inside */
 	char interface[IFNAMSIZ]; /* the way out of the host */
 	bool nat;
-	unsigned int auth_failures; /* in a row, of its account; outlives the process */
 	char created[TIME_STRLEN];
 	enum row_state state;
 };
@@ -103,8 +102,6 @@ int session_list(struct store *st, const char *group, struct session **ret, size
 		 struct err *err);
 int session_insert(struct store *st, const struct session *s, struct err *err);
 int session_set_state(struct store *st, const char *name, enum row_state state, struct err *err);
-int session_set_auth_failures(struct store *st, const char *name, unsigned int failures,
-			      struct err *err);
 int session_remove(struct store *st, const char *name, struct err *err);
 
 #endif

@@ -424,6 +424,19 @@ static int read_values(const struct raw *raw, struct vpn *v, struct err *err)
 	return 0;
 }
 
+pid_t vpn_client(const char *env, size_t len)
+{
+	static const char key[] = "VPNPID=";
+	long pid = 0;
+
+	if (!len || env[len - 1])
+		return 0;
+	for (const char *line = env; line < env + len; line += strlen(line) + 1)
+		if (!strncmp(line, key, strlen(key)))
+			pid = number(line + strlen(key), INT32_MAX);
+	return pid < 1 ? 0 : (pid_t)pid;
+}
+
 int vpn_parse(const char *env, size_t len, struct vpn *ret, struct err *err)
 {
 	_free_ struct raw *raw = xcalloc(1, sizeof(*raw));

@@ -42,6 +42,8 @@ struct vpn {
  * when a tunnel can stand without them (a resolver, a network), else -EINVAL (ERR_FAILED: the
  * server's fault) says which. More than SESSION_NETS_MAX networks of a kind: -E2BIG. */
 int vpn_parse(const char *env, size_t len, struct vpn *ret, struct err *err);
+/* Who says that: VPNPID, or 0 when it is not said, or no number. */
+pid_t vpn_client(const char *env, size_t len);
 void vpn_done(struct vpn *v);
 #define _vpn_ _cleanup_(vpn_done)
 

@@ -39,8 +39,9 @@
 #include "session/server.h"
 #include "session/watch.h"
 
-#define PATH "PATH=" RUN_PATH
 #define KILL_MS 3000 /* from SIGTERM to SIGKILL: openconnect says goodbye to the server */
+
+static const char path_env[] = "PATH=" RUN_PATH;
 
 static void say(struct watch *w, int priority, const char *fmt, ...) _printf_(3, 4);
 
@@ -224,7 +225,7 @@ static int start_child(struct watch *w, struct child_spec *spec, bool with_error
 	out_w = fds[1];
 	fcntl(out_w, F_SETFL, 0); /* only we must not wait */
 	spec->out = out_w;
-	spec->err = with_errors ? out_w : -1;
+	spec->err = with_errors ? out_w : STDERR_FILENO;
 	spec->death_signal = SIGTERM;
 	spec->own_session = true;
 	w->line = (struct line){0};
@@ -243,7 +244,7 @@ static int run_client(struct watch *w, struct err *err)
 	_close_ int in = -1;
 	_free_ char *session = xasprintf("BYWAY_SESSION=%s", w->spec->name);
 	_free_ char *socket = xasprintf("BYWAY_SESSION_SOCKET=%s", w->group->socket);
-	const char *env[] = {PATH, "LC_ALL=C", session, socket, NULL};
+	const char *env[] = {path_env, "LC_ALL=C", session, socket, NULL};
 	char path[RUN_PROGRAM_MAX];
 	struct child_spec spec = {.path = path, .env = env};
 	char **args = openconnect_args(w->spec, w->group->file->logging.level,
@@ -497,6 +498,8 @@ static int hook(struct watch *w, struct vpn *v, struct err *err)
 		r = connected(w, v, err);
 		if (!r)
 			life_connected(&w->life, now_ms);
+		if (!r && w->vpn.banner)
+			say(w, LOG_INFO, "the server says: %s", w->vpn.banner);
 		break;
 	case VPN_ATTEMPT_RECONNECT:
 		stop_probe(w);
@@ -516,12 +519,13 @@ static int hook(struct watch *w, struct vpn *v, struct err *err)
 void watch_hook(struct watch *w, const char *env, size_t len, struct err *result)
 {
 	_vpn_ struct vpn v = {0};
-	int r = vpn_parse(env, len, &v, result);
+	int r;
 
-	if (!r && (w->phase != PHASE_CLIENT || v.client != w->child.pid)) {
+	if (w->phase != PHASE_CLIENT || vpn_client(env, len) != w->child.pid) {
 		err_set(result, ERR_CONFLICT, -ESTALE, "not the openconnect that runs now");
 		return;
 	}
+	r = vpn_parse(env, len, &v, result);
 	if (!r)
 		r = hook(w, &v, result);
 	if (!r || w->phase != PHASE_CLIENT)
@@ -539,6 +543,10 @@ static void show(struct watch *w)
 {
 	enum session_state s = w->life.state;
 
+	if (w->shown_failures != w->life.account->failures) { /* perhaps another session's doing */
+		w->shown_failures = w->life.account->failures;
+		w->is_news = true;
+	}
 	if (s == w->shown)
 		return;
 	w->shown = s;

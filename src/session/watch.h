@@ -71,6 +71,7 @@ struct watch {
 
 	/* Of what people see. */
 	enum session_state shown;
+	unsigned int shown_failures; /* of the account */
 	time_t since;
 	struct {
 		enum end_class class;

@@ -117,7 +117,6 @@ static const char version_2[] =
 	"  addr TEXT NOT NULL UNIQUE,"
 	"  interface TEXT NOT NULL,"
 	"  nat INTEGER NOT NULL,"
-	"  auth_failures INTEGER NOT NULL,"
 	"  created TEXT NOT NULL,"
 	"  " STATE ") WITHOUT ROWID;";
 

@@ -19,6 +19,7 @@ SECOND_PORT=4444 EXPIRED_PORT=4445 SILENT_PORT=4446 CLOSED_PORT=4447
 HEALTH_PING=10.98.0.77 HEALTH_PORT=8081
 
 # The servers come and go.
+# shellcheck disable=SC2009 # pgrep(1) shows no names and numbers of several
 snapshot_processes() { ps -eo pid=,comm= | grep -E ' (byway|openconnect|sh|tail)$'; }
 
 # ---- the ground ----
@@ -150,7 +151,7 @@ calm_starts() {
 	calm_file >calm.yaml
 	check "the calm session is up" by session up --wait calm.yaml
 	become calm ping -n -i 0.1 "$CORP4" >calm.ping 2>&1 </dev/null &
-	PIDS[calm]=$!
+	PIDS["calm"]=$!
 	wait_for grep -q icmp_seq calm.ping
 	CALM=$(field calm pid)
 }

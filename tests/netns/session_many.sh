@@ -82,7 +82,7 @@ ping_all() {
 	local name
 	while read -r name; do
 		become "$name" ping -n -i 0.2 "$CORP4" >"ping-$name" 2>&1 </dev/null &
-		PIDS[ping-$name]=$!
+		PIDS["ping-$name"]=$!
 	done < <(names)
 	wait_for all_answered 3
 }
@@ -150,6 +150,7 @@ test_down() {
 }
 
 # The servers come and go.
+# shellcheck disable=SC2009 # pgrep(1) shows no names and numbers of several
 snapshot_processes() { ps -eo pid=,comm= | grep -E ' (byway|openconnect|sh|tail)$'; }
 
 ocserv_prepare

@@ -221,7 +221,7 @@ static void test_file_and_pipe(void **state)
 {
 	_free_ char *path = in_dir("password");
 	struct session_secret from = {.kind = SECRET_FILE, .text = path};
-	_secret_ struct secret s = {0};
+	struct secret s = {0};
 	char got[64] = "";
 	struct err err;
 	FILE *f;

@@ -44,7 +44,6 @@ static struct session sample(const char *name, const char *group, const char *ad
 			    .mode = SESSION_FULL,
 			    .interface = "eth0",
 			    .nat = true,
-			    .auth_failures = 1,
 			    .created = "2025-01-02T03:04:05Z",
 			    .state = ROW_CREATING};
 
@@ -77,7 +76,6 @@ static void assert_same(const struct session *a, const struct session *b)
 	assert_true(ip_equal(&a->addr, &b->addr));
 	assert_string_equal(a->interface, b->interface);
 	assert_int_equal(a->nat, b->nat);
-	assert_int_equal(a->auth_failures, b->auth_failures);
 	assert_string_equal(a->created, b->created);
 	assert_int_equal(a->state, b->state);
 }
@@ -124,17 +122,15 @@ static void lists_are_of_a_group(void **state)
 	session_list_free(list, n);
 }
 
-static void states_and_failures_change(void **state)
+static void states_change(void **state)
 {
 	struct session a = sample("a", "g", "10.0.0.2"), got = {0};
 
 	(void)state;
 	insert(&a);
 	assert_int_equal(session_set_state(st, "a", ROW_ACTIVE, &err), 0);
-	assert_int_equal(session_set_auth_failures(st, "a", 2, &err), 0);
 	assert_int_equal(session_load(st, "a", &got, &err), 0);
 	assert_int_equal(got.state, ROW_ACTIVE);
-	assert_int_equal(got.auth_failures, 2);
 	session_done(&got);
 	assert_int_equal(session_remove(st, "a", &err), 0);
 	assert_int_equal(session_load(st, "a", &got, &err), -ENOENT);
@@ -157,7 +153,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_was_put_comes_back),
 		T(lists_are_of_a_group),
-		T(states_and_failures_change),
+		T(states_change),
 		T(an_address_is_one_sessions),
 	};
 

@@ -737,7 +737,7 @@ static void test_version_without_sessions(void **state)
 	assert_ok(store_begin(st, &err));
 	assert_ok(store_exec(st, &err,
 			     "INSERT INTO session VALUES('a', 'g', '/f', 'split', 'a', NULL, 'v', "
-			     "'w', '10.0.0.2', 'eth0', 1, 0, '', 'active')",
+			     "'w', '10.0.0.2', 'eth0', 1, '', 'active')",
 			     ""));
 	assert_ok(store_commit(st, &err));
 	assert_int_not_equal(number(st, "SELECT count(*) FROM sysctl"), 0);
