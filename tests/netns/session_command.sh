@@ -125,7 +125,7 @@ test_secrets() {
 	local with_secret
 	printf '%s' "$VPN_PASSWORD" >secret
 	background walk host bash -c "$(declare -f walk_processes); walk_processes"
-	background control host env SHOWN="$VPN_PASSWORD" bash -c 'echo; read -r <><(:)'
+	SHOWN=$VPN_PASSWORD background control host bash -c 'echo; read -r <><(:)'
 	background control2 host bash -c 'echo; read -r <><(:)' "$VPN_PASSWORD"
 	check "a password in an environment is seen" wait_for has_shown "bash environ"
 	check "and one among arguments" wait_for has_shown "bash cmdline"
