@@ -366,6 +366,8 @@ static int down_groups(struct ops *o, const struct session *rows, size_t n, cons
 		r = r ? r : one;
 	}
 	free(groups.names);
+	if (!o->log.dry_run)
+		rmdir(SESSION_DIR); /* of a process that did not get as far as its lock */
 	return r;
 }
 
