@@ -4,6 +4,7 @@
 # Sessions whose parts die, whose way is cut, whose server goes away, ends them, or was never there; and what is
 # left of them when their own process is killed. All the while another session, with a server of its own, is
 # pinged through and loses nothing. How often anybody asked for a password is counted at the servers.
+# shellcheck disable=SC2154,SC2004 # PIDS is world.sh's
 set -u
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
@@ -19,8 +20,7 @@ SECOND_PORT=4444 EXPIRED_PORT=4445 SILENT_PORT=4446 CLOSED_PORT=4447
 HEALTH_PING=10.98.0.77 HEALTH_PORT=8081
 
 # The servers come and go.
-# shellcheck disable=SC2009 # pgrep(1) shows no names and numbers of several
-snapshot_processes() { ps -eo pid=,comm= | grep -E ' (byway|openconnect|sh|tail)$'; }
+snapshot_processes() { pgrep -l . | grep -E ' (byway|openconnect|sh|tail)$'; }
 
 # ---- the ground ----
 
@@ -151,7 +151,7 @@ calm_starts() {
 	calm_file >calm.yaml
 	check "the calm session is up" by session up --wait calm.yaml
 	become calm ping -n -i 0.1 "$CORP4" >calm.ping 2>&1 </dev/null &
-	PIDS["calm"]=$!
+	PIDS[calm]=$!
 	wait_for grep -q icmp_seq calm.ping
 	CALM=$(field calm pid)
 }
@@ -174,6 +174,8 @@ calm_ends() {
 
 # ---- openconnect is killed; the server ends the session ----
 
+device() { ip -n "$1" -j link show tun0 | jq '.[0].ifindex'; }
+
 # before_trouble SESSION: a flow, and what must stay.
 before_trouble() {
 	IDENTITY=$(identity "$1")
@@ -192,8 +194,10 @@ after_trouble() { # SESSION CLASS
 test_kill_client() {
 	NAME="kill -9 of $1's openconnect"
 	before_trouble "$1"
+	DEVICE=$(device "$1")
 	kill -9 "$(field "$1" pid)"
 	after_trouble "$1" crashed
+	[[ $1 != split ]] || is "$NAME: it is the same device" "$(device split)" "$DEVICE"
 }
 
 test_disconnect() {
@@ -399,7 +403,9 @@ test_adoption() {
 	done
 	kill_keeper life
 	is 'kill -9 of the process: down' "$(states_of life)" down
-	check 'kill -9 of the process: no openconnect is left of it' wait_gone pgrep -f 'openconnect.*--user=(ann|ben)'
+	check 'kill -9 of the process: no openconnect is left of it' wait_gone pgrep -f "openconnect.*--user=(ann|ben)"
+	is 'full has its device' "$(identity full)" "${before[0]}"
+	is 'split has its device' "$(identity split)" "${before[1]}"
 	cannot full "$CORP4" 80
 	cannot split "$CORP4" 80
 	exits 3 'nobody is there to check' by session check full

@@ -4,6 +4,7 @@
 # Sixty-four sessions with one server, all at once: each has its own address inside and fetches its own page; one
 # openconnect is killed and the other sessions lose nothing; the server is killed and all come back, without
 # anybody asking for the password more often than once.
+# shellcheck disable=SC2154,SC2004 # PIDS is world.sh's
 set -u
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
@@ -82,7 +83,7 @@ ping_all() {
 	local name
 	while read -r name; do
 		become "$name" ping -n -i 0.2 "$CORP4" >"ping-$name" 2>&1 </dev/null &
-		PIDS["ping-$name"]=$!
+		PIDS[ping-$name]=$!
 	done < <(names)
 	wait_for all_answered 3
 }
@@ -150,8 +151,7 @@ test_down() {
 }
 
 # The servers come and go.
-# shellcheck disable=SC2009 # pgrep(1) shows no names and numbers of several
-snapshot_processes() { ps -eo pid=,comm= | grep -E ' (byway|openconnect|sh|tail)$'; }
+snapshot_processes() { pgrep -l . | grep -E ' (byway|openconnect|sh|tail)$'; }
 
 ocserv_prepare
 ocserv_start vpn
