@@ -120,7 +120,31 @@ static const char version_2[] =
 	"  created TEXT NOT NULL,"
 	"  " STATE ") WITHOUT ROWID;";
 
-const char *const schema_steps[] = {version_1, version_2};
+/* flat: no subnets, ports are on the bridge itself. A uid or gid of -1 is none. */
+static const char version_3[] =
+	"ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE port("
+	"  vpc TEXT NOT NULL,"
+	"  subnet TEXT NOT NULL,"
+	"  name TEXT NOT NULL,"
+	"  kind TEXT NOT NULL,"
+	"  ifname TEXT NOT NULL UNIQUE,"
+	"  mac TEXT NOT NULL,"
+	"  addr TEXT NOT NULL,"
+	"  addr6 TEXT,"
+	"  owner_uid INTEGER NOT NULL,"
+	"  owner_gid INTEGER NOT NULL,"
+	"  queues INTEGER NOT NULL,"
+	"  isolated INTEGER NOT NULL,"
+	"  rate_rx INTEGER NOT NULL,"
+	"  rate_tx INTEGER NOT NULL,"
+	"  segment INTEGER NOT NULL,"
+	"  created TEXT NOT NULL,"
+	"  " STATE ","
+	"  PRIMARY KEY(vpc, name),"
+	"  UNIQUE(vpc, mac)) WITHOUT ROWID;";
+
+const char *const schema_steps[] = {version_1, version_2, version_3};
 const int schema_version = ARRAY_SIZE(schema_steps);
 
 /* A column that no index has, or an order that only the table has: the table has to be readable,
@@ -141,6 +165,7 @@ const char schema_probe[] =
 	PROBE("addr", "ipam_lease ORDER BY pool, owner")
 	PROBE("first", "ipam_free")
 	PROBE("state", "session")
+	PROBE("state", "port")
 	" FROM meta WHERE key = 'boot'";
 /* clang-format on */
 

@@ -51,6 +51,15 @@ void column_ip(sqlite3_stmt *q, int i, struct ip *ret)
 		ip_parse(s, ret, NULL);
 }
 
+void column_mac(sqlite3_stmt *q, int i, struct mac *ret)
+{
+	const char *s = column_text(q, i);
+
+	*ret = (struct mac){0};
+	if (s)
+		mac_parse(s, ret, NULL);
+}
+
 enum row_state column_state(sqlite3_stmt *q, int i)
 {
 	const char *s = column_text(q, i);

@@ -19,6 +19,7 @@ void column_str(struct sqlite3_stmt *q, int i, char *dst, size_t size);
 #define COLUMN_STR(q, i, field) column_str(q, i, field, sizeof(field))
 void column_cidr(struct sqlite3_stmt *q, int i, struct cidr *ret);
 void column_ip(struct sqlite3_stmt *q, int i, struct ip *ret);
+void column_mac(struct sqlite3_stmt *q, int i, struct mac *ret);
 enum row_state column_state(struct sqlite3_stmt *q, int i);
 
 /* NULL for what is not there. */

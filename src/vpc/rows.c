@@ -42,7 +42,7 @@ void policy_row_done(struct policy_row *p)
 	*p = (struct policy_row){0};
 }
 
-#define VPC_COLUMNS "name, cidr, cidr6, bridge, mtu, created, state"
+#define VPC_COLUMNS "name, cidr, cidr6, bridge, mtu, flat, created, state"
 
 static void read_vpc(sqlite3_stmt *q, void *row)
 {
@@ -53,8 +53,9 @@ static void read_vpc(sqlite3_stmt *q, void *row)
 	column_cidr(q, 2, &v->cidr6);
 	COLUMN_STR(q, 3, v->bridge);
 	v->mtu_bytes = (uint32_t)sqlite3_column_int(q, 4);
-	COLUMN_STR(q, 5, v->created);
-	v->state = column_state(q, 6);
+	v->flat = sqlite3_column_int(q, 5);
+	COLUMN_STR(q, 6, v->created);
+	v->state = column_state(q, 7);
 }
 
 static const struct row_reader vpc_reader = {sizeof(struct vpc), read_vpc};
@@ -78,25 +79,26 @@ int vpc_insert(struct store *st, const struct vpc *v, struct err *err)
 	char cidr[CIDR_STRLEN], cidr6[CIDR_STRLEN];
 
 	return store_exec(st, err,
-			  "INSERT INTO vpc (" VPC_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-			  "ssssiss", v->name, cidr_format(&v->cidr, cidr), cidr_text(&v->cidr6, cidr6),
-			  v->bridge, (int64_t)v->mtu_bytes, v->created, row_state_name(v->state));
+			  "INSERT INTO vpc (" VPC_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+			  "ssssiiss", v->name, cidr_format(&v->cidr, cidr), cidr_text(&v->cidr6, cidr6),
+			  v->bridge, (int64_t)v->mtu_bytes, (int64_t)v->flat, v->created, row_state_name(v->state));
 }
 
 int vpc_set_state(struct store *st, const char *name, enum row_state state, struct err *err)
 {
+	static const char *const parts[] = {
+		"UPDATE subnet SET state = ?2 WHERE vpc = ?1",
+		"UPDATE port SET state = ?2 WHERE vpc = ?1",
+		"UPDATE segment SET state = ?2 WHERE vpc = ?1",
+		"UPDATE nat SET state = ?2 WHERE vpc = ?1",
+		"UPDATE peer SET state = ?2 WHERE a = ?1 OR b = ?1",
+	};
 	const char *s = row_state_name(state);
 	int r = store_exec(st, err, "UPDATE vpc SET state = ?2 WHERE name = ?1", "ss", name, s);
 
-	if (r || state != ROW_DELETING)
-		return r;
-	r = store_exec(st, err, "UPDATE subnet SET state = ?2 WHERE vpc = ?1", "ss", name, s);
-	if (!r)
-		r = store_exec(st, err, "UPDATE segment SET state = ?2 WHERE vpc = ?1", "ss", name, s);
-	if (!r)
-		r = store_exec(st, err, "UPDATE nat SET state = ?2 WHERE vpc = ?1", "ss", name, s);
-	return r ? r
-		 : store_exec(st, err, "UPDATE peer SET state = ?2 WHERE a = ?1 OR b = ?1", "ss", name, s);
+	for (size_t i = 0; !r && state == ROW_DELETING && i < ARRAY_SIZE(parts); i++)
+		r = store_exec(st, err, parts[i], "ss", name, s);
+	return r;
 }
 
 int vpc_remove(struct store *st, const char *name, struct err *err)
@@ -104,8 +106,8 @@ int vpc_remove(struct store *st, const char *name, struct err *err)
 	static const char *const sql[] = {
 		"DELETE FROM policy WHERE vpc = ?1",  "DELETE FROM nat WHERE vpc = ?1",
 		"DELETE FROM peer WHERE a = ?1",      "DELETE FROM peer WHERE b = ?1",
-		"DELETE FROM subnet WHERE vpc = ?1",  "DELETE FROM segment WHERE vpc = ?1",
-		"DELETE FROM vpc WHERE name = ?1",
+		"DELETE FROM subnet WHERE vpc = ?1",  "DELETE FROM port WHERE vpc = ?1",
+		"DELETE FROM segment WHERE vpc = ?1", "DELETE FROM vpc WHERE name = ?1",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sql); i++) {
@@ -124,7 +126,6 @@ int vpc_remove(struct store *st, const char *name, struct err *err)
 static void read_subnet(sqlite3_stmt *q, void *row)
 {
 	struct subnet *s = row;
-	const char *mac;
 
 	COLUMN_STR(q, 0, s->vpc);
 	COLUMN_STR(q, 1, s->name);
@@ -134,9 +135,7 @@ static void read_subnet(sqlite3_stmt *q, void *row)
 	COLUMN_STR(q, 5, s->netns);
 	COLUMN_STR(q, 6, s->veth_host);
 	COLUMN_STR(q, 7, s->veth_ns);
-	mac = column_text(q, 8);
-	if (mac)
-		mac_parse(mac, &s->mac, NULL);
+	column_mac(q, 8, &s->mac);
 	column_ip(q, 9, &s->addr);
 	column_ip(q, 10, &s->addr6);
 	s->segment = (unsigned int)sqlite3_column_int(q, 11);

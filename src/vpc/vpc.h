@@ -5,7 +5,8 @@
  * vpc      a bridge br-<vpc> with the gateway address on it
  * segment  a further bridge behind the first, when a bridge's ports are used up
  * subnet   a namespace <vpc>-<subnet>, joined to the bridge by a veth pair
- * nat      the way out of a VPC's public subnets
+ * port     what joins a workload that is no subnet, such as a virtual machine (port.h)
+ * nat      the way out of a VPC's public subnets, or of all of it when it is flat
  * peer     two VPCs that may reach each other
  *
  * Functions named _load return -ENOENT (ERR_NOT_FOUND) with a sentence for an unknown name.
@@ -36,6 +37,7 @@ struct vpc {
 	struct cidr cidr, cidr6; /* cidr6.addr.family is 0 without IPv6 */
 	char bridge[IFNAMSIZ];
 	uint32_t mtu_bytes;
+	bool flat; /* a network: no subnets, ports are on the bridge itself */
 	char created[TIME_STRLEN];
 	enum row_state state;
 };
@@ -90,7 +92,7 @@ void now_utc(char ret[TIME_STRLEN]);
 
 int vpc_load(struct store *st, const char *name, struct vpc *ret, struct err *err);
 int vpc_insert(struct store *st, const struct vpc *v, struct err *err);
-/* ROW_DELETING is also set on all that belongs to the VPC: subnets, segments, NAT, peerings. */
+/* ROW_DELETING is also set on all that belongs to the VPC: subnets, ports, segments, NAT, peerings. */
 int vpc_set_state(struct store *st, const char *name, enum row_state state, struct err *err);
 int vpc_remove(struct store *st, const char *name, struct err *err); /* with all that is in it */
 

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <assert.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "store/store.h"
+#include "vpc/columns.h"
+#include "vpc/port.h"
+
+static const char *const kind_names[] = {
+	[PORT_TAP] = "tap",
+};
+static_assert(ARRAY_SIZE(kind_names) == PORT_NUM_KINDS, "kind_names[] doesn't match port_kind");
+
+const char *port_kind_name(enum port_kind k)
+{
+	return kind_names[k];
+}
+
+static enum port_kind column_kind(sqlite3_stmt *q, int i)
+{
+	const char *s = column_text(q, i);
+
+	for (size_t k = 0; s && k < PORT_NUM_KINDS; k++) {
+		if (!strcmp(s, kind_names[k]))
+			return (enum port_kind)k;
+	}
+	return PORT_TAP;
+}
+
+struct mac port_mac(const struct port *p)
+{
+	char seed[NAME_MAX_LEN + IP_STRLEN + 16], addr[IP_STRLEN];
+
+	snprintf(seed, sizeof(seed), "byway:port/%s/%s", p->vpc, ip_format(&p->addr, addr));
+	return mac_from_name(seed);
+}
+
+#define PORT_COLUMNS                                                                               \
+	"vpc, name, subnet, kind, ifname, mac, addr, addr6, owner_uid, owner_gid, queues, "        \
+	"isolated, rate_rx, rate_tx, segment, created, state"
+
+static void read_port(sqlite3_stmt *q, void *row)
+{
+	struct port *p = row;
+
+	COLUMN_STR(q, 0, p->vpc);
+	COLUMN_STR(q, 1, p->name);
+	COLUMN_STR(q, 2, p->subnet);
+	p->kind = column_kind(q, 3);
+	COLUMN_STR(q, 4, p->ifname);
+	column_mac(q, 5, &p->mac);
+	column_ip(q, 6, &p->addr);
+	column_ip(q, 7, &p->addr6);
+	p->owner_uid = (uid_t)sqlite3_column_int64(q, 8);
+	p->owner_gid = (gid_t)sqlite3_column_int64(q, 9);
+	p->queues = (unsigned int)sqlite3_column_int(q, 10);
+	p->isolated = sqlite3_column_int(q, 11);
+	p->rate_rx = (uint64_t)sqlite3_column_int64(q, 12);
+	p->rate_tx = (uint64_t)sqlite3_column_int64(q, 13);
+	p->segment = (unsigned int)sqlite3_column_int(q, 14);
+	COLUMN_STR(q, 15, p->created);
+	p->state = column_state(q, 16);
+}
+
+static const struct row_reader port_reader = {sizeof(struct port), read_port};
+
+int port_load(struct store *st, const char *vpc, const char *name, struct port *ret,
+	      struct err *err)
+{
+	int r = row_read(st, &port_reader,
+			 "SELECT " PORT_COLUMNS " FROM port WHERE vpc = ?1 AND name = ?2", vpc,
+			 name, ret, err);
+
+	return r == -ENOENT
+		       ? err_set(err, ERR_NOT_FOUND, r, "there is no VM '%s' in '%s'", name, vpc)
+		       : r;
+}
+
+int port_list(struct store *st, const char *vpc, struct port **ret, size_t *n, struct err *err)
+{
+	if (vpc)
+		return rows_read(st, &port_reader,
+				 "SELECT " PORT_COLUMNS " FROM port WHERE vpc = ?1 ORDER BY name",
+				 vpc, NULL, ret, n, err);
+	return rows_read(st, &port_reader, "SELECT " PORT_COLUMNS " FROM port ORDER BY vpc, name",
+			 NULL, NULL, ret, n, err);
+}
+
+int port_insert(struct store *st, const struct port *p, struct err *err)
+{
+	char mac[MAC_STRLEN], addr[IP_STRLEN], addr6[IP_STRLEN];
+	int64_t uid = p->owner_uid == PORT_NO_UID ? -1 : (int64_t)p->owner_uid;
+	int64_t gid = p->owner_gid == PORT_NO_GID ? -1 : (int64_t)p->owner_gid;
+
+	return store_exec(st, err,
+			  "INSERT INTO port (" PORT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+			  "ssssssssiiiiiiiss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
+			  p->ifname, mac_format(&p->mac, mac), ip_format(&p->addr, addr),
+			  ip_text(&p->addr6, addr6), uid, gid, (int64_t)p->queues,
+			  (int64_t)p->isolated, (int64_t)p->rate_rx, (int64_t)p->rate_tx,
+			  (int64_t)p->segment, p->created, row_state_name(p->state));
+}
+
+int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err)
+{
+	return store_exec(st, err, "UPDATE port SET state = ?3 WHERE vpc = ?1 AND name = ?2", "sss",
+			  p->vpc, p->name, row_state_name(state));
+}
+
+int port_remove(struct store *st, const struct port *p, struct err *err)
+{
+	return store_exec(st, err, "DELETE FROM port WHERE vpc = ?1 AND name = ?2", "ss", p->vpc,
+			  p->name);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ports: what joins a workload that is no subnet to a VPC, with an address of its own. Of a flat
+ * VPC they are all that there is; elsewhere a port belongs to a subnet and has one of its
+ * addresses.
+ *
+ * The workload's prefix is the VPC's, so that the gateway is on its link.
+ */
+#ifndef BYWAY_VPC_PORT_H
+#define BYWAY_VPC_PORT_H
+
+#include <sys/types.h>
+
+#include "vpc/vpc.h"
+
+enum port_kind {
+	PORT_TAP, /* a TAP device, for a virtual machine monitor */
+	PORT_NUM_KINDS,
+};
+
+const char *port_kind_name(enum port_kind k);
+
+#define PORT_NO_UID ((uid_t)-1)
+#define PORT_NO_GID ((gid_t)-1)
+
+struct port {
+	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN]; /* the name is the VPC's only one */
+	char subnet[NAME_MAX_LEN];                  /* "" in a flat VPC */
+	enum port_kind kind;
+	char ifname[IFNAMSIZ]; /* on the host */
+	struct mac mac;        /* of the workload */
+	struct ip addr, addr6;
+	uid_t owner_uid; /* who may open a TAP: PORT_NO_UID for nobody by this */
+	gid_t owner_gid;
+	unsigned int queues;
+	bool isolated;             /* does not reach others that are */
+	uint64_t rate_rx, rate_tx; /* bits a second to the workload and from it; 0: no limit */
+	unsigned int segment;      /* 0: the VPC's own bridge */
+	char created[TIME_STRLEN];
+	enum row_state state;
+};
+
+/* The MAC that goes with the port's VPC and address. */
+struct mac port_mac(const struct port *p);
+
+int port_load(struct store *st, const char *vpc, const char *name, struct port *ret,
+	      struct err *err);
+/* -EEXIST when name, interface or MAC is taken. */
+int port_insert(struct store *st, const struct port *p, struct err *err);
+int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err);
+int port_remove(struct store *st, const struct port *p, struct err *err);
+/* As the lists of vpc.h. */
+int port_list(struct store *st, const char *vpc, struct port **ret, size_t *n, struct err *err);
+
+#endif
