@@ -252,13 +252,35 @@ static void put_no_autoconf(struct nlmsghdr *nlh)
 	mnl_attr_nest_end(nlh, spec);
 }
 
+/* What a bridge keeps of a port is only set by RTM_NEWLINK. */
+static void isolate(struct nlbatch *b, const struct link_change *c)
+{
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra, 0,
+			    "ip link set dev %s type bridge_slave isolated on", c->name);
+	struct ifinfomsg *ifi = extra;
+	struct nlattr *info, *data;
+
+	ifi->ifi_index = c->index;
+	if (!c->index)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, c->name);
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_SLAVE_KIND, "bridge");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_SLAVE_DATA);
+	mnl_attr_put_u8(nlh, IFLA_BRPORT_ISOLATED, 1);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+}
+
 void link_set(struct nlbatch *b, const struct link_change *c)
 {
-	char words[LINK_ALIAS_MAX + 96] = "", group[24] = "", mtu[24] = "", queue[32] = "";
+	char words[LINK_ALIAS_MAX + 128] = "", group[24] = "", mtu[24] = "", queue[32] = "";
+	char address[MAC_STRLEN] = "";
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *nlh;
 
-	if (c->alias || c->master || c->group || c->mtu_bytes || c->queue_packets ||
+	if (c->alias || has_mac(&c->mac) || c->master || c->group || c->mtu_bytes || c->queue_packets ||
 	    c->no_ipv6_autoconf) {
 		if (c->group)
 			snprintf(group, sizeof(group), " group %u", c->group);
@@ -266,13 +288,16 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 			snprintf(mtu, sizeof(mtu), " mtu %u", c->mtu_bytes);
 		if (c->queue_packets)
 			snprintf(queue, sizeof(queue), " txqueuelen %u", c->queue_packets);
-		snprintf(words, sizeof(words), "%s%s%s%s%s%s%s%s", c->alias ? " alias " : "",
-			 c->alias ? c->alias : "", c->master ? " master " : "",
+		if (has_mac(&c->mac))
+			mac_format(&c->mac, address);
+		snprintf(words, sizeof(words), "%s%s%s%s%s%s%s%s%s%s", c->alias ? " alias " : "",
+			 c->alias ? c->alias : "", *address ? " address " : "", address, c->master ? " master " : "",
 			 c->master && c->master_name ? c->master_name : "", group, mtu, queue,
 			 c->no_ipv6_autoconf ? " addrgenmode none" : "");
 		nlh = set_message(b, c, &ifi, words);
 		if (c->alias)
 			mnl_attr_put_str(nlh, IFLA_IFALIAS, c->alias);
+		put_mac(nlh, &c->mac);
 		if (c->master)
 			mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)c->master);
 		if (c->group)
@@ -284,6 +309,8 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 		if (c->no_ipv6_autoconf)
 			put_no_autoconf(nlh);
 	}
+	if (c->isolated)
+		isolate(b, c);
 	/* A message of its own: the kernel brings a link up before it reads IFLA_AF_SPEC. */
 	if (c->up) {
 		set_message(b, c, &ifi, " up");

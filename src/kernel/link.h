@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Links: bridges and veth pairs (ip-link(8)).
+ * Links: bridges, veth pairs, and what is changed of any (ip-link(8)).
  */
 #ifndef BYWAY_KERNEL_LINK_H
 #define BYWAY_KERNEL_LINK_H
@@ -65,10 +65,12 @@ struct link_change {
 	const char *name; /* found by name, or by index when that is not 0 */
 	int index;
 	const char *alias;
+	struct mac mac;
 	int master;              /* enslave to this index */
 	const char *master_name; /* for the words only */
 	uint32_t group, mtu_bytes;
 	uint32_t queue_packets;  /* txqueuelen */
+	bool isolated;           /* as a bridge's port: passes nothing to others that are */
 	bool no_ipv6_autoconf;   /* no link-local address by itself: effective before `up` */
 	bool up;                 /* last */
 };

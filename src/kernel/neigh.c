@@ -28,6 +28,19 @@ void neigh_add(struct nlbatch *b, int ifindex, const char *ifname, const struct 
 	mnl_attr_put(nlh, NDA_LLADDR, sizeof(mac->bytes), mac->bytes);
 }
 
+void neigh_del(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip)
+{
+	char to[IP_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_DELNEIGH, 0, sizeof(struct ndmsg), &extra, ENOENT,
+					   "ip neigh del %s dev %s", ip_format(ip, to), ifname);
+	struct ndmsg *ndm = extra;
+
+	ndm->ndm_family = (uint8_t)ip->family;
+	ndm->ndm_ifindex = ifindex;
+	mnl_attr_put(nlh, NDA_DST, ip_len(ip->family), ip->bytes);
+}
+
 static void put_proxy(struct nlmsghdr *nlh, struct ndmsg *ndm, int ifindex, const struct ip *ip)
 {
 	ndm->ndm_family = (uint8_t)ip->family;

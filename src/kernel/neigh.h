@@ -15,6 +15,9 @@ struct nlbatch;
 void neigh_add(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip,
 	       const struct mac *mac);
 
+/* Absent: done. */
+void neigh_del(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip);
+
 /* The host answers on this link when somebody asks for ip, which it forwards elsewhere. The entry
  * carries ROUTE_PROTOCOL. There already: done; gone already: done. */
 void neigh_add_proxy(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip);

@@ -31,6 +31,8 @@
 
 struct opening {
 	const char *name;
+	const char *kind; /* for the messages */
+	unsigned int flags; /* of TUNSETIFF */
 	size_t n_queues;
 	int *fds;
 	const char *failed; /* what, for the message */
@@ -49,10 +51,8 @@ static int set_offloads(int fd)
 static int attach(const struct opening *o, int fd, size_t nth)
 {
 	struct ifreq ifr = {0};
-	unsigned int flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+	unsigned int flags = o->flags | IFF_NO_PI | IFF_VNET_HDR;
 
-	if (o->n_queues > 1)
-		flags |= IFF_MULTI_QUEUE;
 	if (nth == 0)
 		flags |= IFF_TUN_EXCL;
 	ifr.ifr_flags = (short)flags;
@@ -67,7 +67,6 @@ static int attach(const struct opening *o, int fd, size_t nth)
 static int open_queue(struct opening *o, size_t nth)
 {
 	_close_ int fd = -1;
-	int size = TUN_HEADER;
 	int r = fault_point("tun open");
 
 	o->failed = "cannot open /dev/net/tun";
@@ -79,16 +78,21 @@ static int open_queue(struct opening *o, size_t nth)
 	r = fault_point("tun attach");
 	if (!r)
 		r = attach(o, fd, nth);
-	if (r)
-		return r;
+	if (!r)
+		o->fds[nth] = TAKE_FD(fd);
+	return r;
+}
+
+/* What the engine reads and writes. */
+static int set_format(struct opening *o, int fd)
+{
+	int size = TUN_HEADER;
+
 	o->failed = "cannot set the length of its packet header";
 	if (ioctl(fd, TUNSETVNETHDRSZ, &size))
 		return -errno;
 	o->failed = "cannot set its offloads";
-	r = set_offloads(fd);
-	if (!r)
-		o->fds[nth] = TAKE_FD(fd);
-	return r;
+	return set_offloads(fd);
 }
 
 static int open_inside(void *arg)
@@ -96,8 +100,11 @@ static int open_inside(void *arg)
 	struct opening *o = arg;
 	int r = 0;
 
-	for (size_t i = 0; i < o->n_queues && !r; i++)
+	for (size_t i = 0; i < o->n_queues && !r; i++) {
 		r = open_queue(o, i);
+		if (!r && o->flags & IFF_TUN)
+			r = set_format(o, o->fds[i]);
+	}
 	return r;
 }
 
@@ -109,37 +116,93 @@ static int explain(const struct opening *o, int r, struct err *err)
 		return err_set(err, ERR_UNSUPPORTED, r, "%s: %s (CONFIG_TUN)", o->failed,
 			       strerror(-r));
 	if (r == -E2BIG)
-		return err_set(err, ERR_FAILED, r, "TUN device %s: the kernel has no %zu queues for it",
-			       o->name, o->n_queues);
-	return err_errno(err, r, "TUN device %s: %s", o->name, o->failed);
+		return err_set(err, ERR_FAILED, r, "%s device %s: the kernel has no %zu queues for it",
+			       o->kind, o->name, o->n_queues);
+	return err_errno(err, r, "%s device %s: %s", o->kind, o->name, o->failed);
+}
+
+/* The device is made in the namespace of the thread that asks; entering one's own takes CAP_SYS_ADMIN, as
+ * entering any other does. */
+static int open_device(struct netns *ns, struct opening *o, struct err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < o->n_queues; i++)
+		o->fds[i] = -1;
+	if (oplog_dry(ns->log))
+		return 0;
+	r = *ns->name ? netns_call(ns, open_inside, o) : open_inside(o);
+	if (!r)
+		return 0;
+	for (size_t i = 0; i < o->n_queues; i++) {
+		close_p(&o->fds[i]);
+		o->fds[i] = -1;
+	}
+	return explain(o, r, err);
 }
 
 int tun_open(struct netns *ns, const char *name, size_t n_queues, int fds[], struct err *err)
 {
 	struct opening o = {.name = name,
+			    .kind = "TUN",
+			    .flags = IFF_TUN | (n_queues > 1 ? IFF_MULTI_QUEUE : 0),
 			    .n_queues = n_queues,
 			    .fds = fds,
 			    .failed = "cannot enter its namespace"};
-	int r;
 
 	if (!*name || strlen(name) >= IFNAMSIZ || strpbrk(name, "/% \t\n"))
 		return err_set(err, ERR_USAGE, -EINVAL, "'%s' is no name for an interface", name);
 	oplog_add(ns->log, ns->name, "ip tuntap add dev %s mode tun vnet_hdr%s", name,
 		  n_queues > 1 ? " multi_queue" : "");
-	for (size_t i = 0; i < n_queues; i++)
-		fds[i] = -1;
-	if (oplog_dry(ns->log))
-		return 0;
-	/* The device is made in the namespace of the thread that asks; entering one's own takes
-	 * CAP_SYS_ADMIN, as entering any other does. */
-	r = *ns->name ? netns_call(ns, open_inside, &o) : open_inside(&o);
-	if (!r)
-		return 0;
-	for (size_t i = 0; i < n_queues; i++) {
-		close_p(&fds[i]);
-		fds[i] = -1;
+	return open_device(ns, &o, err);
+}
+
+/* " user 1000 group 1000" */
+static const char *owner_words(const struct tap_spec *spec, char ret[64])
+{
+	int n = 0;
+
+	*ret = '\0';
+	if (spec->uid != (uid_t)-1)
+		n = snprintf(ret, 64, " user %lu", (unsigned long)spec->uid);
+	if (spec->gid != (gid_t)-1)
+		snprintf(ret + n, 64 - (size_t)n, " group %lu", (unsigned long)spec->gid);
+	return ret;
+}
+
+int tap_open(struct netns *ns, const struct tap_spec *spec, int *ret_fd, struct err *err)
+{
+	int fd = -1, r;
+	struct opening o = {.name = spec->name,
+			    .kind = "TAP",
+			    .flags = IFF_TAP | (spec->multi_queue ? IFF_MULTI_QUEUE : 0),
+			    .n_queues = 1,
+			    .fds = &fd,
+			    .failed = "cannot enter its namespace"};
+	char owner[64];
+
+	oplog_add(ns->log, ns->name, "ip tuntap add dev %s mode tap%s vnet_hdr%s", spec->name,
+		  owner_words(spec, owner), spec->multi_queue ? " multi_queue" : "");
+	r = open_device(ns, &o, err);
+	if (r || oplog_dry(ns->log))
+		return r;
+	if ((spec->uid != (uid_t)-1 && ioctl(fd, TUNSETOWNER, (unsigned long)spec->uid)) ||
+	    (spec->gid != (gid_t)-1 && ioctl(fd, TUNSETGROUP, (unsigned long)spec->gid))) {
+		r = -errno;
+		close_p(&fd);
+		return err_errno(err, r, "TAP device %s: cannot give it to its owner", spec->name);
 	}
-	return explain(&o, r, err);
+	*ret_fd = fd;
+	return 0;
+}
+
+int tap_persist(struct netns *ns, const char *name, int fd, struct err *err)
+{
+	int r = oplog_dry(ns->log) ? 0 : fault_point("tap persist");
+
+	if (!r && !oplog_dry(ns->log) && ioctl(fd, TUNSETPERSIST, 1))
+		r = -errno;
+	return r ? err_errno(err, r, "TAP device %s: cannot make it persistent", name) : 0;
 }
 
 /* Documentation/admin-guide/devices.txt */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* TUN devices (https://docs.kernel.org/networking/tuntap.html). */
+/* TUN and TAP devices (https://docs.kernel.org/networking/tuntap.html). */
 #ifndef BYWAY_KERNEL_TUN_H
 #define BYWAY_KERNEL_TUN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -23,5 +24,19 @@ int tun_open(struct netns *ns, const char *name, size_t n_queues, int fds[], str
  * it next goes on with it. -ENODEV: the process has no such device. -ESRCH: there is no such
  * process. */
 int tun_persist(struct netns *ns, const char *name, pid_t pid, struct err *err);
+
+/* A TAP device for somebody else to attach to. Without uid and gid (-1) anybody may, who can open
+ * /dev/net/tun; CAP_NET_ADMIN always can. */
+struct tap_spec {
+	const char *name;
+	uid_t uid;
+	gid_t gid;
+	bool multi_queue;
+};
+/* Makes it, with IFF_NO_PI and IFF_VNET_HDR; with multi_queue, who attaches must ask for
+ * IFF_MULTI_QUEUE. It goes with *ret_fd, unless tap_persist() comes before: so nobody's death in between leaves
+ * a device that is not marked yet. -EEXIST when the name is taken. */
+int tap_open(struct netns *ns, const struct tap_spec *spec, int *ret_fd, struct err *err);
+int tap_persist(struct netns *ns, const char *name, int fd, struct err *err);
 
 #endif
