@@ -3,7 +3,7 @@
  * Putting things right after a crash, a lost database, or somebody's `ip netns del`.
  *
  * The state says what should be; names, groups and aliases say what is ours. gc removes rows that a
- * crash left half-way and rows whose namespace or bridge is gone, then what is ours and in no row,
+ * crash left half-way and rows whose namespace, bridge or port is gone, then what is ours and in no row,
  * then makes every ruleset, setting and view agree with the rows that are left. reset does the same with
  * no rows at all, and so needs no readable database.
  */
@@ -30,6 +30,7 @@
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
+#include "vpc/port.h"
 
 #define GROUP_END_MS 10000 /* of a group's process: for its sessions' goodbyes */
 #define TUNNEL_ALIAS ALIAS_PREFIX "tunnel/"
@@ -111,12 +112,15 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 {
 	_free_ struct vpc *vpcs = NULL;
 	_free_ struct subnet *subnets = NULL;
+	_free_ struct port *ports = NULL;
 	_free_ struct segment *segments = NULL;
-	size_t n_vpcs = 0, n_subnets = 0, n_segments = 0;
+	size_t n_vpcs = 0, n_subnets = 0, n_ports = 0, n_segments = 0;
 	int r = vpc_list(o->st, &vpcs, &n_vpcs, err);
 
 	if (!r)
 		r = subnet_list(o->st, NULL, &subnets, &n_subnets, err);
+	if (!r)
+		r = port_list(o->st, NULL, &ports, &n_ports, err);
 	if (!r)
 		r = segment_list(o->st, NULL, &segments, &n_segments, err);
 	if (!r)
@@ -129,6 +133,8 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 		names_add(&c->links, subnets[i].veth_host);
 		names_add(&c->netns, subnets[i].netns);
 	}
+	for (size_t i = 0; i < n_ports; i++)
+		names_add(&c->links, ports[i].ifname);
 	for (size_t i = 0; i < n_segments; i++) {
 		names_add(&c->links, segments[i].bridge);
 		names_add(&c->links, segments[i].trunk_up);
@@ -302,6 +308,33 @@ static int sweep_subnets(struct ops *o, size_t *count, struct err *err)
 		r = vpc_load(o->st, s[i].vpc, &v, err);
 		if (!r)
 			r = ops_teardown_subnets(o, &v, &s[i], 1, err);
+		(*count)++;
+	}
+	return r;
+}
+
+/* A virtual machine monitor that found no TAP of that name may have made one itself: not ours. */
+static bool port_there(struct ops *o, const char *ifname)
+{
+	struct link link;
+
+	return !link_get(o->host, ifname, &link, NULL) && link_is_ours(&link);
+}
+
+static int sweep_ports(struct ops *o, size_t *count, struct err *err)
+{
+	_free_ struct port *p = NULL;
+	size_t n = 0;
+	int r = port_list(o->st, NULL, &p, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		struct vpc v;
+
+		if (p[i].state == ROW_ACTIVE && port_there(o, p[i].ifname))
+			continue;
+		r = vpc_load(o->st, p[i].vpc, &v, err);
+		if (!r)
+			r = ops_teardown_ports(o, &v, &p[i], 1, err);
 		(*count)++;
 	}
 	return r;
@@ -492,6 +525,8 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 	if (!r)
 		r = sweep_subnets(o, &ret->rows, err);
 	if (!r)
+		r = sweep_ports(o, &ret->rows, err);
+	if (!r)
 		r = sweep_rows(o, &ret->rows, err);
 	if (!r)
 		r = sweep_sessions(o, &ret->rows, err);
@@ -518,6 +553,7 @@ static void count_known(struct ops *o, struct gc_report *ret)
 
 	row_number(o->st,
 		   "SELECT (SELECT COUNT(*) FROM vpc) + (SELECT COUNT(*) FROM subnet)"
+		   " + (SELECT COUNT(*) FROM port)"
 		   " + (SELECT COUNT(*) FROM session)",
 		   NULL, &objects, NULL);
 	row_number(o->st, "SELECT COUNT(*) FROM sysctl", NULL, &settings, NULL);

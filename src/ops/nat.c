@@ -32,16 +32,21 @@ static int save(struct ops *o, struct nat *nat, enum row_state state, struct err
 	return ops_end(o, r, err);
 }
 
-static int public_subnets(struct ops *o, const struct nat *nat, struct host_rules *ret,
+static int ways_out(struct ops *o, const struct nat *nat, struct host_rules *ret,
 			  struct err *err)
 {
 	_free_ struct subnet *s = NULL;
 	size_t n = 0;
-	int r = subnet_list(o->st, nat->vpc, &s, &n, err);
+	struct vpc v;
+	int r = vpc_load(o->st, nat->vpc, &v, err);
 
+	if (!r && v.flat)
+		host_rules_nat(ret, &v.cidr, &v.cidr6, nat->interface);
+	if (!r)
+		r = subnet_list(o->st, nat->vpc, &s, &n, err);
 	for (size_t i = 0; !r && i < n; i++) {
 		if (s[i].is_public)
-			host_rules_nat(ret, &s[i], nat->interface);
+			host_rules_nat(ret, &s[i].cidr, &s[i].cidr6, nat->interface);
 	}
 	return r;
 }
@@ -58,7 +63,7 @@ static int change_elements(struct ops *o, const struct nat *nat, bool add, struc
 	if (!used)
 		return ops_host_sync(o, err);
 	host_rules_init(&h);
-	r = public_subnets(o, nat, &h, err);
+	r = ways_out(o, nat, &h, err);
 	return r ? r : ops_host_update(o, add ? &h : NULL, add ? NULL : &h, err);
 }
 

@@ -23,6 +23,7 @@ struct err;
 struct host_rules;
 struct json_t;
 struct netns;
+struct port;
 struct ruleset;
 
 #define OPS_RESTING 64
@@ -49,9 +50,22 @@ struct vpc_params {
 	const char *name, *cidr;
 	const char *cidr6;  /* or NULL */
 	uint32_t mtu_bytes; /* 0: 1500 */
+	bool flat;
 };
 int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, struct err *err);
 int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err);
+
+struct network_params {
+	struct vpc_params vpc; /* its flat counts as set */
+	const char *interface; /* NULL: the one with the default route */
+	bool no_nat;
+};
+/* A flat VPC and its way out: makes what is not there yet. One of that name with another network, or
+ * another way out, is a conflict. */
+int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *ret,
+		   bool *ret_changed, struct err *err);
+/* A VPC that is not flat is a conflict. */
+int ops_network_down(struct ops *o, const char *name, bool *ret_existed, struct err *err);
 
 struct subnet_params {
 	const char *name, *cidr; /* cidr NULL: the next free /prefix */
@@ -66,6 +80,12 @@ int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p
  * there are left out. */
 int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[], size_t n,
 		      bool ret_existed[], struct err *err);
+
+/* ret has what is wanted, in all fields but ifname, segment, created and state. mac is zero and addresses
+ * are of no family where they are to be given; all come back as they are. */
+int ops_port_add(struct ops *o, struct port *ret, struct err *err);
+int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
+		    struct err *err);
 
 /* interface NULL: the one with the default route. ret_changed: false when it was so already. */
 int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct nat *ret,
@@ -139,6 +159,20 @@ int ops_nat_interface_used(struct ops *o, const char *interface, const char *but
 /* Removes the tables named in rs, whichever backend made them. */
 int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err);
 
+/* A VPC that something can be added to. */
+int ops_vpc_active(struct ops *o, const char *name, struct vpc *ret, struct err *err);
+
+/* An address of net, which is the VPC's or the subnet's, from its pool: ret's own when that has a
+ * family, else the owner's next. Inside the caller's transaction. The pool of a network
+ * without subnets is that of OPS_NO_SUBNET. */
+#define OPS_NO_SUBNET "."
+int ops_lease(struct ops *o, const struct vpc *v, const char *subnet, const struct cidr *net,
+	      const char *owner, struct ip *ret, struct err *err);
+int ops_lease_release(struct ops *o, const char *vpc, const char *subnet, int family,
+		      const char *owner, struct err *err);
+/* Who leases a port's address. */
+const char *ops_port_owner(const struct port *p, char ret[NAME_MAX_LEN + 8]);
+
 int ops_publish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish_all(struct ops *o, struct err *err);
@@ -155,10 +189,12 @@ int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err);
 /* The same from the published view, for when the state cannot be read. */
 int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err);
 
-/* Take away everything of a VPC, or of some of its subnets, whatever state it is in. They go on
+/* Take away everything of a VPC, of some of its subnets with their ports, or some ports, whatever state it is in. They go on
  * after errors and return the first, with the count of the others. */
 int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err);
 int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
 			 struct err *err);
+int ops_teardown_ports(struct ops *o, const struct vpc *v, const struct port *p, size_t n,
+		       struct err *err);
 
 #endif

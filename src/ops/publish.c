@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "ops/ops.h"
+#include "vpc/port.h"
 #include "vpc/view.h"
 
 #define VIEW_DIR "vpc"
@@ -76,6 +77,7 @@ int ops_unpublish_all(struct ops *o, struct err *err)
 int ops_describe(struct ops *o, const char *vpc, json_t **ret, struct err *err)
 {
 	_free_ struct subnet *subnets = NULL;
+	_free_ struct port *ports = NULL;
 	_free_ struct peer *peers = NULL;
 	struct vpc_parts parts = {0};
 	struct nat nat;
@@ -85,11 +87,14 @@ int ops_describe(struct ops *o, const char *vpc, json_t **ret, struct err *err)
 	if (!r)
 		r = subnet_list(o->st, vpc, &subnets, &parts.n_subnets, err);
 	if (!r)
+		r = port_list(o->st, vpc, &ports, &parts.n_ports, err);
+	if (!r)
 		r = peer_list(o->st, vpc, &peers, &parts.n_peers, err);
 	if (r)
 		return r;
 	parts.vpc = &v;
 	parts.subnets = subnets;
+	parts.ports = ports;
 	parts.peers = peers;
 	parts.nat = nat_load(o->st, vpc, &nat, NULL) ? NULL : &nat;
 	*ret = view_vpc(&parts);

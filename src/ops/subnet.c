@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "ipam/ipam.h"
 #include "kernel/netns.h"
 #include "ops/ops.h"
+#include "ops/segments.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
@@ -26,15 +26,14 @@ struct job {
 	struct subnet *existing; /* of the VPC, before */
 	size_t n_existing;
 	struct slicer slices, slices6;
-	struct segment *segments;
-	size_t n_segments;
+	struct segments segments;
 };
 
 static void job_done(struct job *j)
 {
 	free(j->subnets);
 	free(j->existing);
-	free(j->segments);
+	segments_done(&j->segments);
 	slicer_done(&j->slices);
 	slicer_done(&j->slices6);
 }
@@ -159,17 +158,15 @@ static int init_slices(struct job *j, const struct subnet_params *p, size_t n)
 static int load(struct job *j, const char *vpc, const struct subnet_params *p, size_t n,
 		struct err *err)
 {
-	int r = vpc_load(j->o->st, vpc, &j->vpc, err);
+	int r = ops_vpc_active(j->o, vpc, &j->vpc, err);
 
-	if (!r && j->vpc.state != ROW_ACTIVE)
+	if (!r && j->vpc.flat)
 		r = err_set(err, ERR_CONFLICT, -EBUSY,
-			    "VPC '%s' was left half-made by a crash: `byway vpc delete %s`, then create it "
-			    "again",
-			    vpc, vpc);
+			    "'%s' is a flat network, which has no subnets: see `byway vm add --help`", vpc);
 	if (!r)
 		r = load_existing(j, err);
 	if (!r)
-		r = segment_list(j->o->st, vpc, &j->segments, &j->n_segments, err);
+		r = segments_init(&j->segments, j->o, &j->vpc, err);
 	return r ? r : init_slices(j, p, n);
 }
 
@@ -186,81 +183,27 @@ static int plan(struct job *j, const struct subnet_params *p, size_t n, struct e
 	return 0;
 }
 
-static int lease(struct job *j, struct subnet *s, const struct cidr *net, const char *suffix,
-		 struct ip *ret, struct err *err)
-{
-	char pool[NAME_MAX_LEN * 2 + 8];
-	struct ip first, last;
-	int r = plan_pool(&j->vpc, net, &first, &last, err);
-
-	snprintf(pool, sizeof(pool), "%s/%s%s", s->vpc, s->name, suffix);
-	if (!r)
-		r = ipam_pool_add(j->o->st, pool, &first, &last, err);
-	return r ? r : ipam_lease_take(j->o->st, pool, s->name, ret, err);
-}
-
 /* Names, addresses and the row: the intent. */
 static int insert(struct job *j, struct subnet *s, struct err *err)
 {
 	int r = name_subnet(j->o->st, j->o->host, s, err);
 
 	if (!r)
-		r = lease(j, s, &s->cidr, "", &s->addr, err);
+		r = ops_lease(j->o, &j->vpc, s->name, &s->cidr, s->name, &s->addr, err);
 	if (!r && s->cidr6.addr.family)
-		r = lease(j, s, &s->cidr6, "#6", &s->addr6, err);
+		r = ops_lease(j->o, &j->vpc, s->name, &s->cidr6, s->name, &s->addr6, err);
 	return r ? r : subnet_insert(j->o->st, s, err);
-}
-
-static int insert_segment(struct job *j, unsigned int no, struct err *err)
-{
-	struct segment s = {.no = no, .state = ROW_CREATING};
-	int r;
-
-	str_copy(s.vpc, sizeof(s.vpc), j->vpc.name);
-	r = name_segment(j->o->host, s.vpc, no, "br-", s.bridge, err);
-	if (!r)
-		r = name_segment(j->o->host, s.vpc, no, "tu-", s.trunk_up, err);
-	if (!r)
-		r = name_segment(j->o->host, s.vpc, no, "td-", s.trunk_down, err);
-	if (!r)
-		r = segment_insert(j->o->st, &s, err);
-	if (r)
-		return r;
-	j->segments = xrealloc(j->segments, j->n_segments + 1, sizeof(*j->segments));
-	j->segments[j->n_segments++] = s;
-	return 0;
-}
-
-/* Fills the bridges one after the other. */
-static int assign_segments(struct job *j, struct err *err)
-{
-	_free_ unsigned int *used = xcalloc(j->n_existing + j->n + 1, sizeof(*used));
-	unsigned int no = 0;
-
-	for (size_t i = 0; i < j->n_existing; i++)
-		used[MIN(j->existing[i].segment, j->n_existing)]++;
-	for (size_t i = 0; i < j->n; i++) {
-		int r;
-
-		while (used[no] >= SEGMENT_PORTS)
-			no++;
-		r = no > j->n_segments ? insert_segment(j, no, err) : 0;
-		if (r)
-			return r;
-		j->subnets[i].segment = no;
-		used[no]++;
-	}
-	return 0;
 }
 
 static int intend(struct job *j, struct err *err)
 {
 	int r = ops_begin(j->o, err);
 
-	if (!r)
-		r = assign_segments(j, err);
-	for (size_t i = 0; !r && i < j->n; i++)
-		r = insert(j, &j->subnets[i], err);
+	for (size_t i = 0; !r && i < j->n; i++) {
+		r = segments_place(&j->segments, &j->subnets[i].segment, err);
+		if (!r)
+			r = insert(j, &j->subnets[i], err);
+	}
 	return ops_end(j->o, r, err);
 }
 
@@ -272,37 +215,20 @@ static int firewall_up(struct job *j, struct err *err)
 
 	host_rules_init(&add);
 	for (size_t i = 0; i < j->n; i++) {
-		host_rules_port(&add, &j->subnets[i]);
-		if (has_nat && j->subnets[i].is_public)
-			host_rules_nat(&add, &j->subnets[i], nat.interface);
+		const struct subnet *s = &j->subnets[i];
+
+		host_rules_subnet(&add, s);
+		if (has_nat && s->is_public)
+			host_rules_nat(&add, &s->cidr, &s->cidr6, nat.interface);
 	}
 	return ops_host_update(j->o, &add, NULL, err);
-}
-
-static int segments_up(struct job *j, struct err *err)
-{
-	for (size_t i = 0; i < j->n_segments; i++) {
-		int r;
-
-		if (j->segments[i].state != ROW_CREATING)
-			continue;
-		r = segment_up(j->o->host, &j->vpc, &j->segments[i], err);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static const char *bridge_of(const struct job *j, const struct subnet *s)
-{
-	return s->segment ? j->segments[s->segment - 1].bridge : j->vpc.bridge;
 }
 
 static int one_up(struct job *j, const struct subnet *s, const struct ruleset *baseline,
 		  struct err *err)
 {
 	_netns_ struct netns *ns = NULL;
-	int r = subnet_up(j->o->host, &j->vpc, s, bridge_of(j, s), &ns, err);
+	int r = subnet_up(j->o->host, &j->vpc, s, segments_bridge(&j->segments, s->segment), &ns, err);
 
 	return r ? r : firewall_apply(j->o->fw, ns, baseline, err);
 }
@@ -311,8 +237,8 @@ static int finish(struct job *j, struct err *err)
 {
 	int r = ops_begin(j->o, err);
 
-	for (size_t i = 0; !r && i < j->n_segments; i++)
-		r = segment_set_state(j->o->st, &j->segments[i], ROW_ACTIVE, err);
+	if (!r)
+		r = segments_finish(&j->segments, err);
 	for (size_t i = 0; !r && i < j->n; i++) {
 		j->subnets[i].state = ROW_ACTIVE;
 		r = subnet_set_state(j->o->st, &j->subnets[i], ROW_ACTIVE, err);
@@ -330,35 +256,13 @@ static int bring_up(struct job *j, struct err *err)
 	policy_ruleset(NULL, "", &baseline);
 	r = firewall_up(j, err);
 	if (!r)
-		r = segments_up(j, err);
+		r = segments_up(&j->segments, err);
 	for (size_t i = 0; !r && i < j->n; i++) {
 		r = one_up(j, &j->subnets[i], &baseline, err);
 		if (r)
 			err_context(err, "subnet '%s/%s'", j->vpc.name, j->subnets[i].name);
 	}
 	return r ? r : finish(j, err);
-}
-
-/* Segments of this command have no other users: they go with its subnets. */
-static void undo(struct job *j)
-{
-	_name_list_ struct name_list links = {0};
-
-	ops_teardown_subnets(j->o, &j->vpc, j->subnets, j->n, NULL);
-	for (size_t i = 0; i < j->n_segments; i++) {
-		if (j->segments[i].state != ROW_CREATING)
-			continue;
-		name_list_add(&links, j->segments[i].bridge);
-		name_list_add(&links, j->segments[i].trunk_up);
-		name_list_add(&links, j->segments[i].trunk_down);
-	}
-	if (!links.n || links_down(j->o->host, &links, NULL) || ops_begin(j->o, NULL))
-		return;
-	for (size_t i = 0; i < j->n_segments; i++) {
-		if (j->segments[i].state == ROW_CREATING)
-			segment_remove(j->o->st, &j->segments[i], NULL);
-	}
-	ops_end(j->o, 0, NULL);
 }
 
 int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p, size_t n,
@@ -377,7 +281,8 @@ int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p
 		return r;
 	r = bring_up(&j, err);
 	if (r) {
-		undo(&j);
+		ops_teardown_subnets(o, &j.vpc, j.subnets, n, NULL);
+		segments_undo(&j.segments);
 		return r;
 	}
 	if (ret)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Taking things away: whole VPCs or some subnets, from any state that a crash can leave them in.
+ * Taking things away: whole VPCs, some subnets or some ports, from any state that a crash can leave them in.
  *
  * Everything is found by the names in the state's rows and by our marks; what is not there is
  * skipped, what is not ours is left. An error does not stop the rest. The rows stay, marked as
@@ -19,114 +19,163 @@
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
+#include "vpc/port.h"
 
-static void stop_processes(struct ops *o, const struct subnet *s, size_t n, struct failures *f)
+/* What is taken out of one VPC. Borrowed. */
+struct parts {
+	const struct vpc *v;
+	const struct subnet *subnets;
+	const struct port *ports;
+	size_t n_subnets, n_ports;
+};
+
+static void stop_processes(struct ops *o, const struct parts *p, struct failures *f)
 {
-	_free_ const char **names = xcalloc(n + 1, sizeof(*names));
+	_free_ const char **names = xcalloc(p->n_subnets + 1, sizeof(*names));
 
-	for (size_t i = 0; i < n; i++)
-		names[i] = s[i].netns;
-	failures_add(f, reap_netns(names, n, REAP_GRACE_MS, &o->log, failures_err(f)));
+	for (size_t i = 0; i < p->n_subnets; i++)
+		names[i] = p->subnets[i].netns;
+	failures_add(f, reap_netns(names, p->n_subnets, REAP_GRACE_MS, &o->log, failures_err(f)));
 }
 
-static void delete_namespaces(struct ops *o, const struct subnet *s, size_t n, struct failures *f)
+static void delete_namespaces(struct ops *o, const struct parts *p, struct failures *f)
 {
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < p->n_subnets; i++)
+		failures_add(f, netns_delete(p->subnets[i].netns, &o->log, failures_err(f)));
+}
 
-		failures_add(f, netns_delete(s[i].netns, &o->log, failures_err(f)));
+static void parts_elems(struct host_rules *h, const struct parts *p, const struct nat *nat)
+{
+	for (size_t i = 0; i < p->n_subnets; i++) {
+		const struct subnet *s = &p->subnets[i];
+
+		host_rules_subnet(h, s);
+		if (nat && s->is_public)
+			host_rules_nat(h, &s->cidr, &s->cidr6, nat->interface);
 	}
+	for (size_t i = 0; i < p->n_ports; i++)
+		host_rules_port(h, &p->ports[i], p->v);
 }
 
-static void del_subnet_elems(struct host_rules *h, const struct subnet *s, size_t n,
-			     const struct nat *nat)
+/* The pools stay with the VPC: who comes back gets its address back. */
+static int forget_subnet(struct ops *o, const struct subnet *s, struct err *err)
 {
-	for (size_t i = 0; i < n; i++) {
-		host_rules_port(h, &s[i]);
-		if (nat && s[i].is_public)
-			host_rules_nat(h, &s[i], nat->interface);
-	}
+	int r = ops_lease_release(o, s->vpc, s->name, s->addr.family, s->name, err);
+
+	if (!r)
+		r = ops_lease_release(o, s->vpc, s->name, s->addr6.family, s->name, err);
+	return r ? r : subnet_remove(o->st, s, err);
 }
 
-static void pool_name(const struct subnet *s, const char *suffix, char *ret, size_t size)
+static int forget_port(struct ops *o, const struct port *p, struct err *err)
 {
-	snprintf(ret, size, "%s/%s%s", s->vpc, s->name, suffix);
+	const char *subnet = *p->subnet ? p->subnet : OPS_NO_SUBNET;
+	char owner[NAME_MAX_LEN + 8];
+	int r = ops_lease_release(o, p->vpc, subnet, p->addr.family, ops_port_owner(p, owner), err);
+
+	if (!r)
+		r = ops_lease_release(o, p->vpc, subnet, p->addr6.family, owner, err);
+	return r ? r : port_remove(o->st, p, err);
 }
 
-/* The pools stay with the VPC: a subnet that comes back gets its address back. */
-static int release_leases(struct ops *o, const struct subnet *s, struct err *err)
-{
-	char pool[NAME_MAX_LEN * 2 + 8];
-	int r;
-
-	pool_name(s, "", pool, sizeof(pool));
-	r = ipam_lease_release(o->st, pool, s->name, err);
-	if (r || !s->addr6.family)
-		return r;
-	pool_name(s, "#6", pool, sizeof(pool));
-	return ipam_lease_release(o->st, pool, s->name, err);
-}
-
-static int forget_subnets(struct ops *o, const struct subnet *s, size_t n, struct err *err)
+static int forget_parts(struct ops *o, const struct parts *p, struct err *err)
 {
 	int r = ops_begin(o, err);
 
-	for (size_t i = 0; !r && i < n; i++) {
-		r = release_leases(o, &s[i], err);
-		if (!r)
-			r = subnet_remove(o->st, &s[i], err);
-	}
+	for (size_t i = 0; !r && i < p->n_ports; i++)
+		r = forget_port(o, &p->ports[i], err);
+	for (size_t i = 0; !r && i < p->n_subnets; i++)
+		r = forget_subnet(o, &p->subnets[i], err);
 	return ops_end(o, r, err);
 }
 
-static int mark_subnets(struct ops *o, const struct subnet *s, size_t n, struct err *err)
+static int mark_parts(struct ops *o, const struct parts *p, struct err *err)
 {
 	int r = ops_begin(o, err);
 
-	for (size_t i = 0; !r && i < n; i++)
-		r = subnet_set_state(o->st, &s[i], ROW_DELETING, err);
+	for (size_t i = 0; !r && i < p->n_subnets; i++)
+		r = subnet_set_state(o->st, &p->subnets[i], ROW_DELETING, err);
+	for (size_t i = 0; !r && i < p->n_ports; i++)
+		r = port_set_state(o->st, &p->ports[i], ROW_DELETING, err);
 	return ops_end(o, r, err);
 }
 
-static void subnets_kernel_down(struct ops *o, const struct subnet *s, size_t n,
-				struct name_list *links, struct failures *f)
+/* With the links that are in the list already. */
+static void kernel_down(struct ops *o, const struct parts *p, struct name_list *links,
+			struct failures *f)
 {
-
-	stop_processes(o, s, n, f);
-	for (size_t i = 0; i < n; i++)
-		name_list_add(links, s[i].veth_host);
+	stop_processes(o, p, f);
+	for (size_t i = 0; i < p->n_subnets; i++)
+		name_list_add(links, p->subnets[i].veth_host);
+	for (size_t i = 0; i < p->n_ports; i++)
+		name_list_add(links, p->ports[i].ifname);
 	failures_add(f, links_down(o->host, links, failures_err(f)));
-	delete_namespaces(o, s, n, f);
+	delete_namespaces(o, p, f);
 }
 
-int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
-			 struct err *err)
+static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 {
 	_host_rules_ struct host_rules del = {0};
 	_name_list_ struct name_list links = {0};
 	struct failures f = {.err = err};
 	struct nat nat;
-	int r = mark_subnets(o, s, n, err);
+	int r = mark_parts(o, p, err);
 
 	if (r)
 		return r;
-	subnets_kernel_down(o, s, n, &links, &f);
+	kernel_down(o, p, &links, &f);
+	failures_add(&f, ports_forget(o->host, p->v, p->ports, p->n_ports, failures_err(&f)));
 	host_rules_init(&del);
-	del_subnet_elems(&del, s, n, nat_load(o->st, v->name, &nat, NULL) ? NULL : &nat);
+	parts_elems(&del, p, nat_load(o->st, p->v->name, &nat, NULL) ? NULL : &nat);
 	failures_add(&f, ops_host_update(o, NULL, &del, failures_err(&f)));
 	if (!f.code)
-		failures_add(&f, forget_subnets(o, s, n, failures_err(&f)));
-	if (!f.code)
-		failures_add(&f, ops_publish(o, v->name, failures_err(&f)));
+		failures_add(&f, forget_parts(o, p, failures_err(&f)));
+	if (!f.code && p->n_subnets) /* ports are not in the view */
+		failures_add(&f, ops_publish(o, p->v->name, failures_err(&f)));
 	return failures_tell(&f);
+}
+
+int ops_teardown_ports(struct ops *o, const struct vpc *v, const struct port *p, size_t n,
+		       struct err *err)
+{
+	struct parts parts = {.v = v, .ports = p, .n_ports = n};
+
+	return teardown_parts(o, &parts, err);
+}
+
+static bool is_among(const char *name, const struct subnet *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(name, s[i].name))
+			return true;
+	}
+	return false;
+}
+
+int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
+			 struct err *err)
+{
+	struct parts parts = {.v = v, .subnets = s, .n_subnets = n};
+	_free_ struct port *ports = NULL;
+	size_t n_ports = 0;
+	int r = port_list(o->st, v->name, &ports, &n_ports, err);
+
+	for (size_t i = 0; !r && i < n_ports; i++) {
+		if (is_among(ports[i].subnet, s, n))
+			ports[parts.n_ports++] = ports[i];
+	}
+	parts.ports = ports;
+	return r ? r : teardown_parts(o, &parts, err);
 }
 
 /* All that one VPC's teardown needs to know, read before anything goes. */
 struct whole {
 	const struct vpc *v;
 	struct subnet *subnets;
+	struct port *ports;
 	struct segment *segments;
 	struct peer *peers;
-	size_t n_subnets, n_segments, n_peers;
+	size_t n_subnets, n_ports, n_segments, n_peers;
 	struct nat nat;
 	bool has_nat;
 };
@@ -134,6 +183,7 @@ struct whole {
 static void whole_done(struct whole *w)
 {
 	free(w->subnets);
+	free(w->ports);
 	free(w->segments);
 	free(w->peers);
 }
@@ -144,12 +194,23 @@ static int load_whole(struct ops *o, const struct vpc *v, struct whole *w, struc
 
 	w->v = v;
 	if (!r)
+		r = port_list(o->st, v->name, &w->ports, &w->n_ports, err);
+	if (!r)
 		r = segment_list(o->st, v->name, &w->segments, &w->n_segments, err);
 	if (!r)
 		r = peer_list(o->st, v->name, &w->peers, &w->n_peers, err);
 	if (!r)
 		w->has_nat = !nat_load(o->st, v->name, &w->nat, NULL);
 	return r;
+}
+
+static struct parts whole_parts(const struct whole *w)
+{
+	return (struct parts){.v = w->v,
+			      .subnets = w->subnets,
+			      .n_subnets = w->n_subnets,
+			      .ports = w->ports,
+			      .n_ports = w->n_ports};
 }
 
 static int mark_vpc(struct ops *o, const struct vpc *v, struct err *err)
@@ -179,6 +240,7 @@ static void del_peer_elems(struct ops *o, struct host_rules *del, const struct w
 /* With the last VPC, or the last on its outgoing interface, rules go; else only elements. */
 static int firewall_down(struct ops *o, const struct whole *w, struct err *err)
 {
+	struct parts parts = whole_parts(w);
 	_host_rules_ struct host_rules del = {0};
 	bool interface_used = true;
 	int64_t live = 0;
@@ -193,7 +255,9 @@ static int firewall_down(struct ops *o, const struct whole *w, struct err *err)
 		return ops_host_sync(o, err);
 	host_rules_init(&del);
 	host_rules_vpc(&del, w->v);
-	del_subnet_elems(&del, w->subnets, w->n_subnets, w->has_nat ? &w->nat : NULL);
+	parts_elems(&del, &parts, w->has_nat ? &w->nat : NULL);
+	if (w->has_nat && w->v->flat)
+		host_rules_nat(&del, &w->v->cidr, &w->v->cidr6, w->nat.interface);
 	del_peer_elems(o, &del, w);
 	return ops_host_update(o, NULL, &del, err);
 }
@@ -228,6 +292,7 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 	_cleanup_(whole_done) struct whole w = {0};
 	_name_list_ struct name_list links = {0};
 	struct failures f = {.err = err};
+	struct parts parts;
 	int r = load_whole(o, v, &w, err);
 
 	if (!r)
@@ -240,7 +305,8 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 		name_list_add(&links, w.segments[i].trunk_up);
 		name_list_add(&links, w.segments[i].trunk_down);
 	}
-	subnets_kernel_down(o, w.subnets, w.n_subnets, &links, &f);
+	parts = whole_parts(&w);
+	kernel_down(o, &parts, &links, &f);
 	failures_add(&f, firewall_down(o, &w, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, forget_vpc(o, v, failures_err(&f)));

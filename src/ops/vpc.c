@@ -30,6 +30,7 @@ static int check_params(const struct vpc_params *p, struct vpc *v, struct err *e
 		r = plan_vpc_cidr(p->cidr6, AF_INET6, &v->cidr6, err);
 	if (r)
 		return r;
+	v->flat = p->flat;
 	v->mtu_bytes = p->mtu_bytes ? p->mtu_bytes : MTU_DEFAULT;
 	if (v->mtu_bytes < mtu_min || v->mtu_bytes > MTU_MAX)
 		return err_set(err, ERR_USAGE, -EINVAL, "the MTU must be from %u to %u", mtu_min, MTU_MAX);
@@ -94,6 +95,17 @@ static int clear_name(struct ops *o, const char *name, struct err *err)
 	return ops_teardown_vpc(o, &old, err);
 }
 
+int ops_vpc_active(struct ops *o, const char *name, struct vpc *ret, struct err *err)
+{
+	int r = vpc_load(o->st, name, ret, err);
+
+	if (r || ret->state == ROW_ACTIVE)
+		return r;
+	return err_set(err, ERR_CONFLICT, -EBUSY,
+		       "VPC '%s' was left half-made by a crash: `byway vpc delete %s`, then create it again",
+		       name, name);
+}
+
 static int plan(struct ops *o, const struct vpc_params *p, struct vpc *v, struct err *err)
 {
 	int r = check_params(p, v, err);
@@ -109,7 +121,7 @@ static int plan(struct ops *o, const struct vpc_params *p, struct vpc *v, struct
 	if (!r)
 		r = check_routes(o, &v->cidr6, err);
 	if (!r)
-		r = name_bridge(o->st, o->host, v->name, v->bridge, err);
+		r = name_bridge(o->st, o->host, v, v->bridge, err);
 	now_utc(v->created);
 	v->state = ROW_CREATING;
 	return r;

@@ -17,15 +17,17 @@
  * Invariants:
  *  1. What is routed from a VPC to a VPC without being in reach is dropped, replies included: removing
  *     a peering cuts at once what runs over it.
+ *     What is routed from an isolated port to another of its VPC is dropped, as the bridge drops
+ *     what is not routed.
  *  2. What goes from a VPC to anywhere else passes only from a network in the NAT set of the
  *     interface it leaves by, so that a private subnet's packet is never forwarded outside, and
  *     disabling NAT cuts at once what runs over it.
  *  3. From outside into a VPC pass replies only.
  *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery.
  *
- * Port guard. A frame that enters a bridge from a subnet's port must carry the port's own MAC and
- * addresses, in the Ethernet, ARP, IP and neighbour discovery headers; DHCP servers, router
- * advertisements, redirects and any other protocol are dropped. A port is in the sets before
+ * Port guard. A frame that enters a bridge from a port, of a subnet or of anybody else, must carry the port's own MAC and
+ * addresses, in the Ethernet, ARP, IP and neighbour discovery headers; it may ask for an
+ * address by DHCP, which is asked without one. DHCP servers, router advertisements, redirects and any other protocol are dropped. A port is in the sets before
  * it exists, so that it is guarded from its first frame.
  */
 #include <net/ethernet.h>
@@ -39,6 +41,7 @@
 #include "base/util.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
+#include "vpc/port.h"
 #include "vpc/vpc.h"
 
 /* From linux/icmp.h, linux/netfilter_ipv4.h and linux/netfilter_bridge.h, which clash with netinet/in.h. */
@@ -49,6 +52,7 @@
 #define NF_BR_PRI_NAT_DST_BRIDGED (-300)
 
 #define DHCP_SERVER_PORT 67
+#define DHCP_CLIENT_PORT 68
 #define DHCP6_SERVER_PORT 547
 
 static const enum fw_field reach4_fields[] = {FW_IP4_SADDR, FW_OIFNAME};
@@ -67,6 +71,8 @@ void host_rules_init(struct host_rules *h)
 	h->inet = ruleset_table(&h->rs, FW_INET, "byway");
 	h->reach4 = fw_interval_set(h->inet, "reach4", 2, reach4_fields);
 	h->reach6 = fw_interval_set(h->inet, "reach6", 2, reach6_fields);
+	h->isolated4 = fw_interval_set(h->inet, "isolated4", 2, reach4_fields);
+	h->isolated6 = fw_interval_set(h->inet, "isolated6", 2, reach6_fields);
 	h->bridged4 = fw_interval_set(h->inet, "bridged4", 1, &back4_fields[0]);
 	h->bridged6 = fw_interval_set(h->inet, "bridged6", 1, &back6_fields[0]);
 	h->link6 = fw_interval_set(h->inet, "link6", 1, &reach6_fields[0]);
@@ -133,32 +139,69 @@ void host_rules_peer(struct host_rules *h, const struct peer *p, const struct vp
 	}
 }
 
-static void add_port_ip(struct host_rules *h, const struct subnet *s, const struct ip *ip)
+/* Who may be behind a port. */
+struct guarded {
+	const char *ifname;
+	struct mac mac;
+	struct ip addr, addr6;
+};
+
+static void add_guarded_ip(struct host_rules *h, const struct guarded *g, const struct ip *ip)
 {
 	struct fw_elem e = {0};
 
 	if (!ip->family)
 		return;
-	fw_elem_name(&e, 0, s->veth_host);
+	fw_elem_name(&e, 0, g->ifname);
 	fw_elem_ip(&e, 1, ip);
 	fw_set_add(ip->family == AF_INET6 ? h->port_ip6 : h->port_ip4, &e);
 }
 
-void host_rules_port(struct host_rules *h, const struct subnet *s)
+static void add_guarded(struct host_rules *h, const struct guarded *g)
 {
-	struct ip link_local = mac_link_local(&s->mac);
+	struct ip link_local = mac_link_local(&g->mac);
 	struct fw_elem port = {0}, mac = {0};
 
-	fw_elem_name(&port, 0, s->veth_host);
+	fw_elem_name(&port, 0, g->ifname);
 	fw_set_add(h->ports, &port);
-	fw_elem_name(&mac, 0, s->veth_host);
-	fw_elem_mac(&mac, 1, &s->mac);
+	fw_elem_name(&mac, 0, g->ifname);
+	fw_elem_mac(&mac, 1, &g->mac);
 	fw_set_add(h->port_mac, &mac);
-	add_port_ip(h, s, &s->addr);
-	if (!s->addr6.family)
+	add_guarded_ip(h, g, &g->addr);
+	if (!g->addr6.family)
 		return;
-	add_port_ip(h, s, &s->addr6);
-	add_port_ip(h, s, &link_local);
+	add_guarded_ip(h, g, &g->addr6);
+	add_guarded_ip(h, g, &link_local);
+}
+
+void host_rules_subnet(struct host_rules *h, const struct subnet *s)
+{
+	struct guarded g = {
+		.ifname = s->veth_host, .mac = s->mac, .addr = s->addr, .addr6 = s->addr6};
+
+	add_guarded(h, &g);
+}
+
+static void add_isolated(struct fw_set *set, const struct ip *ip, const char *bridge)
+{
+	struct fw_elem e = {0};
+
+	if (!ip->family)
+		return;
+	fw_elem_ip(&e, 0, ip);
+	fw_elem_name(&e, 1, bridge);
+	fw_set_add(set, &e);
+}
+
+void host_rules_port(struct host_rules *h, const struct port *p, const struct vpc *v)
+{
+	struct guarded g = {.ifname = p->ifname, .mac = p->mac, .addr = p->addr, .addr6 = p->addr6};
+
+	add_guarded(h, &g);
+	if (!p->isolated)
+		return;
+	add_isolated(h->isolated4, &p->addr, v->bridge);
+	add_isolated(h->isolated6, &p->addr6, v->bridge);
 }
 
 /* One set for each outgoing interface and family. */
@@ -186,10 +229,11 @@ static void add_nat(struct host_rules *h, const struct cidr *c, const char *inte
 	fw_set_add(nat_set(h, interface, c->addr.family), &e);
 }
 
-void host_rules_nat(struct host_rules *h, const struct subnet *s, const char *interface)
+void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
+		    const char *interface)
 {
-	add_nat(h, &s->cidr, interface);
-	add_nat(h, &s->cidr6, interface);
+	add_nat(h, cidr, interface);
+	add_nat(h, cidr6, interface);
 }
 
 /* Rules. */
@@ -209,15 +253,16 @@ static void match_replies(struct fw_rule *r)
 	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED | FW_CT_RELATED);
 }
 
-static void rule_between(struct host_rules *h, struct fw_chain *c, int family)
+/* From a VPC to a VPC, with both ends in the set. */
+static void rule_between(struct fw_chain *c, enum fw_verdict verdict, struct fw_set *set)
 {
-	bool v6 = family == AF_INET6;
-	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+	bool v6 = set->fields[0] == FW_IP6_SADDR;
+	struct fw_rule *r = fw_rule(c, verdict);
 
 	match_from(r);
 	match_to(r);
-	fw_match_set(r, FW_OP_IN, v6 ? h->reach6 : h->reach4, 2, v6 ? reach6_fields : reach4_fields);
-	fw_match_set(r, FW_OP_IN, v6 ? h->reach6 : h->reach4, 2, v6 ? back6_fields : back4_fields);
+	fw_match_set(r, FW_OP_IN, set, 2, v6 ? reach6_fields : reach4_fields);
+	fw_match_set(r, FW_OP_IN, set, 2, v6 ? back6_fields : back4_fields);
 }
 
 static void rule_out(struct fw_chain *c, enum fw_verdict verdict, struct fw_set *set,
@@ -271,8 +316,10 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 					   NF_IP_PRI_FILTER, FW_ACCEPT);
 	struct fw_rule *r;
 
-	rule_between(h, c, AF_INET);
-	rule_between(h, c, AF_INET6);
+	rule_between(c, FW_DROP, h->isolated4);
+	rule_between(c, FW_DROP, h->isolated6);
+	rule_between(c, FW_ACCEPT, h->reach4);
+	rule_between(c, FW_ACCEPT, h->reach6);
 	rules_bridged(h, c);
 	r = fw_rule(c, FW_DROP);
 	match_from(r);
@@ -360,11 +407,18 @@ static void guard_arp(struct host_rules *h, struct fw_chain *guard)
 
 static void guard_ip4(struct host_rules *h, struct fw_chain *guard)
 {
+	static const struct ip nobody = {.family = AF_INET};
 	struct fw_rule *r = fw_rule(guard, FW_DROP);
 
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IP);
 	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
 	fw_match_u16(r, FW_SPORT, FW_OP_EQ, DHCP_SERVER_PORT);
+	r = fw_rule(guard, FW_ACCEPT); /* a client that has no address yet (RFC 2131 4.1) */
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IP);
+	fw_match_ip(r, FW_IP4_SADDR, FW_OP_EQ, &nobody);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
+	fw_match_u16(r, FW_SPORT, FW_OP_EQ, DHCP_CLIENT_PORT);
+	fw_match_u16(r, FW_DPORT, FW_OP_EQ, DHCP_SERVER_PORT);
 	r = fw_rule(guard, FW_ACCEPT);
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IP);
 	fw_match_set(r, FW_OP_IN, h->port_ip4, 2, port_ip4_fields);
@@ -468,9 +522,25 @@ static int add_subnets(struct store *st, struct host_rules *h, const struct nat 
 
 		if (subnets[i].state == ROW_DELETING)
 			continue;
-		host_rules_port(h, &subnets[i]);
+		host_rules_subnet(h, &subnets[i]);
 		if (out && subnets[i].is_public)
-			host_rules_nat(h, &subnets[i], out);
+			host_rules_nat(h, &subnets[i].cidr, &subnets[i].cidr6, out);
+	}
+	return r;
+}
+
+static int add_ports(struct store *st, struct host_rules *h, const struct vpc *vpcs, size_t n_vpcs,
+		     struct err *err)
+{
+	_free_ struct port *ports = NULL;
+	size_t n = 0;
+	int r = port_list(st, NULL, &ports, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct vpc *v = find_vpc(vpcs, n_vpcs, ports[i].vpc);
+
+		if (v && ports[i].state != ROW_DELETING)
+			host_rules_port(h, &ports[i], v);
 	}
 	return r;
 }
@@ -519,14 +589,20 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 	if (!r)
 		r = add_subnets(st, ret, nats, n_nats, err);
 	if (!r)
+		r = add_ports(st, ret, vpcs, n_vpcs, err);
+	if (!r)
 		r = add_peers(st, ret, vpcs, n_vpcs, err);
 	if (r)
 		return r;
 	for (size_t i = 0; i < n_vpcs; i++) {
+		const char *out = interface_of(nats, n_nats, vpcs[i].name);
+
 		if (vpcs[i].state == ROW_DELETING)
 			continue;
 		live++;
 		host_rules_vpc(ret, &vpcs[i]);
+		if (out && vpcs[i].flat)
+			host_rules_nat(ret, &vpcs[i].cidr, &vpcs[i].cidr6, out);
 	}
 	n_nats = distinct_interfaces(nats, n_nats);
 	forward_chain(ret, nats, n_nats);

@@ -2,7 +2,7 @@
 /*
  * The host's firewall for all VPCs: tables inet byway (who may be forwarded where) and bridge byway
  * (which addresses may come out of a port). The rules are the same for one VPC and for a thousand; VPCs,
- * subnets and peerings are set elements. Only a further outgoing interface brings rules of its own.
+ * subnets, ports and peerings are set elements. Only a further outgoing interface brings rules of its own.
  */
 #ifndef BYWAY_VPC_HOST_RULES_H
 #define BYWAY_VPC_HOST_RULES_H
@@ -15,6 +15,7 @@
 struct err;
 struct nat;
 struct peer;
+struct port;
 struct store;
 struct subnet;
 struct vpc;
@@ -23,6 +24,7 @@ struct host_rules {
 	struct ruleset rs;
 	struct fw_table *inet, *bridge;
 	struct fw_set *reach4, *reach6;       /* address . interface across */
+	struct fw_set *isolated4, *isolated6; /* the same, of isolated ports */
 	struct fw_set *bridged4, *bridged6;   /* destinations that are never routed */
 	struct fw_set *link6;                 /* sources that are never routed */
 	struct fw_set *ports, *port_mac, *port_ip4, *port_ip6; /* of bridge ports */
@@ -37,9 +39,12 @@ void host_rules_done(struct host_rules *h);
 void host_rules_vpc(struct host_rules *h, const struct vpc *v);
 void host_rules_peer(struct host_rules *h, const struct peer *p, const struct vpc *a,
 		     const struct vpc *b);
-void host_rules_port(struct host_rules *h, const struct subnet *s);
-/* The subnet's way out through an interface: for public subnets of a VPC with NAT. */
-void host_rules_nat(struct host_rules *h, const struct subnet *s, const char *interface);
+/* What joins a subnet to its bridge, and any other port of a VPC. */
+void host_rules_subnet(struct host_rules *h, const struct subnet *s);
+void host_rules_port(struct host_rules *h, const struct port *p, const struct vpc *v);
+/* A way out through an interface: for public subnets of a VPC with NAT, or all of a flat one. */
+void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
+		    const char *interface);
 
 /* Everything, from the state: tables, chains, rules and all elements. ret is initialised here, and
  * done by the caller whatever comes back. Rows that are being deleted are left out. *empty: there is no VPC, the tables should not exist. */

@@ -8,6 +8,7 @@
 #include "kernel/link.h"
 #include "kernel/netns.h"
 #include "vpc/names.h"
+#include "vpc/port.h"
 #include "vpc/vpc.h"
 
 #define HASH_DIGITS 5
@@ -85,10 +86,24 @@ static int pick(struct store *st, struct netns *host, const char *sql, const cha
 	}
 }
 
-int name_bridge(struct store *st, struct netns *host, const char *vpc, char ret[IFNAMSIZ],
+#define BRIDGE_SQL "SELECT COUNT(*) FROM vpc WHERE bridge = ?1"
+
+/* The kernel has settings of these names for all interfaces, and lets none be named so. */
+static bool is_ifname(const char *name)
+{
+	return strlen(name) < IFNAMSIZ && strcmp(name, "all") != 0 && strcmp(name, "default") != 0;
+}
+
+int name_bridge(struct store *st, struct netns *host, const struct vpc *v, char ret[IFNAMSIZ],
 		struct err *err)
 {
-	return pick(st, host, "SELECT COUNT(*) FROM vpc WHERE bridge = ?1", "br-", vpc, vpc, ret, err);
+	int taken = 1;
+
+	if (v->flat && is_ifname(v->name))
+		taken = is_taken(st, host, BRIDGE_SQL, v->name, err);
+	if (taken > 0)
+		return pick(st, host, BRIDGE_SQL, "br-", v->name, v->name, ret, err);
+	return taken ? taken : str_copy(ret, IFNAMSIZ, v->name);
 }
 
 int name_segment(struct netns *host, const char *vpc, unsigned int no, const char *prefix,
@@ -113,6 +128,16 @@ int name_veth(struct store *st, struct netns *host, const char *base, const char
 		return r;
 	snprintf(inner, sizeof(inner), "%s-ns", base);
 	return ifname_form("veth-", inner, full, 0, ret_ns);
+}
+
+int name_port(struct store *st, struct netns *host, const struct port *p, char ret[IFNAMSIZ],
+	      struct err *err)
+{
+	char full[NAME_MAX_LEN * 2];
+
+	snprintf(full, sizeof(full), "%s/%s", p->vpc, p->name);
+	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1", "tap-", p->name, full, ret,
+		    err);
 }
 
 int name_netns_taken(struct store *st, const char *name, struct err *err)
@@ -169,6 +194,11 @@ void alias_segment(const char *vpc, unsigned int no, char *ret, size_t size)
 void alias_subnet(const struct subnet *s, char *ret, size_t size)
 {
 	snprintf(ret, size, ALIAS_PREFIX "subnet/%s/%s", s->vpc, s->name);
+}
+
+void alias_port(const struct port *p, char *ret, size_t size)
+{
+	snprintf(ret, size, ALIAS_PREFIX "vm/%s/%s", p->vpc, p->name);
 }
 
 void alias_session(const char *name, char *ret, size_t size)

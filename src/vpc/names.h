@@ -15,6 +15,7 @@
 struct err;
 struct link;
 struct netns;
+struct port;
 struct store;
 struct subnet;
 struct vpc;
@@ -34,8 +35,9 @@ int name_check(const char *what, const char *name, struct err *err);
 int ifname_form(const char *prefix, const char *base, const char *full, unsigned int salt,
 		char ret[IFNAMSIZ]);
 
-/* Names that neither the state nor the kernel has yet. */
-int name_bridge(struct store *st, struct netns *host, const char *vpc, char ret[IFNAMSIZ],
+/* Names that neither the state nor the kernel has yet. The bridge of a flat VPC has the VPC's name,
+ * when that fits and is free. */
+int name_bridge(struct store *st, struct netns *host, const struct vpc *v, char ret[IFNAMSIZ],
 		struct err *err);
 /* Further bridges of a VPC, and the two ends of the trunk to them. */
 int name_segment(struct netns *host, const char *vpc, unsigned int no, const char *prefix,
@@ -43,6 +45,9 @@ int name_segment(struct netns *host, const char *vpc, unsigned int no, const cha
 /* Both ends of the veth pair to a namespace, from base; full tells apart what has the same base. */
 int name_veth(struct store *st, struct netns *host, const char *base, const char *full,
 	      char ret_host[IFNAMSIZ], char ret_ns[IFNAMSIZ], struct err *err);
+/* A port's interface on the host. */
+int name_port(struct store *st, struct netns *host, const struct port *p, char ret[IFNAMSIZ],
+	      struct err *err);
 /* Whether state or kernel has a namespace of that name: 0, 1 or -errno. */
 int name_netns_taken(struct store *st, const char *name, struct err *err);
 /* Fills netns, veth_host and veth_ns of s from its vpc and name. */
@@ -52,6 +57,7 @@ int name_subnet(struct store *st, struct netns *host, struct subnet *s, struct e
 void alias_vpc(const char *vpc, char *ret, size_t size);
 void alias_segment(const char *vpc, unsigned int no, char *ret, size_t size);
 void alias_subnet(const struct subnet *s, char *ret, size_t size);
+void alias_port(const struct port *p, char *ret, size_t size);
 void alias_session(const char *name, char *ret, size_t size);
 /* Marked from birth by its group, or by the alias that it gets next. */
 bool link_is_ours(const struct link *l);

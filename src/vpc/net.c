@@ -12,8 +12,12 @@
  * way to the first packet. IPv6 addresses are all given by hand, autoconfiguration is off before a
  * link comes up and duplicate address detection is skipped, so that nothing is ever waited for.
  *
+ * A port is on the same bridge, with nothing of its workload's end to be made here: a TAP, which somebody
+ * else will open.
+ *
  * What the order must keep: a link carries its group from birth; the marking alias comes in the same
- * send; the port's place in the firewall sets was made before (host_rules.h).
+ * send. A TAP cannot be born with a group: it is ours alone, and goes with us, until it is marked. The
+ * port's place in the firewall sets was made before (host_rules.h).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,8 +31,10 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "kernel/route.h"
+#include "kernel/tun.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
+#include "vpc/port.h"
 #include "vpc/vpc.h"
 
 #define LO_INDEX 1
@@ -205,6 +211,67 @@ int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, c
 		return r;
 	*ret_ns = TAKE_PTR(ns);
 	return 0;
+}
+
+static void add_neighbours(struct nlbatch *b, int index, const struct vpc *v, const struct port *p)
+{
+	neigh_add(b, index, v->bridge, &p->addr, &p->mac);
+	if (p->addr6.family)
+		neigh_add(b, index, v->bridge, &p->addr6, &p->mac);
+}
+
+int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
+	    struct err *err)
+{
+	struct tap_spec tap = {.name = p->ifname,
+			       .uid = p->owner_uid,
+			       .gid = p->owner_gid,
+			       .multi_queue = p->queues > 1};
+	struct link_change port = {.name = p->ifname,
+				   .mac = mac_from_name(p->ifname),
+				   .master_name = bridge,
+				   .group = GROUP_PORT,
+				   .mtu_bytes = v->mtu_bytes,
+				   .isolated = p->isolated,
+				   .no_ipv6_autoconf = true,
+				   .up = true};
+	_nlbatch_ struct nlbatch b;
+	_close_ int fd = -1;
+	char alias[LINK_ALIAS_MAX];
+	int gateway_index, r;
+
+	nlbatch_init(&b, host);
+	alias_port(p, alias, sizeof(alias));
+	port.alias = alias;
+	r = link_index(host, v->bridge, &gateway_index, err);
+	if (!r)
+		r = link_index(host, bridge, &port.master, err);
+	if (!r)
+		r = tap_open(host, &tap, &fd, err);
+	if (r)
+		return r;
+	link_set(&b, &port);
+	add_neighbours(&b, gateway_index, v, p);
+	r = nlbatch_commit(&b, err);
+	return r ? r : tap_persist(host, p->ifname, fd, err);
+}
+
+int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,
+		 struct err *err)
+{
+	_nlbatch_ struct nlbatch b;
+	int index, r;
+
+	nlbatch_init(&b, host);
+	r = n ? link_index(host, v->bridge, &index, err) : 0;
+	if (r)
+		return r == -ENODEV ? 0 : r;
+	for (size_t i = 0; i < n; i++) {
+		neigh_del(&b, index, v->bridge, &p[i].addr);
+		if (p[i].addr6.family)
+			neigh_del(&b, index, v->bridge, &p[i].addr6);
+	}
+	return nlbatch_commit(&b, err);
 }
 
 void name_list_add(struct name_list *l, const char *name)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel's side of a VPC: bridges, segments, namespaces and veth pairs, from the rows that
+ * The kernel's side of a VPC: bridges, segments, namespaces, veth pairs and TAPs, from the rows that
  * describe them. Functions named _up fail where something of the name exists already.
  */
 #ifndef BYWAY_VPC_NET_H
@@ -11,6 +11,7 @@
 
 struct err;
 struct netns;
+struct port;
 struct segment;
 struct subnet;
 struct vpc;
@@ -24,6 +25,12 @@ int segment_up(struct netns *host, const struct vpc *v, const struct segment *s,
 /* bridge: the name of the bridge that the subnet's port goes to. *ret_ns: a handle on the new namespace. */
 int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, const char *bridge,
 	      struct netns **ret_ns, struct err *err);
+/* A port on that bridge, and its neighbours on the VPC's. */
+int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
+	    struct err *err);
+/* The VPC's bridge forgets them; the link goes by links_down(). No such bridge: done. */
+int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,
+		 struct err *err);
 
 /* Deletes every link of the host that is named here and is ours, all at once. Absent ones: done. */
 struct name_list {

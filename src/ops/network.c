@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Flat VPCs: a bridge that workloads are joined to, and the way out for all of them. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "ops/ops.h"
+#include "vpc/plan.h"
+
+static int check_flat(const struct vpc *v, struct err *err)
+{
+	if (v->flat)
+		return 0;
+	return err_set(err, ERR_CONFLICT, -EEXIST,
+		       "'%s' is a VPC with subnets, not a flat network: see `byway vpc --help`",
+		       v->name);
+}
+
+/* Is what there is what is wanted? An IPv6 network or MTU that is not asked for may be any. */
+static int check_same(const struct vpc *v, const struct vpc_params *p, struct err *err)
+{
+	char text[CIDR_STRLEN];
+	struct cidr cidr, cidr6 = v->cidr6;
+	int r = check_flat(v, err);
+
+	if (!r)
+		r = plan_vpc_cidr(p->cidr, AF_INET, &cidr, err);
+	if (!r && p->cidr6)
+		r = plan_vpc_cidr(p->cidr6, AF_INET6, &cidr6, err);
+	if (r)
+		return r;
+	if (!cidr_equal(&cidr, &v->cidr) || !cidr_equal(&cidr6, &v->cidr6))
+		return err_set(err, ERR_CONFLICT, -EEXIST, "network '%s' exists already with %s%s",
+			       v->name, cidr_format(&v->cidr, text),
+			       v->cidr6.addr.family ? " and an IPv6 network" : "");
+	if (p->mtu_bytes && p->mtu_bytes != v->mtu_bytes)
+		return err_set(err, ERR_CONFLICT, -EEXIST,
+			       "network '%s' exists already with MTU %u", v->name, v->mtu_bytes);
+	return 0;
+}
+
+static int way_out(struct ops *o, const struct network_params *p, bool *ret_changed,
+		   struct err *err)
+{
+	const char *name = p->vpc.name;
+	bool has_nat;
+	struct nat nat;
+
+	has_nat = !nat_load(o->st, name, &nat, NULL) && nat.state == ROW_ACTIVE;
+	*ret_changed = false;
+	if (p->no_nat && has_nat)
+		return err_set(err, ERR_CONFLICT, -EEXIST,
+			       "network '%s' has NAT through %s: `byway nat disable %s` ends that",
+			       name, nat.interface, name);
+	if (p->no_nat || (has_nat && !p->interface))
+		return 0;
+	return ops_nat_enable(o, name, p->interface, &nat, ret_changed, err);
+}
+
+int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *ret,
+		   bool *ret_changed, struct err *err)
+{
+	struct vpc_params params = p->vpc;
+	bool nat_changed, made;
+	struct vpc v;
+	int r = vpc_load(o->st, params.name, &v, NULL);
+
+	if (r && r != -ENOENT)
+		return err_errno(err, r, "cannot look up network '%s'", params.name);
+	params.flat = true;
+	made = r || v.state != ROW_ACTIVE;
+	r = made ? ops_vpc_create(o, &params, &v, err) : check_same(&v, &params, err);
+	if (r)
+		return r;
+	r = way_out(o, p, &nat_changed, err);
+	if (r && made)
+		ops_teardown_vpc(o, &v, NULL);
+	if (r)
+		return r;
+	*ret = v;
+	*ret_changed = made || nat_changed;
+	return 0;
+}
+
+int ops_network_down(struct ops *o, const char *name, bool *ret_existed, struct err *err)
+{
+	struct vpc v;
+	int r = vpc_load(o->st, name, &v, NULL);
+
+	*ret_existed = !r;
+	if (r == -ENOENT)
+		return 0;
+	if (!r)
+		r = check_flat(&v, err);
+	else
+		err_errno(err, r, "cannot look up network '%s'", name);
+	return r ? r : ops_teardown_vpc(o, &v, err);
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "ops/ops.h"
+#include "ops/segments.h"
+#include "vpc/host_rules.h"
+#include "vpc/names.h"
+#include "vpc/net.h"
+#include "vpc/port.h"
+
+/* One port on its way up. */
+struct job {
+	struct ops *o;
+	struct vpc vpc;
+	struct subnet subnet; /* of a VPC that has any */
+	struct segments segments;
+	struct port *port;
+};
+
+static void job_done(struct job *j)
+{
+	segments_done(&j->segments);
+}
+
+static int load_subnet(struct job *j, struct err *err)
+{
+	const struct port *p = j->port;
+	int r;
+
+	if (j->vpc.flat != !*p->subnet)
+		return err_set(
+			err, ERR_USAGE, -EINVAL,
+			j->vpc.flat ? "network '%s' is flat: it has no subnet '%s'"
+				    : "VPC '%s' is not flat: name one of its subnets, '%s/SUBNET'",
+			p->vpc, j->vpc.flat ? p->subnet : p->vpc);
+	if (j->vpc.flat)
+		return 0;
+	r = subnet_load(j->o->st, p->vpc, p->subnet, &j->subnet, err);
+	if (!r && j->subnet.state != ROW_ACTIVE)
+		r = err_set(err, ERR_CONFLICT, -EBUSY,
+			    "subnet '%s/%s' was left half-made by a crash: "
+			    "`byway subnet delete %s/%s`, then add it again",
+			    p->vpc, p->subnet, p->vpc, p->subnet);
+	return r;
+}
+
+/* A row of this name: active is a conflict, anything else is what a crash left and goes first. */
+static int clear_name(struct job *j, struct err *err)
+{
+	const struct port *p = j->port;
+	struct port old;
+	int r = port_load(j->o->st, p->vpc, p->name, &old, NULL);
+
+	if (r)
+		return r == -ENOENT ? 0
+				    : err_errno(err, r, "cannot look up '%s/%s'", p->vpc, p->name);
+	if (old.state == ROW_ACTIVE)
+		return err_set(err, ERR_CONFLICT, -EEXIST, "VM '%s/%s' exists already", p->vpc,
+			       p->name);
+	return ops_teardown_ports(j->o, &j->vpc, &old, 1, err);
+}
+
+static int load(struct job *j, struct err *err)
+{
+	int r = name_check("VM", j->port->name, err);
+
+	if (!r)
+		r = ops_vpc_active(j->o, j->port->vpc, &j->vpc, err);
+	if (!r)
+		r = load_subnet(j, err);
+	if (!r)
+		r = clear_name(j, err);
+	return r ? r : segments_init(&j->segments, j->o, &j->vpc, err);
+}
+
+static int lease(struct job *j, struct err *err)
+{
+	const struct vpc *v = &j->vpc;
+	const struct cidr *net = v->flat ? &v->cidr : &j->subnet.cidr;
+	const struct cidr *net6 = v->flat ? &v->cidr6 : &j->subnet.cidr6;
+	const char *subnet = v->flat ? OPS_NO_SUBNET : j->subnet.name;
+	struct port *p = j->port;
+	char owner[NAME_MAX_LEN + 8];
+	int r = ops_lease(j->o, v, subnet, net, ops_port_owner(p, owner), &p->addr, err);
+
+	if (r)
+		return r;
+	if (net6->addr.family)
+		return ops_lease(j->o, v, subnet, net6, owner, &p->addr6, err);
+	return p->addr6.family
+		       ? err_set(err, ERR_USAGE, -EINVAL, "'%s' has no IPv6 network", v->name)
+		       : 0;
+}
+
+/* 1: somebody on the VPC's bridges has it. */
+static int mac_taken(struct job *j, const char *mac, struct err *err)
+{
+	_stmt_ struct sqlite3_stmt *q = NULL;
+	int r = store_query(j->o->st, &q, err,
+			    "SELECT 1 FROM port WHERE vpc = ?1 AND mac = ?2"
+			    " UNION SELECT 1 FROM subnet WHERE vpc = ?1 AND mac = ?2",
+			    "ss", j->vpc.name, mac);
+
+	return r ? r : store_step(j->o->st, q, err);
+}
+
+static int choose_mac(struct job *j, struct err *err)
+{
+	static const struct mac none;
+	struct mac bridge = vpc_bridge_mac(&j->vpc);
+	struct port *p = j->port;
+	char mac[MAC_STRLEN];
+	int r;
+
+	if (!memcmp(&p->mac, &none, sizeof(none)))
+		p->mac = port_mac(p);
+	mac_format(&p->mac, mac);
+	if (p->mac.bytes[0] & 1)
+		return err_set(err, ERR_USAGE, -EINVAL, "%s is a multicast address", mac);
+	r = memcmp(&p->mac, &bridge, sizeof(bridge)) ? mac_taken(j, mac, err) : 1;
+	if (r <= 0)
+		return r;
+	return err_set(err, ERR_CONFLICT, -EEXIST, "somebody else in '%s' has the MAC address %s",
+		       j->vpc.name, mac);
+}
+
+/* Which bridge, names, addresses and the row: the intent. */
+static int intend(struct job *j, struct err *err)
+{
+	struct port *p = j->port;
+	int r = ops_begin(j->o, err);
+
+	if (!r)
+		r = p->isolated ? segments_place_first(&j->segments, err)
+				: segments_place(&j->segments, &p->segment, err);
+	if (!r)
+		r = name_port(j->o->st, j->o->host, p, p->ifname, err);
+	if (!r)
+		r = lease(j, err);
+	if (!r)
+		r = choose_mac(j, err);
+	now_utc(p->created);
+	p->state = ROW_CREATING;
+	if (!r)
+		r = port_insert(j->o->st, p, err);
+	return ops_end(j->o, r, err);
+}
+
+static int finish(struct job *j, struct err *err)
+{
+	int r = ops_begin(j->o, err);
+
+	if (!r)
+		r = segments_finish(&j->segments, err);
+	if (!r)
+		r = port_set_state(j->o->st, j->port, ROW_ACTIVE, err);
+	j->port->state = ROW_ACTIVE;
+	return ops_end(j->o, r, err);
+}
+
+/* The firewall first: the port meets it from its first frame. */
+static int bring_up(struct job *j, struct err *err)
+{
+	_host_rules_ struct host_rules add = {0};
+	struct port *p = j->port;
+	int r;
+
+	host_rules_init(&add);
+	host_rules_port(&add, p, &j->vpc);
+	r = ops_host_update(j->o, &add, NULL, err);
+	if (!r)
+		r = segments_up(&j->segments, err);
+	if (!r)
+		r = port_up(j->o->host, &j->vpc, p, segments_bridge(&j->segments, p->segment), err);
+	return r ? r : finish(j, err);
+}
+
+int ops_port_add(struct ops *o, struct port *ret, struct err *err)
+{
+	_cleanup_(job_done) struct job j = {.o = o, .port = ret};
+	int r = load(&j, err);
+
+	if (!r)
+		r = ops_firewall(o, err);
+	if (!r)
+		r = intend(&j, err);
+	if (r)
+		return r;
+	r = bring_up(&j, err);
+	if (r) {
+		ops_teardown_ports(o, &j.vpc, ret, 1, NULL);
+		segments_undo(&j.segments);
+	}
+	return r;
+}
+
+int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
+		    struct err *err)
+{
+	struct vpc v;
+	struct port p;
+	int r = port_load(o->st, vpc, name, &p, NULL);
+
+	*ret_existed = !r;
+	if (r == -ENOENT)
+		return 0;
+	if (r)
+		return err_errno(err, r, "cannot look up '%s/%s'", vpc, name);
+	r = vpc_load(o->st, vpc, &v, err);
+	return r ? r : ops_teardown_ports(o, &v, &p, 1, err);
+}
