@@ -81,6 +81,8 @@ struct cli_column {
 };
 /* A table of an array of objects, one line each; null and absent are "-". */
 void cli_print_table(json_t *rows, const struct cli_column *columns, size_t n);
+/* One object, a line for each of its members that is a number or text. */
+void cli_print_fields(json_t *object, const struct cli_column *fields, size_t n);
 /* The list of a command: as JSON under key, or as a table. Takes the reference. */
 void cli_print_list(const struct cli *c, const char *schema, const char *key, json_t *rows,
 		    const struct cli_column *columns, size_t n);
@@ -90,6 +92,16 @@ void cli_print_result(const struct cli *c, const char *schema, json_t *body, con
 	_printf_(4, 5);
 /* What a dry run would have done. */
 void cli_print_operations(const struct cli *c, const struct oplog *log);
+
+/* ---- What VPCs, networks and VMs have in common (vpc.c) ---- */
+
+/* Deletes what the arguments name. What is not there is said, and done. */
+typedef int (*cli_delete_fn)(struct cli *c, const char *name, bool *ret_existed);
+int cli_delete_each(struct cli *c, const char *what, const char *key, cli_delete_fn delete);
+int cli_list_vpcs(struct cli *c, bool flat_only, const char *schema, const char *key,
+		  const struct cli_column *columns, size_t n);
+/* That of the first argument; the state is open. */
+int cli_show_vpc(struct cli *c, const char *schema);
 
 /* Help (help.c). */
 void cli_help(const char *program);
@@ -112,6 +124,14 @@ int cmd_vpc_delete(struct cli *c);
 int cmd_subnet_add(struct cli *c);
 int cmd_subnet_list(struct cli *c);
 int cmd_subnet_delete(struct cli *c);
+int cmd_network_up(struct cli *c);
+int cmd_network_down(struct cli *c);
+int cmd_network_list(struct cli *c);
+int cmd_network_show(struct cli *c);
+int cmd_vm_add(struct cli *c);
+int cmd_vm_list(struct cli *c);
+int cmd_vm_show(struct cli *c);
+int cmd_vm_delete(struct cli *c);
 int cmd_nat_enable(struct cli *c);
 int cmd_nat_disable(struct cli *c);
 int cmd_peer_add(struct cli *c);

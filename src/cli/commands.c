@@ -20,6 +20,22 @@ static const struct cli_opt nat_enable_opts[] = {
 	{"interface", 'i', "IF", "the way out (default: where the default route goes)"},
 };
 
+static const struct cli_opt network_up_opts[] = {
+	{"cidr6", 0, "CIDR", "an IPv6 network as well"},
+	{"mtu", 0, "BYTES", "of the network's links (default 1500)"},
+	{"interface", 'i', "IF", "the way out (default: where the default route goes)"},
+	{"no-nat", 0, NULL, "no way out"},
+};
+
+static const struct cli_opt vm_add_opts[] = {
+	{"ip", 0, "ADDR,...", "exactly these, at most one of each family (default: the next free)"},
+	{"mac", 0, "MAC", "exactly this (default: from network and address)"},
+	{"owner", 0, "USER[:GROUP]", "who may open the TAP device (default: root)"},
+	{"queues", 0, "N", "of the TAP device (default 1)"},
+	{"isolated", 0, NULL, "does not reach other isolated VMs of the network"},
+	{"rate", 0, "RX,TX", "bits a second to and from the VM, such as 100M,20M; 0: no limit"},
+};
+
 static const struct cli_opt peer_add_opts[] = {
 	{"allow", 0, "CIDR,...", "only these networks of the two VPCs"},
 };
@@ -135,6 +151,19 @@ const struct cli_cmd cli_commands[] = {
 	{"subnet", "list", "[VPC]", 0, 1, NO_OPTS, cmd_subnet_list, "list the subnets"},
 	{"subnet", "delete", "VPC/SUBNET...", 1, -1, NO_OPTS, cmd_subnet_delete,
 	 "stop what runs in a subnet and remove it"},
+	{"network", "up", "[NAME [CIDR]]", 0, 2, OPTS(network_up_opts), cmd_network_up,
+	 "make a flat network with a way out, for VMs (micropod0 10.10.0.0/24)"},
+	{"network", "list", "", 0, 0, NO_OPTS, cmd_network_list, "list the flat networks"},
+	{"network", "show", "NETWORK", 1, 1, NO_OPTS, cmd_network_show,
+	 "show one network with all that is in it"},
+	{"network", "down", "NETWORK...", 1, -1, NO_OPTS, cmd_network_down,
+	 "remove a network with all that is in it"},
+	{"vm", "add", "NETWORK[/SUBNET] NAME", 2, 2, OPTS(vm_add_opts), cmd_vm_add,
+	 "make a TAP device and lease an address for a virtual machine"},
+	{"vm", "list", "[NETWORK]", 0, 1, NO_OPTS, cmd_vm_list, "list the VMs"},
+	{"vm", "show", "NETWORK/NAME", 1, 1, NO_OPTS, cmd_vm_show, "show one VM"},
+	{"vm", "delete", "NETWORK/NAME...", 1, -1, NO_OPTS, cmd_vm_delete,
+	 "remove VMs' devices and free their addresses"},
 	{"nat", "enable", "VPC", 1, 1, OPTS(nat_enable_opts), cmd_nat_enable,
 	 "let a VPC's public subnets out"},
 	{"nat", "disable", "VPC", 1, 1, NO_OPTS, cmd_nat_disable, "cut them off again"},

@@ -324,8 +324,8 @@ int cli_split(struct cli *c, const char *path, char vpc[NAME_MAX_LEN], char name
 
 	if (!slash || !*first || !slash[1] || str_copy(vpc, NAME_MAX_LEN, first) ||
 	    str_copy(name, NAME_MAX_LEN, slash + 1))
-		return err_set(&c->err, ERR_USAGE, -EINVAL, "'%s' is not a subnet: expected VPC/SUBNET",
-			       path);
+		return err_set(&c->err, ERR_USAGE, -EINVAL, "'%s' is not of the form %.*s", path,
+			       (int)strcspn(c->cmd->args, " ."), c->cmd->args);
 	return 0;
 }
 

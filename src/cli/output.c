@@ -84,6 +84,18 @@ void cli_print_table(json_t *rows, const struct cli_column *columns, size_t n)
 	}
 }
 
+void cli_print_fields(json_t *object, const struct cli_column *fields, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		json_t *v = json_object_get(object, fields[i].key);
+
+		if (json_is_integer(v))
+			printf("%-10s %lld\n", fields[i].title, (long long)json_integer_value(v));
+		else if (json_is_string(v))
+			printf("%-10s %s\n", fields[i].title, json_string_value(v));
+	}
+}
+
 void cli_print_list(const struct cli *c, const char *schema, const char *key, json_t *rows,
 		    const struct cli_column *columns, size_t n)
 {

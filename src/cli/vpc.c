@@ -11,7 +11,7 @@ static int describe(struct cli *c, const char *name, json_t **ret)
 	return ops_describe(&c->ops, name, ret, &c->err);
 }
 
-static int describe_all(struct cli *c, json_t **ret)
+static int describe_vpcs(struct cli *c, bool flat_only, json_t **ret)
 {
 	_free_ struct vpc *vpcs = NULL;
 	json_t *list, *one;
@@ -24,6 +24,8 @@ static int describe_all(struct cli *c, json_t **ret)
 		return r;
 	list = json_array();
 	for (size_t i = 0; !r && i < n; i++) {
+		if (flat_only && !vpcs[i].flat)
+			continue;
 		r = describe(c, vpcs[i].name, &one);
 		if (!r)
 			json_array_append_new(list, one);
@@ -67,16 +69,12 @@ static void flatten(json_t *vpc)
 			json_is_object(nat) ? json_object_get(nat, "interface") : json_null());
 }
 
-int cmd_vpc_list(struct cli *c)
+int cli_list_vpcs(struct cli *c, bool flat_only, const char *schema, const char *key,
+		  const struct cli_column *columns, size_t n)
 {
-	static const struct cli_column columns[] = {
-		{"NAME", "name"},	{"CIDR", "cidr"},	  {"IPV6", "cidr6"},
-		{"BRIDGE", "bridge"},	{"GATEWAY", "gateway"},	  {"SUBNETS", "subnets"},
-		{"PEERS", "peers"},	{"NAT", "nat_interface"}, {"STATE", "state"},
-	};
 	json_t *rows, *one;
 	size_t i;
-	int r = describe_all(c, &rows);
+	int r = describe_vpcs(c, flat_only, &rows);
 
 	if (r)
 		return r;
@@ -84,18 +82,20 @@ int cmd_vpc_list(struct cli *c)
 		if (!c->json)
 			flatten(one);
 	}
-	cli_print_list(c, "byway.vpc.list/1", "vpcs", rows, columns, ARRAY_SIZE(columns));
+	cli_print_list(c, schema, key, rows, columns, n);
 	return 0;
 }
 
-static void print_field(json_t *vpc, const char *title, const char *key)
+int cmd_vpc_list(struct cli *c)
 {
-	json_t *v = json_object_get(vpc, key);
+	static const struct cli_column columns[] = {
+		{"NAME", "name"},	{"CIDR", "cidr"},	  {"IPV6", "cidr6"},
+		{"BRIDGE", "bridge"},	{"GATEWAY", "gateway"},	  {"SUBNETS", "subnets"},
+		{"VMS", "vms"},		{"PEERS", "peers"},	  {"NAT", "nat_interface"},
+		{"STATE", "state"},
+	};
 
-	if (json_is_integer(v))
-		printf("%-10s %lld\n", title, (long long)json_integer_value(v));
-	else if (json_is_string(v))
-		printf("%-10s %s\n", title, json_string_value(v));
+	return cli_list_vpcs(c, false, "byway.vpc.list/1", "vpcs", columns, ARRAY_SIZE(columns));
 }
 
 static const struct cli_column subnet_columns[] = {
@@ -104,9 +104,25 @@ static const struct cli_column subnet_columns[] = {
 	{"VETH", "veth_host"},	     {"NAT", "nat_enabled"}, {"STATE", "state"},
 };
 
+static const struct cli_column vm_columns[] = {
+	{"VM", "name"},		  {"SUBNET", "subnet"}, {"ADDRESS", "address"}, {"IPV6", "address6"},
+	{"INTERFACE", "interface"}, {"MAC", "mac"},	    {"STATE", "state"},
+};
+
 static const struct cli_column peer_columns[] = {
 	{"VPC", "a"}, {"PEER", "b"}, {"ONLY", "allow"}, {"STATE", "state"},
 };
+
+/* A list inside, when there is anything in it. */
+static void print_part(json_t *vpc, const char *key, const struct cli_column *columns, size_t n)
+{
+	json_t *rows = json_object_get(vpc, key);
+
+	if (!json_array_size(rows))
+		return;
+	putchar('\n');
+	cli_print_table(rows, columns, n);
+}
 
 static void print_vpc(json_t *vpc)
 {
@@ -116,32 +132,23 @@ static void print_vpc(json_t *vpc)
 		{"Broadcast", "broadcast"}, {"First", "first"}, {"Last", "last"}, {"MTU", "mtu"},
 		{"NAT", "nat_interface"}, {"State", "state"}, {"Created", "created"},
 	};
-	json_t *subnets = json_object_get(vpc, "subnets"), *peers = json_object_get(vpc, "peers");
 
 	flatten(vpc);
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		print_field(vpc, fields[i].title, fields[i].key);
-	if (json_array_size(subnets)) {
-		putchar('\n');
-		cli_print_table(subnets, subnet_columns, ARRAY_SIZE(subnet_columns));
-	}
-	if (json_array_size(peers)) {
-		putchar('\n');
-		cli_print_table(peers, peer_columns, ARRAY_SIZE(peer_columns));
-	}
+	cli_print_fields(vpc, fields, ARRAY_SIZE(fields));
+	print_part(vpc, "subnets", subnet_columns, ARRAY_SIZE(subnet_columns));
+	print_part(vpc, "vms", vm_columns, ARRAY_SIZE(vm_columns));
+	print_part(vpc, "peers", peer_columns, ARRAY_SIZE(peer_columns));
 }
 
-int cmd_vpc_show(struct cli *c)
+int cli_show_vpc(struct cli *c, const char *schema)
 {
 	json_t *vpc;
-	int r = cli_open(c, STORE_READ);
+	int r = describe(c, c->args[0], &vpc);
 
-	if (!r)
-		r = describe(c, c->args[0], &vpc);
 	if (r)
 		return r;
 	if (c->json) {
-		cli_print_json("byway.vpc/1", vpc);
+		cli_print_json(schema, vpc);
 		return 0;
 	}
 	print_vpc(vpc);
@@ -149,7 +156,14 @@ int cmd_vpc_show(struct cli *c)
 	return 0;
 }
 
-int cmd_vpc_delete(struct cli *c)
+int cmd_vpc_show(struct cli *c)
+{
+	int r = cli_open(c, STORE_READ);
+
+	return r ? r : cli_show_vpc(c, "byway.vpc/1");
+}
+
+int cli_delete_each(struct cli *c, const char *what, const char *key, cli_delete_fn delete)
 {
 	json_t *deleted = json_array();
 	int r = cli_open(c, STORE_WRITE);
@@ -157,19 +171,29 @@ int cmd_vpc_delete(struct cli *c)
 	for (int i = 0; !r && i < c->n_args; i++) {
 		bool existed;
 
-		r = ops_vpc_delete(&c->ops, c->args[i], &existed, &c->err);
+		r = delete (c, c->args[i], &existed);
 		if (!r && existed)
 			json_array_append_new(deleted, json_string(c->args[i]));
 		else if (!r)
-			cli_say(c, "there is no VPC '%s': nothing to delete", c->args[i]);
+			cli_say(c, "there is no %s '%s': nothing to delete", what, c->args[i]);
 	}
 	if (r) {
 		json_decref(deleted);
 		return r;
 	}
-	cli_print_result(c, "byway.deleted/1", json_pack("{s:o}", "vpcs", deleted),
-			 "deleted %zu of %d", json_array_size(deleted), c->n_args);
+	cli_print_result(c, "byway.deleted/1", json_pack("{s:o}", key, deleted), "deleted %zu of %d",
+			 json_array_size(deleted), c->n_args);
 	return 0;
+}
+
+static int delete_vpc(struct cli *c, const char *name, bool *ret_existed)
+{
+	return ops_vpc_delete(&c->ops, name, ret_existed, &c->err);
+}
+
+int cmd_vpc_delete(struct cli *c)
+{
+	return cli_delete_each(c, "VPC", "vpcs", delete_vpc);
 }
 
 static void print_more(json_t *rows, const struct cli_column *columns, size_t n)
@@ -207,7 +231,7 @@ static void print_all(json_t *vpcs, json_t *tunnels, json_t *sessions)
 int cmd_status(struct cli *c)
 {
 	json_t *vpcs, *tunnels, *sessions = NULL;
-	int r = describe_all(c, &vpcs);
+	int r = describe_vpcs(c, false, &vpcs);
 
 	if (r)
 		return r;

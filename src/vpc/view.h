@@ -15,6 +15,7 @@ struct buf;
 struct err;
 struct nat;
 struct peer;
+struct port;
 struct store;
 struct subnet;
 struct vpc;
@@ -24,6 +25,8 @@ struct vpc_parts {
 	const struct vpc *vpc;
 	const struct subnet *subnets;
 	size_t n_subnets;
+	const struct port *ports;
+	size_t n_ports;
 	const struct nat *nat; /* or NULL */
 	const struct peer *peers;
 	size_t n_peers;
@@ -32,9 +35,10 @@ struct vpc_parts {
 /* /run/byway/vpc/NAME.json: exactly the keys of vpcctl's state file. */
 int view_state_file(struct store *st, const char *vpc, struct buf *ret, struct err *err);
 
-/* schema byway.vpc/1 and byway.subnet/1. New references. */
+/* schemas byway.vpc/1, byway.subnet/1 and byway.vm/1. New references. */
 json_t *view_vpc(const struct vpc_parts *p);
 json_t *view_subnet(const struct vpc *v, const struct subnet *s, const struct nat *nat);
+json_t *view_port(const struct vpc *v, const struct port *p);
 json_t *view_peer(const struct peer *p);
 
 #endif

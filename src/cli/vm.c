@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "vpc/port.h"
+#include "vpc/view.h"
+
+#define QUEUES_MAX 256 /* MAX_TAP_QUEUES of the kernel */
+
+/* ---- Options ---- */
+
+/* A number that a uid or gid can be: -1 is none. */
+static bool parse_id(const char *text, uint32_t *ret)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end || n >= UINT32_MAX)
+		return false;
+	*ret = (uint32_t)n;
+	return true;
+}
+
+static int parse_user(struct cli *c, const char *name, uid_t *ret)
+{
+	const struct passwd *pw;
+
+	if (parse_id(name, ret))
+		return 0;
+	pw = getpwnam(name);
+	if (!pw)
+		return err_set(&c->err, ERR_USAGE, -ENOENT, "--owner: there is no user '%s'", name);
+	*ret = pw->pw_uid;
+	return 0;
+}
+
+static int parse_group(struct cli *c, const char *name, gid_t *ret)
+{
+	const struct group *gr;
+
+	if (parse_id(name, ret))
+		return 0;
+	gr = getgrnam(name);
+	if (!gr)
+		return err_set(&c->err, ERR_USAGE, -ENOENT, "--owner: there is no group '%s'",
+			       name);
+	*ret = gr->gr_gid;
+	return 0;
+}
+
+/* USER, USER:GROUP or :GROUP. Never nobody at all, which the kernel takes for everybody. */
+static int parse_owner(struct cli *c, struct port *p)
+{
+	const char *text = cli_opt(c, "owner");
+	_free_ char *user = xstrdup(text ? text : "0");
+	char *group = strchr(user, ':');
+	int r = 0;
+
+	if (group)
+		*group++ = '\0';
+	p->owner_uid = PORT_NO_UID;
+	p->owner_gid = PORT_NO_GID;
+	if (!*user && (!group || !*group))
+		return err_set(&c->err, ERR_USAGE, -EINVAL,
+			       "--owner: names neither user nor group");
+	if (*user)
+		r = parse_user(c, user, &p->owner_uid);
+	if (!r && group && *group)
+		r = parse_group(c, group, &p->owner_gid);
+	return r;
+}
+
+static int parse_addresses(struct cli *c, struct port *p)
+{
+	_free_ char *list = xstrdup(cli_opt(c, "ip") ? cli_opt(c, "ip") : "");
+	char *rest = NULL;
+
+	for (char *t = strtok_r(list, ", ", &rest); t; t = strtok_r(NULL, ", ", &rest)) {
+		struct ip ip, *to;
+		int r = ip_parse(t, &ip, &c->err);
+
+		if (r)
+			return err_context(&c->err, "--ip");
+		to = ip.family == AF_INET6 ? &p->addr6 : &p->addr;
+		if (to->family)
+			return err_set(&c->err, ERR_USAGE, -EINVAL,
+				       "--ip: more than one address of a family");
+		*to = ip;
+	}
+	return 0;
+}
+
+#define RATE_MAX 1000000000000000u /* what fits into any arithmetic on it */
+
+/* "100M", "1500k", "64000", "0": bits a second, by powers of 1000. Returns what follows, or NULL.
+ */
+static const char *parse_rate(const char *text, uint64_t *ret)
+{
+	static const char units[] = "kMG";
+	char *end;
+	unsigned long long n = strtoull(text, &end, 10);
+	const char *unit = *end ? strchr(units, *end) : NULL;
+
+	if (text[0] < '0' || text[0] > '9' || n > RATE_MAX)
+		return NULL;
+	for (const char *u = units; unit && u <= unit; u++)
+		n *= 1000;
+	*ret = n;
+	return n > RATE_MAX ? NULL : end + (unit != NULL);
+}
+
+static int parse_rates(struct cli *c, struct port *p)
+{
+	const char *text = cli_opt(c, "rate"), *rest;
+
+	if (!text)
+		return 0;
+	rest = parse_rate(text, &p->rate_rx);
+	if (rest)
+		rest = *rest == ',' ? parse_rate(rest + 1, &p->rate_tx) : NULL;
+	if (rest && !*rest)
+		return 0;
+	return err_set(&c->err, ERR_USAGE, -EINVAL,
+		       "--rate: '%s' is not RX,TX in bits a second, such as 100M,20M", text);
+}
+
+static int parse_place(struct cli *c, struct port *p)
+{
+	_free_ char *network = xstrdup(c->args[0]);
+	char *subnet = strchr(network, '/');
+
+	if (subnet)
+		*subnet++ = '\0';
+	if (str_copy(p->vpc, sizeof(p->vpc), network) || (subnet && !*subnet) ||
+	    str_copy(p->subnet, sizeof(p->subnet), subnet ? subnet : ""))
+		return err_set(&c->err, ERR_USAGE, -EINVAL,
+			       "'%s' is not a network: expected NETWORK or NETWORK/SUBNET",
+			       c->args[0]);
+	if (str_copy(p->name, sizeof(p->name), c->args[1]))
+		return err_set(&c->err, ERR_USAGE, -EINVAL, "'%s' is too long a name", c->args[1]);
+	return 0;
+}
+
+static int parse_port(struct cli *c, struct port *p)
+{
+	const char *mac = cli_opt(c, "mac");
+	int r = parse_place(c, p);
+
+	p->kind = PORT_TAP;
+	p->isolated = cli_opt(c, "isolated");
+	if (!r)
+		r = parse_addresses(c, p);
+	if (!r && mac && mac_parse(mac, &p->mac, &c->err))
+		r = err_context(&c->err, "--mac");
+	if (!r)
+		r = parse_owner(c, p);
+	if (!r)
+		r = parse_rates(c, p);
+	return r ? r : cli_number(c, "queues", 1, QUEUES_MAX, 1, &p->queues);
+}
+
+/* ---- Commands ---- */
+
+int cmd_vm_add(struct cli *c)
+{
+	char addr[IP_STRLEN], mac[MAC_STRLEN];
+	struct port p = {0};
+	struct vpc v;
+	int r = parse_port(c, &p);
+
+	if (!r)
+		r = cli_open(c, STORE_WRITE);
+	if (!r)
+		r = ops_port_add(&c->ops, &p, &c->err);
+	if (!r)
+		r = vpc_load(c->ops.st, p.vpc, &v, &c->err);
+	if (r)
+		return r;
+	cli_print_result(c, "byway.vm/1", view_port(&v, &p), "VM %s/%s: address %s, MAC %s, TAP %s",
+			 p.vpc, p.name, ip_format(&p.addr, addr), mac_format(&p.mac, mac),
+			 p.ifname);
+	return 0;
+}
+
+int cmd_vm_list(struct cli *c)
+{
+	static const struct cli_column columns[] = {
+		{"NETWORK", "network"}, {"VM", "name"},       {"SUBNET", "subnet"},
+		{"ADDRESS", "address"}, {"IPV6", "address6"}, {"MAC", "mac"},
+		{"TAP", "interface"},   {"STATE", "state"},
+	};
+	const char *only = c->n_args ? c->args[0] : NULL;
+	_free_ struct port *p = NULL;
+	json_t *rows = json_array();
+	struct vpc v = {0};
+	size_t n = 0;
+	int r = cli_open(c, STORE_READ);
+
+	if (!r && only)
+		r = vpc_load(c->ops.st, only, &v, &c->err);
+	if (!r)
+		r = port_list(c->ops.st, only, &p, &n, &c->err);
+	for (size_t i = 0; !r && i < n; i++) {
+		if (strcmp(v.name, p[i].vpc))
+			r = vpc_load(c->ops.st, p[i].vpc, &v, &c->err);
+		if (!r)
+			json_array_append_new(rows, view_port(&v, &p[i]));
+	}
+	if (r) {
+		json_decref(rows);
+		return r;
+	}
+	cli_print_list(c, "byway.vm.list/1", "vms", rows, columns, ARRAY_SIZE(columns));
+	return 0;
+}
+
+static int load(struct cli *c, struct vpc *v, struct port *p)
+{
+	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
+	int r = cli_split(c, c->args[0], vpc, name);
+
+	if (!r)
+		r = vpc_load(c->ops.st, vpc, v, &c->err);
+	return r ? r : port_load(c->ops.st, vpc, name, p, &c->err);
+}
+
+int cmd_vm_show(struct cli *c)
+{
+	static const struct cli_column fields[] = {
+		{"Network", "network"}, {"Subnet", "subnet"},   {"VM", "name"},
+		{"Address", "address"}, {"IPv6", "address6"},   {"Prefix", "prefix"},
+		{"Gateway", "gateway"}, {"", "gateway6"},       {"MAC", "mac"},
+		{"TAP", "interface"},   {"MTU", "mtu"},         {"Queues", "queues"},
+		{"Owner", "owner_uid"}, {"Group", "owner_gid"}, {"Rate to", "rate_rx"},
+		{"from", "rate_tx"},    {"State", "state"},     {"Created", "created"},
+	};
+	struct port p;
+	struct vpc v;
+	json_t *vm;
+	int r = cli_open(c, STORE_READ);
+
+	if (!r)
+		r = load(c, &v, &p);
+	if (r)
+		return r;
+	vm = view_port(&v, &p);
+	if (c->json) {
+		cli_print_json("byway.vm/1", vm);
+		return 0;
+	}
+	cli_print_fields(vm, fields, ARRAY_SIZE(fields));
+	json_decref(vm);
+	return 0;
+}
+
+static int delete_vm(struct cli *c, const char *path, bool *ret_existed)
+{
+	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
+	int r = cli_split(c, path, vpc, name);
+
+	return r ? r : ops_port_delete(&c->ops, vpc, name, ret_existed, &c->err);
+}
+
+int cmd_vm_delete(struct cli *c)
+{
+	return cli_delete_each(c, "VM", "vms", delete_vm);
+}
