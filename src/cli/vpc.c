@@ -89,9 +89,9 @@ int cli_list_vpcs(struct cli *c, bool flat_only, const char *schema, const char 
 int cmd_vpc_list(struct cli *c)
 {
 	static const struct cli_column columns[] = {
-		{"NAME", "name"},	{"CIDR", "cidr"},	  {"IPV6", "cidr6"},
-		{"BRIDGE", "bridge"},	{"GATEWAY", "gateway"},	  {"SUBNETS", "subnets"},
-		{"VMS", "vms"},		{"PEERS", "peers"},	  {"NAT", "nat_interface"},
+		{"NAME", "name"},     {"CIDR", "cidr"},       {"IPV6", "cidr6"},
+		{"BRIDGE", "bridge"}, {"GATEWAY", "gateway"}, {"SUBNETS", "subnets"},
+		{"VMS", "vms"},       {"PEERS", "peers"},     {"NAT", "nat_interface"},
 		{"STATE", "state"},
 	};
 
@@ -105,8 +105,9 @@ static const struct cli_column subnet_columns[] = {
 };
 
 static const struct cli_column vm_columns[] = {
-	{"VM", "name"},		  {"SUBNET", "subnet"}, {"ADDRESS", "address"}, {"IPV6", "address6"},
-	{"INTERFACE", "interface"}, {"MAC", "mac"},	    {"STATE", "state"},
+	{"VM", "name"},       {"SUBNET", "subnet"},       {"ADDRESS", "address"},
+	{"IPV6", "address6"}, {"INTERFACE", "interface"}, {"MAC", "mac"},
+	{"STATE", "state"},
 };
 
 static const struct cli_column peer_columns[] = {
@@ -127,10 +128,13 @@ static void print_part(json_t *vpc, const char *key, const struct cli_column *co
 static void print_vpc(json_t *vpc)
 {
 	static const struct cli_column fields[] = {
-		{"VPC", "name"},	 {"CIDR", "cidr"},    {"IPv6", "cidr6"},   {"Bridge", "bridge"},
-		{"Gateway", "gateway"},	 {"", "gateway6"},    {"Network", "network"},
-		{"Broadcast", "broadcast"}, {"First", "first"}, {"Last", "last"}, {"MTU", "mtu"},
-		{"NAT", "nat_interface"}, {"State", "state"}, {"Created", "created"},
+		{"VPC", "name"},        {"CIDR", "cidr"},
+		{"IPv6", "cidr6"},      {"Bridge", "bridge"},
+		{"Gateway", "gateway"}, {"", "gateway6"},
+		{"Network", "network"}, {"Broadcast", "broadcast"},
+		{"First", "first"},     {"Last", "last"},
+		{"MTU", "mtu"},         {"NAT", "nat_interface"},
+		{"State", "state"},     {"Created", "created"},
 	};
 
 	flatten(vpc);
@@ -181,8 +185,8 @@ int cli_delete_each(struct cli *c, const char *what, const char *key, cli_delete
 		json_decref(deleted);
 		return r;
 	}
-	cli_print_result(c, "byway.deleted/1", json_pack("{s:o}", key, deleted), "deleted %zu of %d",
-			 json_array_size(deleted), c->n_args);
+	cli_print_result(c, "byway.deleted/1", json_pack("{s:o}", key, deleted),
+			 "deleted %zu of %d", json_array_size(deleted), c->n_args);
 	return 0;
 }
 

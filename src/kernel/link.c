@@ -280,8 +280,8 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *nlh;
 
-	if (c->alias || has_mac(&c->mac) || c->master || c->group || c->mtu_bytes || c->queue_packets ||
-	    c->no_ipv6_autoconf) {
+	if (c->alias || has_mac(&c->mac) || c->master || c->group || c->mtu_bytes ||
+	    c->queue_packets || c->no_ipv6_autoconf) {
 		if (c->group)
 			snprintf(group, sizeof(group), " group %u", c->group);
 		if (c->mtu_bytes)
@@ -291,7 +291,8 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 		if (has_mac(&c->mac))
 			mac_format(&c->mac, address);
 		snprintf(words, sizeof(words), "%s%s%s%s%s%s%s%s%s%s", c->alias ? " alias " : "",
-			 c->alias ? c->alias : "", *address ? " address " : "", address, c->master ? " master " : "",
+			 c->alias ? c->alias : "", *address ? " address " : "", address,
+			 c->master ? " master " : "",
 			 c->master && c->master_name ? c->master_name : "", group, mtu, queue,
 			 c->no_ipv6_autoconf ? " addrgenmode none" : "");
 		nlh = set_message(b, c, &ifi, words);

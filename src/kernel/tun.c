@@ -31,7 +31,7 @@
 
 struct opening {
 	const char *name;
-	const char *kind; /* for the messages */
+	const char *kind;   /* for the messages */
 	unsigned int flags; /* of TUNSETIFF */
 	size_t n_queues;
 	int *fds;
@@ -116,13 +116,14 @@ static int explain(const struct opening *o, int r, struct err *err)
 		return err_set(err, ERR_UNSUPPORTED, r, "%s: %s (CONFIG_TUN)", o->failed,
 			       strerror(-r));
 	if (r == -E2BIG)
-		return err_set(err, ERR_FAILED, r, "%s device %s: the kernel has no %zu queues for it",
-			       o->kind, o->name, o->n_queues);
+		return err_set(err, ERR_FAILED, r,
+			       "%s device %s: the kernel has no %zu queues for it", o->kind,
+			       o->name, o->n_queues);
 	return err_errno(err, r, "%s device %s: %s", o->kind, o->name, o->failed);
 }
 
-/* The device is made in the namespace of the thread that asks; entering one's own takes CAP_SYS_ADMIN, as
- * entering any other does. */
+/* The device is made in the namespace of the thread that asks; entering one's own takes
+ * CAP_SYS_ADMIN, as entering any other does. */
 static int open_device(struct netns *ns, struct opening *o, struct err *err)
 {
 	int r;

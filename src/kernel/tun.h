@@ -34,8 +34,8 @@ struct tap_spec {
 	bool multi_queue;
 };
 /* Makes it, with IFF_NO_PI and IFF_VNET_HDR; with multi_queue, who attaches must ask for
- * IFF_MULTI_QUEUE. It goes with *ret_fd, unless tap_persist() comes before: so nobody's death in between leaves
- * a device that is not marked yet. -EEXIST when the name is taken. */
+ * IFF_MULTI_QUEUE. It goes with *ret_fd, unless tap_persist() comes before: so nobody's death in
+ * between leaves a device that is not marked yet. -EEXIST when the name is taken. */
 int tap_open(struct netns *ns, const struct tap_spec *spec, int *ret_fd, struct err *err);
 int tap_persist(struct netns *ns, const char *name, int fd, struct err *err);
 

@@ -3,9 +3,9 @@
  * Putting things right after a crash, a lost database, or somebody's `ip netns del`.
  *
  * The state says what should be; names, groups and aliases say what is ours. gc removes rows that a
- * crash left half-way and rows whose namespace, bridge or port is gone, then what is ours and in no row,
- * then makes every ruleset, setting and view agree with the rows that are left. reset does the same with
- * no rows at all, and so needs no readable database.
+ * crash left half-way and rows whose namespace, bridge or port is gone, then what is ours and in no
+ * row, then makes every ruleset, setting and view agree with the rows that are left. reset does the
+ * same with no rows at all, and so needs no readable database.
  */
 #include <dirent.h>
 #include <errno.h>

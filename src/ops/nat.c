@@ -32,8 +32,7 @@ static int save(struct ops *o, struct nat *nat, enum row_state state, struct err
 	return ops_end(o, r, err);
 }
 
-static int ways_out(struct ops *o, const struct nat *nat, struct host_rules *ret,
-			  struct err *err)
+static int ways_out(struct ops *o, const struct nat *nat, struct host_rules *ret, struct err *err)
 {
 	_free_ struct subnet *s = NULL;
 	size_t n = 0;

@@ -60,8 +60,8 @@ struct network_params {
 	const char *interface; /* NULL: the one with the default route */
 	bool no_nat;
 };
-/* A flat VPC and its way out: makes what is not there yet. One of that name with another network, or
- * another way out, is a conflict. */
+/* A flat VPC and its way out: makes what is not there yet. One of that name with another network,
+ * or another way out, is a conflict. */
 int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *ret,
 		   bool *ret_changed, struct err *err);
 /* A VPC that is not flat is a conflict. */
@@ -81,8 +81,8 @@ int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p
 int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[], size_t n,
 		      bool ret_existed[], struct err *err);
 
-/* ret has what is wanted, in all fields but ifname, segment, created and state. mac is zero and addresses
- * are of no family where they are to be given; all come back as they are. */
+/* ret has what is wanted, in all fields but ifname, segment, created and state. mac is zero and
+ * addresses are of no family where they are to be given; all come back as they are. */
 int ops_port_add(struct ops *o, struct port *ret, struct err *err);
 int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
 		    struct err *err);
@@ -189,8 +189,8 @@ int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err);
 /* The same from the published view, for when the state cannot be read. */
 int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err);
 
-/* Take away everything of a VPC, of some of its subnets with their ports, or some ports, whatever state it is in. They go on
- * after errors and return the first, with the count of the others. */
+/* Take away everything of a VPC, of some of its subnets with their ports, or some ports, whatever
+ * state it is in. They go on after errors and return the first, with the count of the others. */
 int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err);
 int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
 			 struct err *err);

@@ -161,8 +161,10 @@ static int load(struct job *j, const char *vpc, const struct subnet_params *p, s
 	int r = ops_vpc_active(j->o, vpc, &j->vpc, err);
 
 	if (!r && j->vpc.flat)
-		r = err_set(err, ERR_CONFLICT, -EBUSY,
-			    "'%s' is a flat network, which has no subnets: see `byway vm add --help`", vpc);
+		r = err_set(
+			err, ERR_CONFLICT, -EBUSY,
+			"'%s' is a flat network, which has no subnets: see `byway vm add --help`",
+			vpc);
 	if (!r)
 		r = load_existing(j, err);
 	if (!r)
@@ -228,7 +230,8 @@ static int one_up(struct job *j, const struct subnet *s, const struct ruleset *b
 		  struct err *err)
 {
 	_netns_ struct netns *ns = NULL;
-	int r = subnet_up(j->o->host, &j->vpc, s, segments_bridge(&j->segments, s->segment), &ns, err);
+	int r = subnet_up(j->o->host, &j->vpc, s, segments_bridge(&j->segments, s->segment), &ns,
+			  err);
 
 	return r ? r : firewall_apply(j->o->fw, ns, baseline, err);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Taking things away: whole VPCs, some subnets or some ports, from any state that a crash can leave them in.
+ * Taking things away: whole VPCs, some subnets or some ports, from any state that a crash can leave
+ * them in.
  *
  * Everything is found by the names in the state's rows and by our marks; what is not there is
  * skipped, what is not ours is left. An error does not stop the rest. The rows stay, marked as

@@ -102,7 +102,8 @@ int ops_vpc_active(struct ops *o, const char *name, struct vpc *ret, struct err 
 	if (r || ret->state == ROW_ACTIVE)
 		return r;
 	return err_set(err, ERR_CONFLICT, -EBUSY,
-		       "VPC '%s' was left half-made by a crash: `byway vpc delete %s`, then create it again",
+		       "VPC '%s' was left half-made by a crash: `byway vpc delete %s`, then create "
+		       "it again",
 		       name, name);
 }
 

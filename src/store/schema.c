@@ -121,28 +121,27 @@ static const char version_2[] =
 	"  " STATE ") WITHOUT ROWID;";
 
 /* flat: no subnets, ports are on the bridge itself. A uid or gid of -1 is none. */
-static const char version_3[] =
-	"ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NULL DEFAULT 0;"
-	"CREATE TABLE port("
-	"  vpc TEXT NOT NULL,"
-	"  subnet TEXT NOT NULL,"
-	"  name TEXT NOT NULL,"
-	"  kind TEXT NOT NULL,"
-	"  ifname TEXT NOT NULL UNIQUE,"
-	"  mac TEXT NOT NULL,"
-	"  addr TEXT NOT NULL,"
-	"  addr6 TEXT,"
-	"  owner_uid INTEGER NOT NULL,"
-	"  owner_gid INTEGER NOT NULL,"
-	"  queues INTEGER NOT NULL,"
-	"  isolated INTEGER NOT NULL,"
-	"  rate_rx INTEGER NOT NULL,"
-	"  rate_tx INTEGER NOT NULL,"
-	"  segment INTEGER NOT NULL,"
-	"  created TEXT NOT NULL,"
-	"  " STATE ","
-	"  PRIMARY KEY(vpc, name),"
-	"  UNIQUE(vpc, mac)) WITHOUT ROWID;";
+static const char version_3[] = "ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NULL DEFAULT 0;"
+				"CREATE TABLE port("
+				"  vpc TEXT NOT NULL,"
+				"  subnet TEXT NOT NULL,"
+				"  name TEXT NOT NULL,"
+				"  kind TEXT NOT NULL,"
+				"  ifname TEXT NOT NULL UNIQUE,"
+				"  mac TEXT NOT NULL,"
+				"  addr TEXT NOT NULL,"
+				"  addr6 TEXT,"
+				"  owner_uid INTEGER NOT NULL,"
+				"  owner_gid INTEGER NOT NULL,"
+				"  queues INTEGER NOT NULL,"
+				"  isolated INTEGER NOT NULL,"
+				"  rate_rx INTEGER NOT NULL,"
+				"  rate_tx INTEGER NOT NULL,"
+				"  segment INTEGER NOT NULL,"
+				"  created TEXT NOT NULL,"
+				"  " STATE ","
+				"  PRIMARY KEY(vpc, name),"
+				"  UNIQUE(vpc, mac)) WITHOUT ROWID;";
 
 const char *const schema_steps[] = {version_1, version_2, version_3};
 const int schema_version = ARRAY_SIZE(schema_steps);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The host's firewall for all VPCs: tables inet byway (who may be forwarded where) and bridge byway
- * (which addresses may come out of a port). The rules are the same for one VPC and for a thousand; VPCs,
- * subnets, ports and peerings are set elements. Only a further outgoing interface brings rules of its own.
+ * (which addresses may come out of a port). The rules are the same for one VPC and for a thousand;
+ * VPCs, subnets, ports and peerings are set elements. Only a further outgoing interface brings
+ * rules of its own.
  */
 #ifndef BYWAY_VPC_HOST_RULES_H
 #define BYWAY_VPC_HOST_RULES_H

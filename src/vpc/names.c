@@ -136,8 +136,8 @@ int name_port(struct store *st, struct netns *host, const struct port *p, char r
 	char full[NAME_MAX_LEN * 2];
 
 	snprintf(full, sizeof(full), "%s/%s", p->vpc, p->name);
-	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1", "tap-", p->name, full, ret,
-		    err);
+	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1", "tap-", p->name, full,
+		    ret, err);
 }
 
 int name_netns_taken(struct store *st, const char *name, struct err *err)

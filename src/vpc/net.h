@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel's side of a VPC: bridges, segments, namespaces, veth pairs and TAPs, from the rows that
- * describe them. Functions named _up fail where something of the name exists already.
+ * The kernel's side of a VPC: bridges, segments, namespaces, veth pairs and TAPs, from the rows
+ * that describe them. Functions named _up fail where something of the name exists already.
  */
 #ifndef BYWAY_VPC_NET_H
 #define BYWAY_VPC_NET_H

@@ -79,9 +79,11 @@ int vpc_insert(struct store *st, const struct vpc *v, struct err *err)
 	char cidr[CIDR_STRLEN], cidr6[CIDR_STRLEN];
 
 	return store_exec(st, err,
-			  "INSERT INTO vpc (" VPC_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-			  "ssssiiss", v->name, cidr_format(&v->cidr, cidr), cidr_text(&v->cidr6, cidr6),
-			  v->bridge, (int64_t)v->mtu_bytes, (int64_t)v->flat, v->created, row_state_name(v->state));
+			  "INSERT INTO vpc (" VPC_COLUMNS
+			  ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+			  "ssssiiss", v->name, cidr_format(&v->cidr, cidr),
+			  cidr_text(&v->cidr6, cidr6), v->bridge, (int64_t)v->mtu_bytes,
+			  (int64_t)v->flat, v->created, row_state_name(v->state));
 }
 
 int vpc_set_state(struct store *st, const char *name, enum row_state state, struct err *err)

@@ -126,7 +126,8 @@ json_t *view_subnet(const struct vpc *v, const struct subnet *s, const struct na
 
 static json_t *id(uint32_t value)
 {
-	return value == UINT32_MAX ? json_null() : json_integer(value); /* PORT_NO_UID, PORT_NO_GID */
+	return value == UINT32_MAX ? json_null()
+				   : json_integer(value); /* PORT_NO_UID, PORT_NO_GID */
 }
 
 static json_t *rate(uint64_t bits)
@@ -139,17 +140,18 @@ json_t *view_port(const struct vpc *v, const struct port *p)
 	char mac[MAC_STRLEN];
 
 	return json_pack(
-		"{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:s, s:i, s:o, s:o, s:i, s:b, s:o, "
+		"{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:s, s:i, s:o, s:o, s:i, s:b, "
+		"s:o, "
 		"s:o, s:i, s:s, s:s}",
-		"network", p->vpc, "subnet", *p->subnet ? json_string(p->subnet) : json_null(), "name",
-		p->name, "kind", port_kind_name(p->kind), "interface", p->ifname, "address",
-		text_ip(p->addr), "address6", text_ip(p->addr6), "prefix", (int)v->cidr.prefix, "gateway",
-		text_ip(vpc_gateway(&v->cidr)), "gateway6",
+		"network", p->vpc, "subnet", *p->subnet ? json_string(p->subnet) : json_null(),
+		"name", p->name, "kind", port_kind_name(p->kind), "interface", p->ifname, "address",
+		text_ip(p->addr), "address6", text_ip(p->addr6), "prefix", (int)v->cidr.prefix,
+		"gateway", text_ip(vpc_gateway(&v->cidr)), "gateway6",
 		v->cidr6.addr.family ? text_ip(vpc_gateway(&v->cidr6)) : json_null(), "mac",
 		mac_format(&p->mac, mac), "mtu", (int)v->mtu_bytes, "owner_uid", id(p->owner_uid),
-		"owner_gid", id(p->owner_gid), "queues", (int)p->queues, "isolated", p->isolated, "rate_rx",
-		rate(p->rate_rx), "rate_tx", rate(p->rate_tx), "segment", (int)p->segment, "state",
-		row_state_name(p->state), "created", p->created);
+		"owner_gid", id(p->owner_gid), "queues", (int)p->queues, "isolated", p->isolated,
+		"rate_rx", rate(p->rate_rx), "rate_tx", rate(p->rate_tx), "segment",
+		(int)p->segment, "state", row_state_name(p->state), "created", p->created);
 }
 
 json_t *view_peer(const struct peer *p)
@@ -173,16 +175,18 @@ json_t *view_vpc(const struct vpc_parts *p)
 		json_array_append_new(ports, view_port(v, &p->ports[i]));
 	for (size_t i = 0; i < p->n_peers; i++)
 		json_array_append_new(peers, view_peer(&p->peers[i]));
-	return json_pack(
-		"{s:s, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:s, s:o, s:o, s:o, s:o}",
-		"name", v->name, "flat", v->flat, "cidr", text_cidr(&v->cidr), "cidr6", text_cidr(&v->cidr6), "bridge", v->bridge,
-		"gateway", text_ip(vpc_gateway(&v->cidr)), "gateway6",
-		v->cidr6.addr.family ? text_ip(vpc_gateway(&v->cidr6)) : json_null(), "network",
-		text_ip(cidr_first(&v->cidr)), "broadcast", text_ip(cidr_last(&v->cidr)), "first",
-		text_ip(cidr_first_host(&v->cidr)), "last", text_ip(cidr_last_host(&v->cidr)), "mtu",
-		(int)v->mtu_bytes, "created", v->created, "state", row_state_name(v->state), "nat",
-		p->nat ? json_pack("{s:s, s:s}", "interface", p->nat->interface, "state",
-				   row_state_name(p->nat->state))
-		       : json_null(),
-		"subnets", subnets, "vms", ports, "peers", peers);
+	return json_pack("{s:s, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:s, "
+			 "s:o, s:o, s:o, s:o}",
+			 "name", v->name, "flat", v->flat, "cidr", text_cidr(&v->cidr), "cidr6",
+			 text_cidr(&v->cidr6), "bridge", v->bridge, "gateway",
+			 text_ip(vpc_gateway(&v->cidr)), "gateway6",
+			 v->cidr6.addr.family ? text_ip(vpc_gateway(&v->cidr6)) : json_null(),
+			 "network", text_ip(cidr_first(&v->cidr)), "broadcast",
+			 text_ip(cidr_last(&v->cidr)), "first", text_ip(cidr_first_host(&v->cidr)),
+			 "last", text_ip(cidr_last_host(&v->cidr)), "mtu", (int)v->mtu_bytes,
+			 "created", v->created, "state", row_state_name(v->state), "nat",
+			 p->nat ? json_pack("{s:s, s:s}", "interface", p->nat->interface, "state",
+					    row_state_name(p->nat->state))
+				: json_null(),
+			 "subnets", subnets, "vms", ports, "peers", peers);
 }

@@ -92,7 +92,8 @@ void now_utc(char ret[TIME_STRLEN]);
 
 int vpc_load(struct store *st, const char *name, struct vpc *ret, struct err *err);
 int vpc_insert(struct store *st, const struct vpc *v, struct err *err);
-/* ROW_DELETING is also set on all that belongs to the VPC: subnets, ports, segments, NAT, peerings. */
+/* ROW_DELETING is also set on all that belongs to the VPC: subnets, ports, segments, NAT, peerings.
+ */
 int vpc_set_state(struct store *st, const char *name, enum row_state state, struct err *err);
 int vpc_remove(struct store *st, const char *name, struct err *err); /* with all that is in it */
 

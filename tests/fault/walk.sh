@@ -7,7 +7,7 @@
 #
 #   - a failure is reported: exit status, one message, no complaint of a sanitizer
 #   - after a single failure the machine is as before the operation, or as after it: nothing between
-#     (but for the deletion of subnets and VPCs, which goes on after an error as far as it can)
+#     (but for the deletion of subnets, VMs and VPCs, which goes on after an error as far as it can)
 #   - the odd times, `byway gc` leads to one of the two, and the operation can be done again
 #   - the even times, `byway vpc delete` cleans up right away
 #   - then everything is deleted, and the machine is as it was before byway came
@@ -35,8 +35,12 @@ with_nat() { with_subnet && prepare nat enable v --interface eth0; }
 with_two() { with_subnet && prepare vpc create w 10.1.0.0/16; }
 with_peer() { with_two && prepare peer add v w; }
 with_policy() { with_subnet && prepare policy apply v/a one.json; }
+with_network() { prepare network up n 10.2.0.0/24 --cidr6 fd02::/64; }
+with_vms() {
+	with_nat && with_network && prepare vm add n m --owner 1000 --isolated && prepare vm add v/a i
+}
 with_all() {
-	with_peer && prepare nat enable v --interface eth0 &&
+	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
 		prepare subnet add v b 10.0.2.0/24 && prepare policy apply v/a one.json
 }
 
@@ -51,6 +55,10 @@ declare -A GROUND=(
 	[peer-delete]=with_peer
 	[subnet-delete]=with_all
 	[vpc-delete]=with_all
+	[network-up]=true
+	[vm-add]=with_network
+	[vm-delete]=with_vms
+	[network-down]=with_vms
 )
 declare -A COMMAND=(
 	[vpc-create]='vpc create v 10.0.0.0/16 --cidr6 fd00::/56'
@@ -63,6 +71,10 @@ declare -A COMMAND=(
 	[peer-delete]='peer delete v w'
 	[subnet-delete]='subnet delete v/a'
 	[vpc-delete]='vpc delete v'
+	[network-up]='network up n 10.2.0.0/24 --cidr6 fd02::/64'
+	[vm-add]='vm add n m --owner 1000 --isolated'
+	[vm-delete]='vm delete n/m'
+	[network-down]='network down n'
 )
 
 foreign() {
@@ -128,7 +140,7 @@ judge_status() {
 }
 
 judge_undone() {
-	[[ $1 == fail && $OPERATION != @(subnet|vpc)-delete ]] || return 0
+	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|network-down) ]] || return 0
 	soon_one_of ground after || wrong "between before and after the operation:
 $(difference ground)"
 }
@@ -146,7 +158,7 @@ $(difference after)"
 
 by_delete() {
 	local vpc
-	for vpc in v w; do
+	for vpc in v w n; do
 		prepare vpc delete $vpc >delete.out 2>&1 || wrong "delete fails: $(cat delete.out)"
 	done
 	soon_like before || wrong "something is left:

@@ -20,6 +20,7 @@
 #include <netinet/udp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,10 +290,11 @@ static void send_frame(const char *ifname, struct frame *f)
 }
 
 /* send-udp IF SMAC DMAC SIP DIP WORD: port 9, IPv4 or IPv6 by the address. */
-static void udp4(struct frame *f, char **a, const char *text, size_t len)
+static void udp4(struct frame *f, char **a, uint16_t sport, uint16_t dport, const char *text,
+		 size_t len)
 {
 	struct iphdr ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP};
-	struct udphdr udp = {.source = htons(9), .dest = htons(9)};
+	struct udphdr udp = {.source = htons(sport), .dest = htons(dport)};
 
 	ip.tot_len = htons((uint16_t)(sizeof(ip) + sizeof(udp) + len));
 	parse_ip(AF_INET, a[3], &ip.saddr);
@@ -341,7 +343,21 @@ static int cmd_send_udp(char **a)
 	if (strchr(a[3], ':'))
 		udp6(&f, a, text, len);
 	else
-		udp4(&f, a, text, len);
+		udp4(&f, a, 9, 9, text, len);
+	send_frame(a[0], &f);
+	return 0;
+}
+
+/* send-dhcp IF SMAC SIP client|server WORD: to all, from that side's port to the other's. */
+static int cmd_send_dhcp(char **a)
+{
+	char all_mac[] = "ff:ff:ff:ff:ff:ff", all[] = "255.255.255.255", text[128];
+	char *args[] = {a[0], a[1], all_mac, a[2], all};
+	bool server = !strcmp(a[3], "server");
+	struct frame f = {.len = 0};
+	size_t len = mark(text, sizeof(text), a[4]);
+
+	udp4(&f, args, server ? 67 : 68, server ? 68 : 67, text, len);
 	send_frame(a[0], &f);
 	return 0;
 }
@@ -450,13 +466,14 @@ static const struct {
 	int n_args;
 	int (*run)(char **argv);
 } commands[] = {
-	{"tcp", 3, cmd_tcp}, /* ADDR PORT MS */
-	{"udp", 3, cmd_udp}, /* ADDR PORT MS */
-	{"flow", 2, cmd_flow}, /* ADDR PORT */
+	{"tcp", 3, cmd_tcp},           /* ADDR PORT MS */
+	{"udp", 3, cmd_udp},           /* ADDR PORT MS */
+	{"flow", 2, cmd_flow},         /* ADDR PORT */
 	{"udp-flow", 2, cmd_udp_flow}, /* ADDR PORT */
-	{"echo", 1, cmd_echo}, /* PORT */
+	{"echo", 1, cmd_echo},         /* PORT */
 	{"stubborn", 0, cmd_stubborn},
 	{"send-udp", 6, cmd_send_udp},
+	{"send-dhcp", 5, cmd_send_dhcp},
 	{"send-arp", 6, cmd_send_arp},
 	{"send-ra", 4, cmd_send_ra},
 	{"send-na", 5, cmd_send_na},

@@ -728,7 +728,8 @@ static void test_version_without_sessions(void **state)
 	struct err err;
 
 	fill_some(p);
-	raw(p, "DROP TABLE session; PRAGMA user_version = 1");
+	raw(p, "DROP TABLE session; DROP TABLE port; ALTER TABLE vpc DROP COLUMN flat;"
+	       "PRAGMA user_version = 1");
 	assert_ok(store_open(p->dir, STORE_READ, &st, &err));
 	assert_int_equal(number(st, "SELECT count(*) FROM session"), 0);
 	assert_int_not_equal(number(st, "SELECT count(*) FROM sysctl"), 0);
@@ -742,6 +743,24 @@ static void test_version_without_sessions(void **state)
 	assert_ok(store_commit(st, &err));
 	assert_int_not_equal(number(st, "SELECT count(*) FROM sysctl"), 0);
 	assert_int_equal(number(st, "SELECT count(*) FROM session"), 1);
+	assert_int_equal(number(st, "PRAGMA user_version"), schema_version);
+}
+
+/* What a byway without ports left: its VPCs are not flat. */
+static void test_version_without_ports(void **state)
+{
+	const struct place *p = *state;
+	_store_ struct store *st = NULL;
+	struct err err;
+
+	fill_some(p);
+	raw(p, "DROP TABLE port; ALTER TABLE vpc DROP COLUMN flat;"
+	       "INSERT INTO vpc(name, cidr, bridge, mtu, created, state)"
+	       " VALUES('old', '10.0.0.0/16', 'br-old', 1500, '', 'active');"
+	       "PRAGMA user_version = 2");
+	assert_ok(store_open(p->dir, STORE_WRITE, &st, &err));
+	assert_int_equal(number(st, "SELECT count(*) FROM vpc WHERE flat = 0"), 1);
+	assert_int_equal(number(st, "SELECT count(*) FROM port"), 0);
 	assert_int_equal(number(st, "PRAGMA user_version"), schema_version);
 }
 
@@ -942,6 +961,7 @@ int main(void)
 		T(test_earlier_boot),
 		T(test_migration),
 		T(test_version_without_sessions),
+		T(test_version_without_ports),
 		T(test_disk_full),
 		T(test_disk_full_at_creation),
 		T(test_lost_transaction),

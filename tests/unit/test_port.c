@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Ports: their rows, there and back, their MAC, and their place in the host's rules. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "store/store.h"
+#include "vpc/host_rules.h"
+#include "vpc/port.h"
+
+static char parent[32], dir[64];
+static struct store *st;
+static struct err err;
+
+static int open_store(void **state)
+{
+	(void)state;
+	strcpy(parent, "/tmp/byway-port-XXXXXX");
+	if (!mkdtemp(parent))
+		return -1;
+	snprintf(dir, sizeof(dir), "%s/run", parent);
+	return store_open(dir, STORE_WRITE, &st, &err) || store_begin(st, &err);
+}
+
+static int close_store(void **state)
+{
+	(void)state;
+	store_rollback(st);
+	store_free(TAKE_PTR(st));
+	return store_destroy(dir, &err) || rmdir(parent);
+}
+
+static struct port sample(const char *vpc, const char *name, const char *addr)
+{
+	struct port p = {.kind = PORT_TAP,
+			 .owner_uid = 1000,
+			 .owner_gid = PORT_NO_GID,
+			 .queues = 4,
+			 .isolated = true,
+			 .rate_rx = 100000000,
+			 .rate_tx = 20000000000,
+			 .segment = 2,
+			 .created = "2025-01-02T03:04:05Z",
+			 .state = ROW_CREATING};
+
+	snprintf(p.vpc, sizeof(p.vpc), "%s", vpc);
+	snprintf(p.name, sizeof(p.name), "%s", name);
+	snprintf(p.ifname, sizeof(p.ifname), "tap-%.4s-%.4s", vpc, name);
+	assert_int_equal(ip_parse(addr, &p.addr, NULL), 0);
+	assert_int_equal(ip_parse("fd00::2", &p.addr6, NULL), 0);
+	p.mac = port_mac(&p);
+	return p;
+}
+
+static void insert(const struct port *p)
+{
+	if (port_insert(st, p, &err))
+		fail_msg("%s", err.msg);
+}
+
+static void assert_same(const struct port *a, const struct port *b)
+{
+	assert_string_equal(a->vpc, b->vpc);
+	assert_string_equal(a->name, b->name);
+	assert_string_equal(a->subnet, b->subnet);
+	assert_int_equal(a->kind, b->kind);
+	assert_string_equal(a->ifname, b->ifname);
+	assert_memory_equal(&a->mac, &b->mac, sizeof(a->mac));
+	assert_true(ip_equal(&a->addr, &b->addr));
+	assert_true(ip_equal(&a->addr6, &b->addr6));
+	assert_int_equal(a->owner_uid, b->owner_uid);
+	assert_int_equal(a->owner_gid, b->owner_gid);
+	assert_int_equal(a->queues, b->queues);
+	assert_int_equal(a->isolated, b->isolated);
+	assert_int_equal(a->rate_rx, b->rate_rx);
+	assert_int_equal(a->rate_tx, b->rate_tx);
+	assert_int_equal(a->segment, b->segment);
+	assert_string_equal(a->created, b->created);
+	assert_int_equal(a->state, b->state);
+}
+
+static void what_was_put_comes_back(void **state)
+{
+	struct port one = sample("v", "one", "10.0.0.2"), two = sample("v", "two", "10.0.0.3"), got;
+
+	(void)state;
+	snprintf(two.subnet, sizeof(two.subnet), "web");
+	two.addr6 = (struct ip){0};
+	two.owner_uid = PORT_NO_UID;
+	two.owner_gid = 0;
+	two.isolated = false;
+	insert(&one);
+	insert(&two);
+	assert_int_equal(port_load(st, "v", "one", &got, &err), 0);
+	assert_same(&got, &one);
+	assert_int_equal(port_load(st, "v", "two", &got, &err), 0);
+	assert_same(&got, &two);
+	assert_int_equal(port_set_state(st, &one, ROW_ACTIVE, &err), 0);
+	assert_int_equal(port_load(st, "v", "one", &got, &err), 0);
+	assert_int_equal(got.state, ROW_ACTIVE);
+	assert_int_equal(port_remove(st, &one, &err), 0);
+	assert_int_equal(port_load(st, "v", "one", &got, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "'one'"));
+	assert_int_equal(port_remove(st, &one, &err), 0);
+}
+
+static void lists_are_in_order(void **state)
+{
+	static const char *const names[][2] = {{"w", "a"}, {"v", "b"}, {"v", "a"}};
+	_free_ struct port *all = NULL, *some = NULL;
+	size_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct port p = sample(names[i][0], names[i][1], "10.0.0.2");
+
+		p.mac.bytes[5] = (uint8_t)i;
+		insert(&p);
+	}
+	assert_int_equal(port_list(st, NULL, &all, &n, &err), 0);
+	assert_int_equal(n, 3);
+	assert_string_equal(all[0].name, "a");
+	assert_string_equal(all[2].vpc, "w");
+	assert_int_equal(port_list(st, "v", &some, &n, &err), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(some[1].name, "b");
+}
+
+/* Each in a transaction of its own: after a failure there is nothing to do but to roll back. */
+static void names_and_macs_are_one_ports(void **state)
+{
+	struct port a = sample("v", "a", "10.0.0.2");
+	struct port same_name = sample("v", "a", "10.0.0.3"),
+		    same_mac = sample("v", "b", "10.0.0.2");
+	struct port same_device = sample("w", "a", "10.0.0.4"),
+		    elsewhere = sample("w", "a", "10.0.0.2");
+	const struct port *const refused[] = {&same_name, &same_mac, &same_device};
+
+	(void)state;
+	snprintf(same_device.ifname, sizeof(same_device.ifname), "%s", a.ifname);
+	elsewhere.mac = a.mac;
+	insert(&a);
+	insert(&elsewhere);
+	assert_int_equal(store_commit(st, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		assert_int_equal(store_begin(st, &err), 0);
+		assert_int_equal(port_insert(st, refused[i], &err), -EEXIST);
+		store_rollback(st);
+	}
+}
+
+static void a_mac_goes_with_vpc_and_address(void **state)
+{
+	struct port a = sample("v", "a", "10.0.0.2"), again = sample("v", "b", "10.0.0.2");
+	struct port next = sample("v", "a", "10.0.0.3"), other = sample("w", "a", "10.0.0.2");
+
+	(void)state;
+	assert_memory_equal(&a.mac, &again.mac, sizeof(a.mac));
+	assert_memory_not_equal(&a.mac, &next.mac, sizeof(a.mac));
+	assert_memory_not_equal(&a.mac, &other.mac, sizeof(a.mac));
+	assert_int_equal(a.mac.bytes[0] & 3, 2); /* unicast, locally administered */
+}
+
+static void a_vpc_may_be_flat(void **state)
+{
+	struct vpc v = {.name = "v", .bridge = "v", .mtu_bytes = 1500, .flat = true}, got;
+	struct port p = sample("v", "a", "10.0.0.2");
+
+	(void)state;
+	assert_int_equal(cidr_parse_network("10.0.0.0/24", &v.cidr, NULL), 0);
+	assert_int_equal(vpc_insert(st, &v, &err), 0);
+	assert_int_equal(vpc_load(st, "v", &got, &err), 0);
+	assert_true(got.flat);
+	insert(&p);
+	assert_int_equal(vpc_set_state(st, "v", ROW_DELETING, &err), 0);
+	assert_int_equal(port_load(st, "v", "a", &p, &err), 0);
+	assert_int_equal(p.state, ROW_DELETING);
+	assert_int_equal(vpc_remove(st, "v", &err), 0);
+	assert_int_equal(port_load(st, "v", "a", &p, &err), -ENOENT);
+}
+
+static void ports_are_guarded(void **state)
+{
+	struct vpc v = {.name = "v", .bridge = "v", .flat = true};
+	struct port open = sample("v", "a", "10.0.0.2"), isolated = open;
+	_host_rules_ struct host_rules h;
+
+	(void)state;
+	open.isolated = false;
+	host_rules_init(&h);
+	host_rules_port(&h, &open, &v);
+	assert_int_equal(h.ports->n_elems, 1);
+	assert_int_equal(h.port_mac->n_elems, 1);
+	assert_int_equal(h.port_ip4->n_elems, 1);
+	assert_int_equal(h.port_ip6->n_elems, 2); /* and the link-local one */
+	assert_memory_equal(h.port_mac->elems[0].lo[1].bytes, open.mac.bytes,
+			    sizeof(open.mac.bytes));
+	assert_int_equal(h.isolated4->n_elems + h.isolated6->n_elems, 0);
+	host_rules_port(&h, &isolated, &v);
+	assert_int_equal(h.isolated4->n_elems, 1);
+	assert_int_equal(h.isolated6->n_elems, 1);
+	assert_memory_equal(h.isolated4->elems[0].lo[0].bytes, isolated.addr.bytes, 4);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(what_was_put_comes_back),
+		T(lists_are_in_order),
+		T(names_and_macs_are_one_ports),
+		T(a_vpc_may_be_flat),
+		cmocka_unit_test(a_mac_goes_with_vpc_and_address),
+		cmocka_unit_test(ports_are_guarded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
