@@ -3,7 +3,8 @@
 #
 # The man pages describe the program that there is: every command and its options as `--help` has
 # them; every exit status, JSON schema, environment variable and key of byway.yaml(5) as the source has
-# them. Each command is in byway(8); when there is a byway-NOUN(8), its options are in that.
+# them. Each command is in byway(8); when there is a byway-NOUN(8), its options are in that. Networks are in
+# the machines' page.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/lib/tap.sh
@@ -45,15 +46,16 @@ options() {
 }
 
 check_command() {
-	local noun verb words text option
+	local noun verb words text option page
 	read -r noun verb _ <<<"$1"
+	page=${noun/#network/vm}
 	words=("$noun")
 	[[ ! $verb =~ ^[a-z]+$ ]] || words+=("$verb")
 	text=$(entry "$COMMANDS" "$1")
 	exists "byway ${words[*]}, with its arguments" "$text"
-	if [[ -e man/byway-$noun.8 ]]; then
-		text=$(entry "$(section "$(render "man/byway-$noun.8")" COMMANDS)" "$1")
-		exists "byway ${words[*]}, in byway-$noun(8)" "$text"
+	if [[ -e man/byway-$page.8 ]]; then
+		text=$(entry "$(section "$(render "man/byway-$page.8")" COMMANDS)" "$1")
+		exists "byway ${words[*]}, in byway-$page(8)" "$text"
 	fi
 	while read -r option; do
 		contains "byway ${words[*]} $option" "$text" "$option"
