@@ -81,6 +81,8 @@ for shell in bash zsh fish; do
 	omits "$shell" 'byway vpc ' add
 	offers "$shell" 'byway vpc create --' --cidr6 --json
 	omits "$shell" 'byway vpc create --' --detach
+	offers "$shell" 'byway network ' up down
+	offers "$shell" 'byway vm add --' --owner --isolated
 	offers "$shell" 'byway ssh ' down check
 	offers "$shell" 'byway ssh har' harbour
 	offers "$shell" 'byway ssh check har' harbour

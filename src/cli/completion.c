@@ -13,6 +13,8 @@
 
 #define LIST_SUBNETS "byway subnet list 2>/dev/null | awk 'NR > 1 { print $1 \"/\" $2 }'"
 #define LIST_VPCS "byway vpc list 2>/dev/null | awk 'NR > 1 { print $1 }'"
+#define LIST_NETWORKS "byway network list 2>/dev/null | awk 'NR > 1 { print $1 }'"
+#define LIST_VMS "byway vm list 2>/dev/null | awk 'NR > 1 { print $1 \"/\" $2 }'"
 #define LIST_NETNS "ip netns list 2>/dev/null | awk '{ print $1 }'"
 
 /* ---- The table ---- */
@@ -45,7 +47,8 @@ static void print_nouns(void)
 }
 
 /* Arguments that can be completed, by their names in the table without brackets and dots. */
-static const char *const known_args[] = {"VPC", "VPC/SUBNET", "USER@HOST", "FILE", "SHELL"};
+static const char *const known_args[] = {"VPC",          "VPC/SUBNET", "NETWORK", "NETWORK/SUBNET",
+					 "NETWORK/NAME", "USER@HOST",  "FILE",    "SHELL"};
 
 static const char *known_arg(const struct cli_cmd *cmd, const char *word)
 {
@@ -161,6 +164,9 @@ static const char bash_tail[] =
 	"\t\tcase $args in\n"
 	"\t\tVPC/SUBNET*) words+=\" $(" LIST_SUBNETS ")\" ;;\n"
 	"\t\tVPC*) words+=\" $(" LIST_VPCS ")\" ;;\n"
+	"\t\tNETWORK/NAME*) words+=\" $(" LIST_VMS ")\" ;;\n"
+	"\t\tNETWORK/SUBNET*) words+=\" $(" LIST_NETWORKS "; " LIST_SUBNETS ")\" ;;\n"
+	"\t\tNETWORK*) words+=\" $(" LIST_NETWORKS ")\" ;;\n"
 	"\t\tSHELL) words=\"bash zsh fish\" ;;\n"
 	"\t\tUSER@HOST) ! declare -F _known_hosts_real >/dev/null || _known_hosts_real -a -- "
 	"\"$cur\" ;;\n"
@@ -261,6 +267,9 @@ static const char zsh_head[] =
 	"\t\tcase $what in\n"
 	"\t\t(VPC/SUBNET) names+=(${(f)\"$(" LIST_SUBNETS ")\"}) ;;\n"
 	"\t\t(VPC) names+=(${(f)\"$(" LIST_VPCS ")\"}) ;;\n"
+	"\t\t(NETWORK/NAME) names+=(${(f)\"$(" LIST_VMS ")\"}) ;;\n"
+	"\t\t(NETWORK/SUBNET) names+=(${(f)\"$(" LIST_NETWORKS "; " LIST_SUBNETS ")\"}) ;;\n"
+	"\t\t(NETWORK) names+=(${(f)\"$(" LIST_NETWORKS ")\"}) ;;\n"
 	"\t\t(NETNS) names+=(${(f)\"$(" LIST_NETNS "; " LIST_SUBNETS ")\"}) ;;\n"
 	"\t\t(SHELL) names+=(bash zsh fish) ;;\n"
 	"\t\t(FILE) _files ;;\n"
@@ -364,6 +373,9 @@ static const char fish_head[] =
 	"\t\tswitch $what\n"
 	"\t\tcase VPC/SUBNET\n\t\t\t" LIST_SUBNETS "\n"
 	"\t\tcase VPC\n\t\t\t" LIST_VPCS "\n"
+	"\t\tcase NETWORK/NAME\n\t\t\t" LIST_VMS "\n"
+	"\t\tcase NETWORK/SUBNET\n\t\t\t" LIST_NETWORKS "\n\t\t\t" LIST_SUBNETS "\n"
+	"\t\tcase NETWORK\n\t\t\t" LIST_NETWORKS "\n"
 	"\t\tcase SHELL\n\t\t\tprintf '%s\\n' bash zsh fish\n"
 	"\t\tcase FILE\n\t\t\t__fish_complete_path (commandline -ct)\n"
 	"\t\tcase USER@HOST\n\t\t\t__fish_complete_user_at_hosts\n\t\t\t__fish_print_hostnames\n"
