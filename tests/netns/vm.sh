@@ -438,8 +438,8 @@ is_consistent() {
 test_killed() {
 	local i bad=
 	for i in {0..19}; do
-		kill_later "0.00$i" vm add m "killed-$i"
-		((i % 2)) || kill_later "0.00$i" vm delete m/killed-$((i - 1))
+		kill_later "0.0$(printf %02d "$i")" vm add m "killed-$i"
+		((i % 2)) || kill_later "0.0$(printf %02d "$i")" vm delete m/killed-$((i - 1))
 		must by gc
 		is_consistent || bad+=" $i"
 	done
