@@ -81,7 +81,7 @@ struct cli_column {
 };
 /* A table of an array of objects, one line each; null and absent are "-". */
 void cli_print_table(json_t *rows, const struct cli_column *columns, size_t n);
-/* One object, a line for each of its members that is a number or text. */
+/* One object, a line for each of its members that is there. */
 void cli_print_fields(json_t *object, const struct cli_column *fields, size_t n);
 /* The list of a command: as JSON under key, or as a table. Takes the reference. */
 void cli_print_list(const struct cli *c, const char *schema, const char *key, json_t *rows,

@@ -4,13 +4,12 @@
 #include "cli/cli.h"
 
 #define DEFAULT_NAME "micropod0"
-#define DEFAULT_CIDR "10.10.0.0/24"
 
 int cmd_network_up(struct cli *c)
 {
 	struct network_params p = {
 		.vpc = {.name = c->n_args > 0 ? c->args[0] : DEFAULT_NAME,
-			.cidr = c->n_args > 1 ? c->args[1] : DEFAULT_CIDR,
+			.cidr = c->n_args > 1 ? c->args[1] : NULL,
 			.cidr6 = cli_opt(c, "cidr6")},
 		.interface = cli_opt(c, "interface"),
 		.no_nat = cli_opt(c, "no-nat"),

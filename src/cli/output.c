@@ -86,13 +86,13 @@ void cli_print_table(json_t *rows, const struct cli_column *columns, size_t n)
 
 void cli_print_fields(json_t *object, const struct cli_column *fields, size_t n)
 {
+	_buf_ struct buf text = {0};
+
 	for (size_t i = 0; i < n; i++) {
 		json_t *v = json_object_get(object, fields[i].key);
 
-		if (json_is_integer(v))
-			printf("%-10s %lld\n", fields[i].title, (long long)json_integer_value(v));
-		else if (json_is_string(v))
-			printf("%-10s %s\n", fields[i].title, json_string_value(v));
+		if (v && !json_is_null(v))
+			printf("%-10s %s\n", fields[i].title, cell(object, fields[i].key, &text));
 	}
 }
 

@@ -232,12 +232,13 @@ static int load(struct cli *c, struct vpc *v, struct port *p)
 int cmd_vm_show(struct cli *c)
 {
 	static const struct cli_column fields[] = {
-		{"Network", "network"}, {"Subnet", "subnet"},   {"VM", "name"},
-		{"Address", "address"}, {"IPv6", "address6"},   {"Prefix", "prefix"},
-		{"Gateway", "gateway"}, {"", "gateway6"},       {"MAC", "mac"},
-		{"TAP", "interface"},   {"MTU", "mtu"},         {"Queues", "queues"},
-		{"Owner", "owner_uid"}, {"Group", "owner_gid"}, {"Rate to", "rate_rx"},
-		{"from", "rate_tx"},    {"State", "state"},     {"Created", "created"},
+		{"Network", "network"},   {"Subnet", "subnet"},    {"VM", "name"},
+		{"Address", "address"},   {"IPv6", "address6"},    {"Prefix", "prefix"},
+		{"IPv6", "prefix6"},      {"Gateway", "gateway"},  {"", "gateway6"},
+		{"MAC", "mac"},           {"TAP", "interface"},    {"MTU", "mtu"},
+		{"Queues", "queues"},     {"Owner", "owner_uid"},  {"Group", "owner_gid"},
+		{"Isolated", "isolated"}, {"Receives", "rate_rx"}, {"Sends", "rate_tx"},
+		{"State", "state"},       {"Created", "created"},
 	};
 	struct port p;
 	struct vpc v;

@@ -171,9 +171,20 @@ static const char *owner_words(const struct tap_spec *spec, char ret[64])
 	return ret;
 }
 
+static int give_to(int fd, const struct tap_spec *spec)
+{
+	int r = fault_point("tap owner");
+
+	if (!r && spec->uid != (uid_t)-1 && ioctl(fd, TUNSETOWNER, (unsigned long)spec->uid))
+		r = -errno;
+	if (!r && spec->gid != (gid_t)-1 && ioctl(fd, TUNSETGROUP, (unsigned long)spec->gid))
+		r = -errno;
+	return r;
+}
+
 int tap_open(struct netns *ns, const struct tap_spec *spec, int *ret_fd, struct err *err)
 {
-	int fd = -1, r;
+	_close_ int fd = -1;
 	struct opening o = {.name = spec->name,
 			    .kind = "TAP",
 			    .flags = IFF_TAP | (spec->multi_queue ? IFF_MULTI_QUEUE : 0),
@@ -181,20 +192,17 @@ int tap_open(struct netns *ns, const struct tap_spec *spec, int *ret_fd, struct 
 			    .fds = &fd,
 			    .failed = "cannot enter its namespace"};
 	char owner[64];
+	int r;
 
 	oplog_add(ns->log, ns->name, "ip tuntap add dev %s mode tap%s vnet_hdr%s", spec->name,
 		  owner_words(spec, owner), spec->multi_queue ? " multi_queue" : "");
 	r = open_device(ns, &o, err);
 	if (r || oplog_dry(ns->log))
 		return r;
-	if ((spec->uid != (uid_t)-1 && ioctl(fd, TUNSETOWNER, (unsigned long)spec->uid)) ||
-	    (spec->gid != (gid_t)-1 && ioctl(fd, TUNSETGROUP, (unsigned long)spec->gid))) {
-		r = -errno;
-		close_p(&fd);
-		return err_errno(err, r, "TAP device %s: cannot give it to its owner", spec->name);
-	}
-	*ret_fd = fd;
-	return 0;
+	r = give_to(fd, spec);
+	if (!r)
+		*ret_fd = TAKE_FD(fd);
+	return r ? err_errno(err, r, "TAP device %s: cannot give it to its owner", spec->name) : 0;
 }
 
 int tap_persist(struct netns *ns, const char *name, int fd, struct err *err)

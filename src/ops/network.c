@@ -16,14 +16,14 @@ static int check_flat(const struct vpc *v, struct err *err)
 		       v->name);
 }
 
-/* Is what there is what is wanted? An IPv6 network or MTU that is not asked for may be any. */
+/* Is what there is what is wanted? What is not asked for may be any. */
 static int check_same(const struct vpc *v, const struct vpc_params *p, struct err *err)
 {
 	char text[CIDR_STRLEN];
-	struct cidr cidr, cidr6 = v->cidr6;
+	struct cidr cidr = v->cidr, cidr6 = v->cidr6;
 	int r = check_flat(v, err);
 
-	if (!r)
+	if (!r && p->cidr)
 		r = plan_vpc_cidr(p->cidr, AF_INET, &cidr, err);
 	if (!r && p->cidr6)
 		r = plan_vpc_cidr(p->cidr6, AF_INET6, &cidr6, err);
@@ -69,6 +69,8 @@ int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *re
 		return err_errno(err, r, "cannot look up network '%s'", params.name);
 	params.flat = true;
 	made = r || v.state != ROW_ACTIVE;
+	if (made && !params.cidr)
+		params.cidr = OPS_NETWORK_CIDR;
 	r = made ? ops_vpc_create(o, &params, &v, err) : check_same(&v, &params, err);
 	if (r)
 		return r;

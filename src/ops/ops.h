@@ -55,8 +55,10 @@ struct vpc_params {
 int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, struct err *err);
 int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err);
 
+#define OPS_NETWORK_CIDR "10.10.0.0/24"
+
 struct network_params {
-	struct vpc_params vpc; /* its flat counts as set */
+	struct vpc_params vpc; /* its flat counts as set; cidr may be NULL: as it is, or OPS_NETWORK_CIDR */
 	const char *interface; /* NULL: the one with the default route */
 	bool no_nat;
 };

@@ -14,9 +14,11 @@ SNAPSHOT_SYSCTLS=(
 # byway's own database may outlive its last object (it remembers addresses); what it describes may not.
 SNAPSHOT_IGNORED='^/run/byway(/vpc|/state\.db(-wal|-shm|-journal)?|/lock|/boot)?$|^/run/vpcctl$'
 
-# A link's carrier is there before the kernel has told everybody, and its addresses follow.
+# A link's carrier comes and goes before the kernel has told everybody, and its addresses follow: a link
+# that is up shows one of the two flags in the end.
 links_are_settled() {
-	! ip -o link show | grep -qE '<[^>]*NO-CARRIER[^>]*LOWER_UP' &&
+	! ip -o link show | grep -E '<([^>]*,)?UP[,>]' |
+		awk '/NO-CARRIER/ == /LOWER_UP/ { unsettled = 1 } END { exit !unsettled }' &&
 		! ip -o addr show | grep -q tentative
 }
 

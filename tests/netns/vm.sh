@@ -36,7 +36,7 @@ configure() {
 	six=$(vm "$1" address6)
 	[[ -n $six ]] || return 0
 	must ip -n "$2" -batch - <<-END
-		addr add $six/64 dev eth0 nodad
+		addr add $six/$(vm "$1" prefix6) dev eth0 nodad
 		route add default via $(vm "$1" gateway6)
 	END
 }
@@ -69,6 +69,10 @@ test_up() {
 	exits 7 "up with another network is a conflict" by network up micropod0 10.11.0.0/24
 	exits 7 "and without the NAT that it has" by network up micropod0 10.10.0.0/24 --no-nat
 	exits 7 "and by another way out" by network up micropod0 10.10.0.0/24 --interface lo
+	must by network up other0 10.11.0.0/24
+	check "up, with nothing said of its network" by network up other0
+	is "takes it as it is" "$(json .cidr network show other0)" 10.11.0.0/24
+	must by network down other0
 	check "after nat disable" by nat disable micropod0
 	check "up makes it complete" by network up
 	is "with its way out" "$(json .nat.interface network show micropod0)" eth0
