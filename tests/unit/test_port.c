@@ -13,8 +13,11 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "kernel/netns.h"
+#include "kernel/oplog.h"
 #include "store/store.h"
 #include "vpc/host_rules.h"
+#include "vpc/names.h"
 #include "vpc/port.h"
 
 static char parent[32], dir[64];
@@ -188,6 +191,55 @@ static void a_vpc_may_be_flat(void **state)
 	assert_int_equal(port_load(st, "v", "a", &p, &err), -ENOENT);
 }
 
+static void assert_bridge(struct netns *host, const char *vpc, bool flat, const char *want)
+{
+	struct vpc v = {.flat = flat};
+	char name[IFNAMSIZ];
+
+	snprintf(v.name, sizeof(v.name), "%s", vpc);
+	assert_int_equal(name_bridge(st, host, &v, name, &err), 0);
+	assert_string_equal(name, want);
+}
+
+static void a_networks_bridge_has_its_name(void **state)
+{
+	struct vpc other = {.name = "other", .bridge = "lab-taken", .flat = true};
+	_netns_ struct netns *host = NULL;
+	struct oplog log = {0};
+	char hashed[IFNAMSIZ];
+
+	(void)state;
+	assert_int_equal(netns_open(NULL, &log, &host, &err), 0);
+	assert_int_equal(cidr_parse_network("10.0.0.0/24", &other.cidr, NULL), 0);
+	assert_int_equal(vpc_insert(st, &other, &err), 0);
+	assert_bridge(host, "lab-free", true, "lab-free");
+	assert_bridge(host, "lab-free", false, "br-lab-free");
+	assert_bridge(host, "lab-taken", true, "br-lab-taken");
+	assert_bridge(host, "lo", true, "br-lo");
+	assert_bridge(host, "all", true, "br-all");
+	assert_bridge(host, "default", true, "br-default");
+	ifname_form("br-", "lab-a-few-too-many", "lab-a-few-too-many", 0, hashed);
+	assert_bridge(host, "lab-a-few-too-many", true, hashed);
+}
+
+static void a_tap_has_its_machines_name(void **state)
+{
+	struct port one = sample("v", "lab-one", "10.0.0.2"),
+		    two = sample("w", "lab-one", "10.0.0.3");
+	_netns_ struct netns *host = NULL;
+	struct oplog log = {0};
+	char name[IFNAMSIZ];
+
+	(void)state;
+	assert_int_equal(netns_open(NULL, &log, &host, &err), 0);
+	assert_int_equal(name_port(st, host, &one, one.ifname, &err), 0);
+	assert_string_equal(one.ifname, "tap-lab-one");
+	insert(&one);
+	assert_int_equal(name_port(st, host, &two, name, &err), 0);
+	assert_memory_equal(name, "tap-lab-", 8);
+	assert_string_not_equal(name, one.ifname);
+}
+
 static void ports_are_guarded(void **state)
 {
 	struct vpc v = {.name = "v", .bridge = "v", .flat = true};
@@ -220,6 +272,8 @@ int main(void)
 		T(lists_are_in_order),
 		T(names_and_macs_are_one_ports),
 		T(a_vpc_may_be_flat),
+		T(a_networks_bridge_has_its_name),
+		T(a_tap_has_its_machines_name),
 		cmocka_unit_test(a_mac_goes_with_vpc_and_address),
 		cmocka_unit_test(ports_are_guarded),
 	};
