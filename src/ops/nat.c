@@ -66,6 +66,27 @@ static int change_elements(struct ops *o, const struct nat *nat, bool add, struc
 	return r ? r : ops_host_update(o, add ? &h : NULL, add ? NULL : &h, err);
 }
 
+int ops_nat_choose(struct ops *o, const char *vpc, const char *interface, struct nat *ret,
+		   struct err *err)
+{
+	struct nat nat = {0};
+	int r;
+
+	if (interface)
+		r = str_copy(nat.interface, sizeof(nat.interface), interface)
+			    ? err_set(err, ERR_NOT_FOUND, -ENODEV, "no interface is named '%s'", interface)
+			    : 0;
+	else
+		r = route_default_link(o->host, nat.interface, err);
+	if (!r)
+		r = check_interface(o, nat.interface, err);
+	if (r)
+		return r;
+	str_copy(nat.vpc, sizeof(nat.vpc), vpc);
+	*ret = nat;
+	return 0;
+}
+
 int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct nat *ret,
 		   bool *ret_changed, struct err *err)
 {
@@ -73,17 +94,10 @@ int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct
 	struct vpc v;
 	int r = vpc_load(o->st, vpc, &v, err);
 
-	if (!r && interface)
-		r = str_copy(nat.interface, sizeof(nat.interface), interface)
-			    ? err_set(err, ERR_NOT_FOUND, -ENODEV, "no interface is named '%s'", interface)
-			    : 0;
-	else if (!r)
-		r = route_default_link(o->host, nat.interface, err);
 	if (!r)
-		r = check_interface(o, nat.interface, err);
+		r = ops_nat_choose(o, vpc, interface, &nat, err);
 	if (r)
 		return r;
-	str_copy(nat.vpc, sizeof(nat.vpc), vpc);
 	*ret_changed = nat_load(o->st, vpc, &old, NULL) || old.state != ROW_ACTIVE ||
 		       strcmp(old.interface, nat.interface) != 0;
 	*ret = nat;

@@ -39,49 +39,53 @@ static int check_same(const struct vpc *v, const struct vpc_params *p, struct er
 	return 0;
 }
 
-static int way_out(struct ops *o, const struct network_params *p, bool *ret_changed,
-		   struct err *err)
+static int make(struct ops *o, const struct network_params *p, struct vpc *ret, struct err *err)
 {
-	const char *name = p->vpc.name;
-	bool has_nat;
+	struct vpc_params params = p->vpc;
 	struct nat nat;
+	int r = p->no_nat ? 0 : ops_nat_choose(o, params.name, p->interface, &nat, err);
 
-	has_nat = !nat_load(o->st, name, &nat, NULL) && nat.state == ROW_ACTIVE;
+	params.flat = true;
+	params.nat = p->no_nat ? NULL : &nat;
+	if (!params.cidr)
+		params.cidr = OPS_NETWORK_CIDR;
+	return r ? r : ops_vpc_create(o, &params, ret, err);
+}
+
+/* One that is there may have lost its way out. */
+static int complete(struct ops *o, const struct network_params *p, const struct vpc *v,
+		    bool *ret_changed, struct err *err)
+{
+	struct nat nat;
+	bool has_nat;
+	int r = check_same(v, &p->vpc, err);
+
 	*ret_changed = false;
+	if (r)
+		return r;
+	has_nat = !nat_load(o->st, v->name, &nat, NULL) && nat.state == ROW_ACTIVE;
 	if (p->no_nat && has_nat)
 		return err_set(err, ERR_CONFLICT, -EEXIST,
 			       "network '%s' has NAT through %s: `byway nat disable %s` ends that",
-			       name, nat.interface, name);
+			       v->name, nat.interface, v->name);
 	if (p->no_nat || (has_nat && !p->interface))
 		return 0;
-	return ops_nat_enable(o, name, p->interface, &nat, ret_changed, err);
+	return ops_nat_enable(o, v->name, p->interface, &nat, ret_changed, err);
 }
 
 int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *ret,
 		   bool *ret_changed, struct err *err)
 {
-	struct vpc_params params = p->vpc;
-	bool nat_changed, made;
 	struct vpc v;
-	int r = vpc_load(o->st, params.name, &v, NULL);
+	int r = vpc_load(o->st, p->vpc.name, &v, NULL);
 
 	if (r && r != -ENOENT)
-		return err_errno(err, r, "cannot look up network '%s'", params.name);
-	params.flat = true;
-	made = r || v.state != ROW_ACTIVE;
-	if (made && !params.cidr)
-		params.cidr = OPS_NETWORK_CIDR;
-	r = made ? ops_vpc_create(o, &params, &v, err) : check_same(&v, &params, err);
-	if (r)
-		return r;
-	r = way_out(o, p, &nat_changed, err);
-	if (r && made)
-		ops_teardown_vpc(o, &v, NULL);
-	if (r)
-		return r;
-	*ret = v;
-	*ret_changed = made || nat_changed;
-	return 0;
+		return err_errno(err, r, "cannot look up network '%s'", p->vpc.name);
+	*ret_changed = r || v.state != ROW_ACTIVE;
+	r = *ret_changed ? make(o, p, &v, err) : complete(o, p, &v, ret_changed, err);
+	if (!r)
+		*ret = v;
+	return r;
 }
 
 int ops_network_down(struct ops *o, const char *name, bool *ret_existed, struct err *err)

@@ -51,6 +51,7 @@ struct vpc_params {
 	const char *cidr6;  /* or NULL */
 	uint32_t mtu_bytes; /* 0: 1500 */
 	bool flat;
+	const struct nat *nat; /* made with it; or NULL */
 };
 int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, struct err *err);
 int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err);
@@ -58,7 +59,8 @@ int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct er
 #define OPS_NETWORK_CIDR "10.10.0.0/24"
 
 struct network_params {
-	struct vpc_params vpc; /* its flat counts as set; cidr may be NULL: as it is, or OPS_NETWORK_CIDR */
+	struct vpc_params
+		vpc; /* cidr NULL: as it is, or OPS_NETWORK_CIDR; flat and nat do not count */
 	const char *interface; /* NULL: the one with the default route */
 	bool no_nat;
 };
@@ -154,6 +156,10 @@ int ops_host_update(struct ops *o, const struct host_rules *add, const struct ho
 int ops_host_sync(struct ops *o, struct err *err);
 /* Removes them, whichever backend made them: for when the state does not know. */
 int ops_host_remove(struct ops *o, struct err *err);
+/* NAT of a VPC, which may not be there yet, through the interface or, with NULL, that with the
+ * default route: is that one to go out by? */
+int ops_nat_choose(struct ops *o, const char *vpc, const char *interface, struct nat *ret,
+		   struct err *err);
 /* A further outgoing interface needs rules, not only elements: is it in use apart from this VPC? */
 int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc,
 			   bool *ret, struct err *err);

@@ -128,8 +128,10 @@ static int plan(struct ops *o, const struct vpc_params *p, struct vpc *v, struct
 	return r;
 }
 
-static int commit_state(struct ops *o, struct vpc *v, enum row_state state, struct err *err)
+static int commit_state(struct ops *o, struct vpc *v, const struct nat *nat, enum row_state state,
+			struct err *err)
 {
+	struct nat row = nat ? *nat : (struct nat){0};
 	int r = ops_begin(o, err);
 
 	if (!r)
@@ -137,25 +139,41 @@ static int commit_state(struct ops *o, struct vpc *v, enum row_state state, stru
 					  : vpc_set_state(o->st, v->name, state, err);
 	if (!r && state == ROW_CREATING)
 		r = ops_record_firewall(o, err);
-	v->state = state;
+	row.state = v->state = state;
+	if (!r && nat)
+		r = nat_save(o->st, &row, err);
 	return ops_end(o, r, err);
 }
 
-/* The firewall first: the bridge meets it from its first packet. */
-static int bring_up(struct ops *o, struct vpc *v, struct err *err)
+/* With a way out that nobody else has, rules come too, not only elements. */
+static int firewall_up(struct ops *o, const struct vpc *v, const struct nat *nat, struct err *err)
 {
 	_host_rules_ struct host_rules add = {0};
-	int r;
+	bool interface_used = true;
+	int r = nat ? ops_nat_interface_used(o, nat->interface, v->name, &interface_used, err) : 0;
 
+	if (r)
+		return r;
+	if (!interface_used)
+		return ops_host_sync(o, err);
 	host_rules_init(&add);
 	host_rules_vpc(&add, v);
-	r = ops_host_update(o, &add, NULL, err);
+	if (nat && v->flat)
+		host_rules_nat(&add, &v->cidr, &v->cidr6, nat->interface);
+	return ops_host_update(o, &add, NULL, err);
+}
+
+/* The firewall first: the bridge meets it from its first packet. */
+static int bring_up(struct ops *o, struct vpc *v, const struct nat *nat, struct err *err)
+{
+	int r = firewall_up(o, v, nat, err);
+
 	if (!r)
 		r = vpc_up(o->host, v, err);
 	if (!r)
 		r = ops_forwarding_on(o, v->cidr6.addr.family, NULL, err);
 	if (!r)
-		r = commit_state(o, v, ROW_ACTIVE, err);
+		r = commit_state(o, v, nat, ROW_ACTIVE, err);
 	return r ? r : ops_publish(o, v->name, err);
 }
 
@@ -167,10 +185,10 @@ int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, s
 	if (!r)
 		r = ops_firewall(o, err);
 	if (!r)
-		r = commit_state(o, &v, ROW_CREATING, err);
+		r = commit_state(o, &v, p->nat, ROW_CREATING, err);
 	if (r)
 		return r;
-	r = bring_up(o, &v, err);
+	r = bring_up(o, &v, p->nat, err);
 	if (r) {
 		ops_teardown_vpc(o, &v, NULL);
 		return r;
