@@ -228,6 +228,10 @@ test_vpcs() {
 	fails "so does a VPC" has_link tap-inner
 }
 
+# What is judged from here on is the bridge and the guard of its ports, not what br_netfilter makes of
+# bridged frames.
+br_netfilter() { tee /proc/sys/net/bridge/bridge-nf-call-* <<<"$1" >/dev/null 2>&1; }
+
 # Neither on the bridge nor by the gateway.
 by_gateway() {
 	must ip -n "$1" route replace "$(vm "m/$2" address)/32" via 10.30.0.1
@@ -266,14 +270,11 @@ test_isolated() {
 
 # ---- lies ----
 
-br_netfilter() { tee /proc/sys/net/bridge/bridge-nf-call-* <<<"$1" >/dev/null 2>&1; }
-
 liar() {
 	MY_MAC=$(vm m/one mac) MY_ADDR=$(vm m/one address) MY_ADDR6=$(vm m/one address6)
 	PEER=$(vm m/two address) PEER6=$(vm m/two address6) PEER_MAC=$(vm m/two mac)
 	MY_LOCAL=$(ip -n one -6 -j addr show eth0 | jq -r '[.[0].addr_info[]
 		| select(.scope == "link")][0].local')
-	br_netfilter 0
 	watch neighbour two eth0
 }
 
@@ -470,6 +471,7 @@ lay_out
 test_reach
 test_way_out
 test_vpcs
+br_netfilter 0
 test_isolated
 liar
 test_spoofed_source
