@@ -191,6 +191,21 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 	mnl_attr_nest_end(nlh, info);
 }
 
+void link_add_ifb(struct nlbatch *b, const char *name, uint32_t group)
+{
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+					   sizeof(struct ifinfomsg), &extra, 0,
+					   "ip link add %s group %u type ifb", name, group);
+	struct nlattr *info;
+
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	mnl_attr_put_u32(nlh, IFLA_GROUP, group);
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "ifb");
+	mnl_attr_nest_end(nlh, info);
+}
+
 static void put_peer(struct nlmsghdr *nlh, const struct veth_spec *spec)
 {
 	struct nlattr *peer = mnl_attr_nest_start(nlh, VETH_INFO_PEER);

@@ -49,6 +49,9 @@ struct bridge_spec {
 };
 void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec);
 
+/* An intermediate functional block: what is sent to it comes back to the link it was taken from. */
+void link_add_ifb(struct nlbatch *b, const char *name, uint32_t group);
+
 struct veth_spec {
 	const char *name;
 	uint32_t mtu_bytes, group; /* the group is that of both ends that are born here */

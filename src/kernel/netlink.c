@@ -112,16 +112,21 @@ static void explain(struct err *err, int code, const char *what)
 {
 	static const struct {
 		const char *in, *config;
+		int code;
 	} features[] = {
-		{"type bridge", "CONFIG_BRIDGE"},
-		{"type veth", "CONFIG_VETH"},
+		{"type bridge", "CONFIG_BRIDGE", -EOPNOTSUPP},
+		{"type veth", "CONFIG_VETH", -EOPNOTSUPP},
+		{"type ifb", "CONFIG_IFB", -EOPNOTSUPP},
+		{"root tbf", "CONFIG_NET_SCH_TBF", -ENOENT},
+		{"qdisc add", "CONFIG_NET_SCH_INGRESS", -ENOENT},
+		{"u32", "CONFIG_NET_CLS_U32 or CONFIG_NET_ACT_MIRRED", -ENOENT},
 	};
 
-	if (code != -EOPNOTSUPP)
-		return;
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
-		if (strstr(what, features[i].in))
-			err_append(err, " (the kernel lacks %s)", features[i].config);
+		if (!err || code != features[i].code || !strstr(what, features[i].in))
+			continue;
+		err->kind = ERR_UNSUPPORTED;
+		err_append(err, " (the kernel lacks %s)", features[i].config);
 	}
 }
 
