@@ -17,7 +17,7 @@ demo:
 	@BYWAY=build/byway demo/vpc.sh
 
 test:
-	@tools/deps.sh build agents world test
+	@tools/deps.sh build agents world test guest
 	@tools/test.sh
 
 bench: build

@@ -14,6 +14,8 @@ declare -A PACKAGES=(
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps openconnect'
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
 		mandoc ocserv bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static'
+	# Virtual machines for the tests and the demonstration; and a kernel for them, see below.
+	[guest]='qemu-system-x86 busybox-static'
 	[bench]='iptables containernetworking-plugins redsocks sshuttle openssh-client openssh-server passt
 		slirp4netns openconnect ocserv dnsmasq-base openssl'
 )
@@ -78,7 +80,7 @@ install_packages() {
 	disable_service openssh-server ssh "$@"
 }
 
-main() {
+install_missing() {
 	local wanted
 	mapfile -t wanted < <(missing "$@")
 	((${#wanted[@]})) || return 0
@@ -88,6 +90,15 @@ main() {
 	fi
 	echo "installing ${wanted[*]}" >&2
 	install_packages "${wanted[@]}" >&2
+}
+
+GUEST_KERNEL=/var/cache/byway-guest
+
+main() {
+	install_missing "$@"
+	if [[ " $* " == *" guest "* && ! -e $GUEST_KERNEL/vmlinuz ]]; then
+		as_root "$(dirname "$0")/guest-kernel.sh" "$GUEST_KERNEL" >&2
+	fi
 }
 
 main "$@"

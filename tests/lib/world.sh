@@ -125,15 +125,15 @@ world_enter() {
 
 by() { "$BYWAY" "$@"; }
 
-# inside NAMESPACE COMMAND...; the host is called "host".
+# inside NAMESPACE COMMAND...; the host is called "host", and a virtual machine "vm:NAME" (guest.sh).
 inside() {
 	local ns=$1
 	shift
-	if [[ $ns == host ]]; then
-		"$@"
-	else
-		nsenter --net="/run/netns/$ns" -- "$@"
-	fi
+	case $ns in
+	host) "$@" ;;
+	vm:*) guest_run "${ns#vm:}" "${*@Q}" ;;
+	*) nsenter --net="/run/netns/$ns" -- "$@" ;;
+	esac
 }
 
 # The same for a subshell that is to become the command, so that its process number is the command's.
