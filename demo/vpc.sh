@@ -2,52 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # byway's main job, shown on a private machine: network, mount and process namespaces of this script
-# alone, with an `internet` of its own. Each command is printed as it would be typed, with its real output;
-# each claim is checked, and the last line is the sum of the checks.
+# alone, with an `internet` of its own.
 set -u
-DEMO=$(cd "$(dirname "$0")" && pwd)
-bail() { echo "demo: $*" >&2; exit 1; }
-# shellcheck source=../tests/lib/world.sh
-. "$DEMO/../tests/lib/world.sh"
-# shellcheck source=../tests/lib/snapshot.sh
-. "$DEMO/../tests/lib/snapshot.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 # shellcheck source=../tests/lib/vpc.sh
 . "$DEMO/../tests/lib/vpc.sh"
-
-CLAIMS=0
-PROVEN=0
-if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
-	BOLD=$'\e[1m' GOOD=$'\e[32m' BAD=$'\e[31m' PLAIN=$'\e[0m'
-else
-	BOLD='' GOOD='' BAD='' PLAIN=''
-fi
-
-chapter() { printf '\n%s== %s%s\n' "$BOLD" "$1" "$PLAIN"; }
-
-# typed COMMAND...: shows it, runs it, shows what it says.
-typed() {
-	local words
-	words=$(printf ' %q' "$@")
-	printf '%s$%s%s\n' "$BOLD" "${words//\\,/,}" "$PLAIN"
-	"$@" 2>&1 | sed 's/^/  /'
-	return "${PIPESTATUS[0]}"
-}
-
-# proves CLAIM COMMAND...
-proves() {
-	local claim=$1
-	shift
-	CLAIMS=$((CLAIMS + 1))
-	if "$@" >/dev/null 2>&1; then
-		PROVEN=$((PROVEN + 1))
-		printf '  %s-> true:%s %s\n' "$GOOD" "$PLAIN" "$claim"
-	else
-		printf '  %s-> NOT TRUE:%s %s\n' "$BAD" "$PLAIN" "$claim"
-	fi
-}
-
-# The commands are typed by the name they have in the documents.
-byway() { "$BYWAY" "$@"; }
 
 answers() { [[ $("$BYWAY" exec "$1" -- curl -sS --max-time 3 "$2") == "$3" ]]; }
 silent() { ! "$BYWAY" exec "$1" -- curl -sS --max-time 1 "$2"; }
@@ -130,10 +90,7 @@ main() {
 	guard
 	peer
 	take_down
-	printf '\n%s%d of %d claims proven%s: two subnets, a web server between them, NAT, a policy, a peering,' \
-		"$BOLD" "$PROVEN" "$CLAIMS" "$PLAIN"
-	printf ' and nothing left behind.\n'
-	((PROVEN == CLAIMS))
+	sum_up "two subnets, a web server between them, NAT, a policy, a peering, and nothing left behind."
 }
 
 main "$@"
