@@ -133,8 +133,10 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 		names_add(&c->links, subnets[i].veth_host);
 		names_add(&c->netns, subnets[i].netns);
 	}
-	for (size_t i = 0; i < n_ports; i++)
+	for (size_t i = 0; i < n_ports; i++) {
 		names_add(&c->links, ports[i].ifname);
+		names_add(&c->links, ports[i].ifb);
+	}
 	for (size_t i = 0; i < n_segments; i++) {
 		names_add(&c->links, segments[i].bridge);
 		names_add(&c->links, segments[i].trunk_up);

@@ -136,7 +136,7 @@ static int intend(struct job *j, struct err *err)
 		r = p->isolated ? segments_place_first(&j->segments, err)
 				: segments_place(&j->segments, &p->segment, err);
 	if (!r)
-		r = name_port(j->o->st, j->o->host, p, p->ifname, err);
+		r = name_port(j->o->st, j->o->host, p, err);
 	if (!r)
 		r = lease(j, err);
 	if (!r)

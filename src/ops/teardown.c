@@ -108,8 +108,10 @@ static void kernel_down(struct ops *o, const struct parts *p, struct name_list *
 	stop_processes(o, p, f);
 	for (size_t i = 0; i < p->n_subnets; i++)
 		name_list_add(links, p->subnets[i].veth_host);
-	for (size_t i = 0; i < p->n_ports; i++)
+	for (size_t i = 0; i < p->n_ports; i++) {
 		name_list_add(links, p->ports[i].ifname);
+		name_list_add(links, p->ports[i].ifb);
+	}
 	failures_add(f, links_down(o->host, links, failures_err(f)));
 	delete_namespaces(o, p, f);
 }

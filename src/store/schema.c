@@ -128,6 +128,7 @@ static const char version_3[] = "ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NUL
 				"  name TEXT NOT NULL,"
 				"  kind TEXT NOT NULL,"
 				"  ifname TEXT NOT NULL UNIQUE,"
+				"  ifb TEXT NOT NULL,"
 				"  mac TEXT NOT NULL,"
 				"  addr TEXT NOT NULL,"
 				"  addr6 TEXT,"

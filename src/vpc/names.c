@@ -130,14 +130,18 @@ int name_veth(struct store *st, struct netns *host, const char *base, const char
 	return ifname_form("veth-", inner, full, 0, ret_ns);
 }
 
-int name_port(struct store *st, struct netns *host, const struct port *p, char ret[IFNAMSIZ],
-	      struct err *err)
+int name_port(struct store *st, struct netns *host, struct port *p, struct err *err)
 {
 	char full[NAME_MAX_LEN * 2];
+	int r;
 
 	snprintf(full, sizeof(full), "%s/%s", p->vpc, p->name);
-	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1", "tap-", p->name, full,
-		    ret, err);
+	r = pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1", "tap-", p->name, full,
+		 p->ifname, err);
+	if (r || !p->rate_tx)
+		return r;
+	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifb = ?1", "ifb-", p->name, full,
+		    p->ifb, err);
 }
 
 int name_netns_taken(struct store *st, const char *name, struct err *err)

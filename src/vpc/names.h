@@ -45,9 +45,8 @@ int name_segment(struct netns *host, const char *vpc, unsigned int no, const cha
 /* Both ends of the veth pair to a namespace, from base; full tells apart what has the same base. */
 int name_veth(struct store *st, struct netns *host, const char *base, const char *full,
 	      char ret_host[IFNAMSIZ], char ret_ns[IFNAMSIZ], struct err *err);
-/* A port's interface on the host. */
-int name_port(struct store *st, struct netns *host, const struct port *p, char ret[IFNAMSIZ],
-	      struct err *err);
+/* Fills ifname of p, and ifb if what it sends is limited. */
+int name_port(struct store *st, struct netns *host, struct port *p, struct err *err);
 /* Whether state or kernel has a namespace of that name: 0, 1 or -errno. */
 int name_netns_taken(struct store *st, const char *name, struct err *err);
 /* Fills netns, veth_host and veth_ns of s from its vpc and name. */

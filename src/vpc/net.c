@@ -31,6 +31,7 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "kernel/route.h"
+#include "kernel/tc.h"
 #include "kernel/tun.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
@@ -220,6 +221,19 @@ static void add_neighbours(struct nlbatch *b, int index, const struct vpc *v, co
 		neigh_add(b, index, v->bridge, &p->addr6, &p->mac);
 }
 
+/* What goes out to the workload, and comes in from it. */
+static int limit_rates(struct netns *host, const struct port *p, const char *alias, struct err *err)
+{
+	struct tc_limits limits = {.ifname = p->ifname,
+				   .out_bits = p->rate_rx,
+				   .in_bits = p->rate_tx,
+				   .ifb = p->ifb,
+				   .ifb_alias = alias,
+				   .ifb_group = GROUP_PORT};
+
+	return p->rate_rx || p->rate_tx ? tc_limit(host, &limits, err) : 0;
+}
+
 int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
 	    struct err *err)
 {
@@ -253,6 +267,8 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 	link_set(&b, &port);
 	add_neighbours(&b, gateway_index, v, p);
 	r = nlbatch_commit(&b, err);
+	if (!r)
+		r = limit_rates(host, p, alias, err);
 	return r ? r : tap_persist(host, p->ifname, fd, err);
 }
 

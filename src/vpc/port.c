@@ -40,7 +40,7 @@ struct mac port_mac(const struct port *p)
 }
 
 #define PORT_COLUMNS                                                                               \
-	"vpc, name, subnet, kind, ifname, mac, addr, addr6, owner_uid, owner_gid, queues, "        \
+	"vpc, name, subnet, kind, ifname, ifb, mac, addr, addr6, owner_uid, owner_gid, queues, "   \
 	"isolated, rate_rx, rate_tx, segment, created, state"
 
 static void read_port(sqlite3_stmt *q, void *row)
@@ -52,18 +52,19 @@ static void read_port(sqlite3_stmt *q, void *row)
 	COLUMN_STR(q, 2, p->subnet);
 	p->kind = column_kind(q, 3);
 	COLUMN_STR(q, 4, p->ifname);
-	column_mac(q, 5, &p->mac);
-	column_ip(q, 6, &p->addr);
-	column_ip(q, 7, &p->addr6);
-	p->owner_uid = (uid_t)sqlite3_column_int64(q, 8);
-	p->owner_gid = (gid_t)sqlite3_column_int64(q, 9);
-	p->queues = (unsigned int)sqlite3_column_int(q, 10);
-	p->isolated = sqlite3_column_int(q, 11);
-	p->rate_rx = (uint64_t)sqlite3_column_int64(q, 12);
-	p->rate_tx = (uint64_t)sqlite3_column_int64(q, 13);
-	p->segment = (unsigned int)sqlite3_column_int(q, 14);
-	COLUMN_STR(q, 15, p->created);
-	p->state = column_state(q, 16);
+	COLUMN_STR(q, 5, p->ifb);
+	column_mac(q, 6, &p->mac);
+	column_ip(q, 7, &p->addr);
+	column_ip(q, 8, &p->addr6);
+	p->owner_uid = (uid_t)sqlite3_column_int64(q, 9);
+	p->owner_gid = (gid_t)sqlite3_column_int64(q, 10);
+	p->queues = (unsigned int)sqlite3_column_int(q, 11);
+	p->isolated = sqlite3_column_int(q, 12);
+	p->rate_rx = (uint64_t)sqlite3_column_int64(q, 13);
+	p->rate_tx = (uint64_t)sqlite3_column_int64(q, 14);
+	p->segment = (unsigned int)sqlite3_column_int(q, 15);
+	COLUMN_STR(q, 16, p->created);
+	p->state = column_state(q, 17);
 }
 
 static const struct row_reader port_reader = {sizeof(struct port), read_port};
@@ -98,9 +99,9 @@ int port_insert(struct store *st, const struct port *p, struct err *err)
 
 	return store_exec(st, err,
 			  "INSERT INTO port (" PORT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-			  "ssssssssiiiiiiiss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
-			  p->ifname, mac_format(&p->mac, mac), ip_format(&p->addr, addr),
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+			  "sssssssssiiiiiiiss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
+			  p->ifname, p->ifb, mac_format(&p->mac, mac), ip_format(&p->addr, addr),
 			  ip_text(&p->addr6, addr6), uid, gid, (int64_t)p->queues,
 			  (int64_t)p->isolated, (int64_t)p->rate_rx, (int64_t)p->rate_tx,
 			  (int64_t)p->segment, p->created, row_state_name(p->state));

@@ -28,6 +28,7 @@ struct port {
 	char subnet[NAME_MAX_LEN];                  /* "" in a flat VPC */
 	enum port_kind kind;
 	char ifname[IFNAMSIZ]; /* on the host */
+	char ifb[IFNAMSIZ];    /* of what limits rate_tx, "" when nothing does: kernel/tc.h */
 	struct mac mac;        /* of the workload */
 	struct ip addr, addr6;
 	uid_t owner_uid; /* who may open a TAP: PORT_NO_UID for nobody by this */
