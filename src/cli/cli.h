@@ -131,6 +131,7 @@ int cmd_network_show(struct cli *c);
 int cmd_vm_add(struct cli *c);
 int cmd_vm_list(struct cli *c);
 int cmd_vm_show(struct cli *c);
+int cmd_vm_snippet(struct cli *c);
 int cmd_vm_delete(struct cli *c);
 int cmd_nat_enable(struct cli *c);
 int cmd_nat_disable(struct cli *c);

@@ -36,6 +36,12 @@ static const struct cli_opt vm_add_opts[] = {
 	{"rate", 0, "RX,TX", "bits a second to and from the VM, such as 100M,20M; 0: no limit"},
 };
 
+static const struct cli_opt vm_snippet_opts[] = {
+	{"for", 0, "WHAT",
+	 "firecracker, firecracker-config, qemu, qemu-microvm, cloud-hypervisor or kernel-args"},
+	{"dns", 0, "ADDR", "a resolver for the guest, in kernel-args"},
+};
+
 static const struct cli_opt peer_add_opts[] = {
 	{"allow", 0, "CIDR,...", "only these networks of the two VPCs"},
 };
@@ -162,6 +168,8 @@ const struct cli_cmd cli_commands[] = {
 	 "make a TAP device and lease an address for a virtual machine"},
 	{"vm", "list", "[NETWORK]", 0, 1, NO_OPTS, cmd_vm_list, "list the VMs"},
 	{"vm", "show", "NETWORK/NAME", 1, 1, NO_OPTS, cmd_vm_show, "show one VM"},
+	{"vm", "snippet", "NETWORK/NAME", 1, 1, OPTS(vm_snippet_opts), cmd_vm_snippet,
+	 "print what a VM's monitor, or its kernel, is to be told"},
 	{"vm", "delete", "NETWORK/NAME...", 1, -1, NO_OPTS, cmd_vm_delete,
 	 "remove VMs' devices and free their addresses"},
 	{"nat", "enable", "VPC", 1, 1, OPTS(nat_enable_opts), cmd_nat_enable,

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "cli/cli.h"
+#include "vm/snippet.h"
 #include "vpc/port.h"
 #include "vpc/view.h"
 
@@ -257,6 +259,54 @@ int cmd_vm_show(struct cli *c)
 	cli_print_fields(vm, fields, ARRAY_SIZE(fields));
 	json_decref(vm);
 	return 0;
+}
+
+static int parse_format(struct cli *c, enum vm_format *ret)
+{
+	const char *name = cli_opt(c, "for");
+
+	for (int f = 0; name && f < VM_N_FORMATS; f++) {
+		if (!strcmp(name, vm_format_names[f])) {
+			*ret = (enum vm_format)f;
+			return 0;
+		}
+	}
+	err_set(&c->err, ERR_USAGE, -EINVAL, name ? "--for: '%s' is none of" : "--for is missing:", name);
+	for (int f = 0; f < VM_N_FORMATS; f++)
+		err_append(&c->err, "%s %s", f ? "," : "", vm_format_names[f]);
+	return -EINVAL;
+}
+
+int cmd_vm_snippet(struct cli *c)
+{
+	const char *dns = cli_opt(c, "dns");
+	_buf_ struct buf text = {0};
+	struct vm_nic nic = {0};
+	enum vm_format format;
+	struct port p;
+	struct vpc v;
+	int r = parse_format(c, &format);
+
+	if (!r && dns && ip_parse(dns, &nic.dns, &c->err))
+		r = err_context(&c->err, "--dns");
+	if (!r)
+		r = cli_open(c, STORE_READ);
+	if (!r)
+		r = load(c, &v, &p);
+	if (r)
+		return r;
+	nic.name = p.name;
+	nic.ifname = p.ifname;
+	nic.mac = p.mac;
+	nic.addr = (struct cidr){p.addr, v.cidr.prefix};
+	nic.gateway = vpc_gateway(&v.cidr);
+	nic.queues = p.queues;
+	nic.rx_bits = p.rate_rx;
+	nic.tx_bits = p.rate_tx;
+	r = vm_snippet(&nic, format, &text, &c->err);
+	if (!r)
+		fputs(text.data, stdout);
+	return r;
 }
 
 static int delete_vm(struct cli *c, const char *path, bool *ret_existed)
