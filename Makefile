@@ -12,9 +12,10 @@ build:
 	@tools/build.sh build --buildtype=release
 
 demo:
-	@tools/deps.sh build world
+	@tools/deps.sh build world guest
 	@tools/build.sh build --buildtype=release
 	@BYWAY=build/byway demo/vpc.sh
+	@BYWAY=build/byway demo/vm.sh
 
 test:
 	@tools/deps.sh build agents world test guest
