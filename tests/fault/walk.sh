@@ -37,7 +37,7 @@ with_peer() { with_two && prepare peer add v w; }
 with_policy() { with_subnet && prepare policy apply v/a one.json; }
 with_network() { prepare network up n 10.2.0.0/24 --cidr6 fd02::/64; }
 with_vms() {
-	with_nat && with_network && prepare vm add n m --owner 1000 --isolated && prepare vm add v/a i
+	with_nat && with_network && prepare vm add n m --owner 1000 --isolated --rate 9M,8M && prepare vm add v/a i
 }
 with_all() {
 	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
@@ -72,7 +72,7 @@ declare -A COMMAND=(
 	[subnet-delete]='subnet delete v/a'
 	[vpc-delete]='vpc delete v'
 	[network-up]='network up n 10.2.0.0/24 --cidr6 fd02::/64'
-	[vm-add]='vm add n m --owner 1000 --isolated'
+	[vm-add]='vm add n m --owner 1000 --isolated --rate 9M,8M'
 	[vm-delete]='vm delete n/m'
 	[network-down]='network down n'
 )

@@ -377,9 +377,6 @@ test_conflicts() {
 	exits 2 "a rate that is none" by vm add m x --rate fast
 	exits 2 "half a rate" by vm add m x --rate 10M
 	exits 0 "deleting what is not there" by vm delete m/nobody
-	must by vm add m rated --rate 100M,1500k
-	is "rates are kept in bits a second" "$(vm m/rated rate_rx) $(vm m/rated rate_tx)" "100000000 1500000"
-	must by vm delete m/rated
 	snapshot_host >dry
 	check "a dry run" by --dry-run vm add m ghost
 	prints "lists operations" 'ip tuntap add dev tap-ghost mode tap user 0 vnet_hdr'
@@ -399,6 +396,53 @@ test_queues() {
 	stop echo-many-7
 	shut_down many
 	must by vm delete m/many
+}
+
+# ---- rates; whether they hold is a question for test_tc.c and vm_guest.sh ----
+
+rate_devices() { ip -j link show type ifb | jq -r '[.[].ifname] | sort | join(" ")'; }
+
+test_rates() {
+	must by vm add m rated --rate 100M,1500k
+	is "rates are kept in bits a second" "$(vm m/rated rate_rx) $(vm m/rated rate_tx)" "100000000 1500000"
+	like "what goes to the VM is limited" "$(tc qdisc show dev tap-rated root)" 'tbf .* rate 100Mbit '
+	like "what comes from it, too" "$(tc qdisc show dev ifb-rated root)" 'tbf .* rate 1500Kbit '
+	must by vm add m taking --rate 10M,0
+	is "what is not limited needs no device" "$(rate_devices)" ifb-rated
+	must ip link add ifb-taken type ifb
+	must by vm add m taken --rate 0,10M
+	like "a device's name may be taken" "$(rate_devices)" '^ifb-rated ifb-taken ifb-taken-[0-9a-f]{5}$'
+	check "gc" by gc
+	prints "finds all as it should be" 'nothing to do'
+	must by vm delete m/{taking,taken}
+	is "a VM's device goes with it, and nobody else's" "$(rate_devices)" "ifb-rated ifb-taken"
+	must ip link del ifb-taken
+	must ip link del tap-rated
+	check "gc, after somebody deleted a limited VM's TAP" by gc
+	is "leaves none" "$(rate_devices)" ""
+}
+
+# ---- what monitors are told ----
+
+snippet() { by vm snippet "$@"; }
+
+test_snippet() {
+	must by vm add m told --ip 10.30.0.77 --mac 02:00:00:00:00:77
+	must by vm add m many --queues 2
+	check "for the kernel" snippet m/told --for kernel-args
+	prints "an address with the network's prefix" \
+		'^ip=10\.30\.0\.77::10\.30\.0\.1:255\.255\.255\.0:told:eth0:off$'
+	check "with a resolver" snippet m/told --for kernel-args --dns 9.9.9.9
+	prints "behind it" ':off:9\.9\.9\.9$'
+	is "for Firecracker" "$(snippet m/told --for firecracker | jq -c .)" \
+		'{"iface_id":"eth0","host_dev_name":"tap-told","guest_mac":"02:00:00:00:00:77"}'
+	exits 7 "which has no queues" snippet m/many --for firecracker
+	exits 2 "for nobody" snippet m/told
+	says "names who there is" 'firecracker, .*kernel-args'
+	exits 2 "for somebody unknown" snippet m/told --for nobody
+	exits 2 "a resolver that is none" snippet m/told --for kernel-args --dns nowhere
+	exits 3 "of no VM" snippet m/nobody --for qemu
+	must by vm delete m/{told,many}
 }
 
 # ---- what others do, and what a crash leaves ----
@@ -481,6 +525,8 @@ br_netfilter 1
 test_leases
 test_conflicts
 test_queues
+test_rates
+test_snippet
 test_gc
 test_killed
 stop echo-one-7

@@ -58,6 +58,7 @@ static struct port sample(const char *vpc, const char *name, const char *addr)
 	snprintf(p.vpc, sizeof(p.vpc), "%s", vpc);
 	snprintf(p.name, sizeof(p.name), "%s", name);
 	snprintf(p.ifname, sizeof(p.ifname), "tap-%.4s-%.4s", vpc, name);
+	snprintf(p.ifb, sizeof(p.ifb), "ifb-%.4s-%.4s", vpc, name);
 	assert_int_equal(ip_parse(addr, &p.addr, NULL), 0);
 	assert_int_equal(ip_parse("fd00::2", &p.addr6, NULL), 0);
 	p.mac = port_mac(&p);
@@ -77,6 +78,7 @@ static void assert_same(const struct port *a, const struct port *b)
 	assert_string_equal(a->subnet, b->subnet);
 	assert_int_equal(a->kind, b->kind);
 	assert_string_equal(a->ifname, b->ifname);
+	assert_string_equal(a->ifb, b->ifb);
 	assert_memory_equal(&a->mac, &b->mac, sizeof(a->mac));
 	assert_true(ip_equal(&a->addr, &b->addr));
 	assert_true(ip_equal(&a->addr6, &b->addr6));
