@@ -357,6 +357,8 @@ test_leases() {
 	exits 7 "the pool is used up" by vm add l e
 	exits 7 "an address is not lost by what failed" by vm add l e --mac 02:00:00:00:00:55
 	must by vm delete l/c
+	check "the address of one that was deleted is free" by vm add l f --ip 10.40.0.6
+	must by vm delete l/f
 	exits 7 "a MAC that another has" by vm add l e --mac 02:00:00:00:00:55
 	exits 2 "a multicast MAC" by vm add l e --mac 01:00:5e:00:00:01
 	exits 2 "no MAC" by vm add l e --mac nonsense
