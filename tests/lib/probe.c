@@ -173,6 +173,7 @@ static int cmd_echo(char **argv)
 {
 	struct pollfd p[2] = {{.fd = listener(argv[0], SOCK_STREAM), .events = POLLIN},
 			      {.fd = listener(argv[0], SOCK_DGRAM), .events = POLLIN}};
+	pid_t me = getpid();
 	int one = 1;
 
 	if (setsockopt(p[1].fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)))
@@ -188,6 +189,8 @@ static int cmd_echo(char **argv)
 		int fd = accept(p[0].fd, NULL, NULL);
 		if (fd >= 0 && !fork()) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (getppid() != me) /* it died before */
+				exit(0);
 			echo_stream(fd);
 		}
 		close(fd);
