@@ -193,14 +193,18 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 
 void link_add_ifb(struct nlbatch *b, const char *name, uint32_t group)
 {
+	struct mac mac = mac_from_name(name);
+	char address[MAC_STRLEN];
 	void *extra;
-	struct nlmsghdr *nlh = nlbatch_add(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
-					   sizeof(struct ifinfomsg), &extra, 0,
-					   "ip link add %s group %u type ifb", name, group);
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg),
+			    &extra, 0, "ip link add %s address %s group %u type ifb", name,
+			    mac_format(&mac, address), group);
 	struct nlattr *info;
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
 	mnl_attr_put_u32(nlh, IFLA_GROUP, group);
+	put_mac(nlh, &mac);
 	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "ifb");
 	mnl_attr_nest_end(nlh, info);

@@ -49,7 +49,8 @@ struct bridge_spec {
 };
 void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec);
 
-/* An intermediate functional block: what is sent to it comes back to the link it was taken from. */
+/* An intermediate functional block: what is sent to it comes back to the link it was taken from. Its MAC,
+ * which nobody ever sees, comes from its name: the kernel's choice would be another each time. */
 void link_add_ifb(struct nlbatch *b, const char *name, uint32_t group);
 
 struct veth_spec {

@@ -235,10 +235,27 @@ static void a_tap_has_its_machines_name(void **state)
 	assert_int_equal(netns_open(NULL, &log, &host, &err), 0);
 	assert_int_equal(name_port(st, host, &one, &err), 0);
 	assert_string_equal(one.ifname, "tap-lab-one");
+	assert_string_equal(one.ifb, "ifb-lab-one");
 	insert(&one);
 	assert_int_equal(name_port(st, host, &two, &err), 0);
 	assert_memory_equal(two.ifname, "tap-lab-", 8);
 	assert_string_not_equal(two.ifname, one.ifname);
+	assert_memory_equal(two.ifb, "ifb-lab-", 8);
+	assert_string_not_equal(two.ifb, one.ifb);
+}
+
+static void what_has_no_rate_needs_no_device(void **state)
+{
+	struct port p = sample("v", "lab-one", "10.0.0.2");
+	_netns_ struct netns *host = NULL;
+	struct oplog log = {0};
+
+	(void)state;
+	p.rate_tx = 0;
+	p.ifb[0] = '\0';
+	assert_int_equal(netns_open(NULL, &log, &host, &err), 0);
+	assert_int_equal(name_port(st, host, &p, &err), 0);
+	assert_string_equal(p.ifb, "");
 }
 
 static void ports_are_guarded(void **state)
@@ -275,6 +292,7 @@ int main(void)
 		T(a_vpc_may_be_flat),
 		T(a_networks_bridge_has_its_name),
 		T(a_tap_has_its_machines_name),
+		T(what_has_no_rate_needs_no_device),
 		cmocka_unit_test(a_mac_goes_with_vpc_and_address),
 		cmocka_unit_test(ports_are_guarded),
 	};
