@@ -27,7 +27,7 @@
 #include "session/net.h"
 #include "vpc/names.h"
 
-#define PROBE_MS 200
+#define PROBE_MS 100 /* neighbours answer within a few */
 #define BLOCKER "in use: " /* no session has such a name */
 #define POOL "@session/"   /* nor a VPC, whose pools are VPC/SUBNET */
 #define POOL_LEN (NAME_MAX_LEN + sizeof(POOL))

@@ -5,6 +5,7 @@
  * something, for they share accounts and the number of those that may start.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@
 #include "session/server.h"
 #include "session/watch.h"
 
-#define JITTER_MS 2       /* for each session, at most... */
+#define JITTER_MS 1       /* for each session, at most... */
 #define JITTER_MAX_MS 500 /* ...this for all */
 #define END_MS 5000       /* for all openconnects to say goodbye; watch.c kills them sooner */
 
@@ -438,7 +439,8 @@ static char *hook_command(const char *self)
 {
 	_buf_ struct buf b = {0};
 
-	buf_adds(&b, "exec '");
+	/* Before there is a device there is nothing to do. */
+	buf_adds(&b, "test \"$reason\" = pre-init || exec '");
 	for (; *self; self++)
 		buf_addf(&b, *self == '\'' ? "'\\%c'" : "%c", *self);
 	buf_adds(&b, "' session hook");
@@ -475,6 +477,7 @@ static int prepare(struct supervisor *s, struct err *err)
 	if (!r)
 		r = ops_session_prepare(&s->ops, s->c->file, &s->rows, err);
 	ops_suspend(&s->ops);
+	malloc_trim(0); /* what making them took is not needed again for long */
 	if (!r)
 		s->n = s->c->file->n_sessions;
 	return r;

@@ -37,6 +37,7 @@
 #include "session/log.h"
 #include "session/openconnect.h"
 #include "session/server.h"
+#include "session/vpn.h"
 #include "session/watch.h"
 
 #define KILL_MS 3000 /* from SIGTERM to SIGKILL: openconnect says goodbye to the server */
@@ -415,9 +416,9 @@ static void on_probe(void *arg, uint32_t events)
 
 static int probe(struct watch *w, struct err *err)
 {
-	const struct ip *dns = w->spec->n_dns ? &w->spec->dns[0]
-			       : w->vpn.n_dns ? &w->vpn.dns[0]
-					      : NULL;
+	const struct ip *dns = w->spec->n_dns    ? &w->spec->dns[0]
+			       : w->inside.n_dns ? &w->inside.dns[0]
+						 : NULL;
 	_netns_ struct netns *ns = NULL;
 	int r = netns_open(w->row->netns, w->group->oplog, &ns, err);
 
@@ -464,7 +465,7 @@ void watch_check(struct watch *w, int connection)
 
 /* ---- What its script says ---- */
 
-static int connected(struct watch *w, struct vpn *v, struct err *err)
+static int connected(struct watch *w, const struct vpn *v, struct err *err)
 {
 	_netns_ struct netns *outer = NULL, *inner = NULL;
 	bool two = w->row->carrier[0];
@@ -478,13 +479,17 @@ static int connected(struct watch *w, struct vpn *v, struct err *err)
 		r = etc_write(w->row->netns, w->spec, v, err);
 	if (r)
 		return r;
-	vpn_done(&w->vpn);
-	w->vpn = *v;
-	*v = (struct vpn){0};
+	w->inside.addr4 = v->addr4.addr;
+	w->inside.addr6 = v->addr6.addr;
+	w->inside.gateway = v->gateway;
+	memcpy(w->inside.dns, v->dns, sizeof(v->dns));
+	w->inside.n_dns = v->n_dns;
+	if (v->banner)
+		say(w, LOG_INFO, "the server says: %s", v->banner);
 	return 0;
 }
 
-static int hook(struct watch *w, struct vpn *v, struct err *err)
+static int hook(struct watch *w, const struct vpn *v, struct err *err)
 {
 	uint64_t now_ms = clock_ms();
 	int r = 0;
@@ -498,8 +503,6 @@ static int hook(struct watch *w, struct vpn *v, struct err *err)
 		r = connected(w, v, err);
 		if (!r)
 			life_connected(&w->life, now_ms);
-		if (!r && w->vpn.banner)
-			say(w, LOG_INFO, "the server says: %s", w->vpn.banner);
 		break;
 	case VPN_ATTEMPT_RECONNECT:
 		stop_probe(w);
@@ -651,7 +654,6 @@ void watch_done(struct watch *w)
 	if (w->asker >= 0)
 		close(w->asker);
 	secret_wipe(&w->secret);
-	vpn_done(&w->vpn);
 	session_log_free(w->log);
 }
 
@@ -679,15 +681,15 @@ static json_t *addresses(const struct watch *w)
 {
 	json_t *list = json_array();
 
-	add_addr(list, &w->vpn.addr4.addr);
-	add_addr(list, &w->vpn.addr6.addr);
+	add_addr(list, &w->inside.addr4);
+	add_addr(list, &w->inside.addr6);
 	return list;
 }
 
 static json_t *resolvers(const struct watch *w)
 {
-	const struct ip *v = w->spec->n_dns ? w->spec->dns : w->vpn.dns;
-	size_t n = w->spec->n_dns ? w->spec->n_dns : w->vpn.n_dns;
+	const struct ip *v = w->spec->n_dns ? w->spec->dns : w->inside.dns;
+	size_t n = w->spec->n_dns ? w->spec->n_dns : w->inside.n_dns;
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
@@ -732,7 +734,7 @@ json_t *watch_describe(struct watch *w, uint64_t now_ms)
 			 session_mode_name(s->mode), "namespace", s->netns, "carrier",
 			 *s->carrier ? s->carrier : NULL, "address", ip_format(&s->addr, addr),
 			 "addresses", addresses(w), "server", w->spec->server, "server_address",
-			 w->vpn.gateway.family ? ip_format(&w->vpn.gateway, gateway) : NULL,
+			 w->inside.gateway.family ? ip_format(&w->inside.gateway, gateway) : NULL,
 			 "protocol", w->spec->protocol ? w->spec->protocol : "anyconnect",
 			 "username", w->spec->username, "transport", transport(w), "dns",
 			 resolvers(w), "restarts", (int)w->life.restarts, "auth_failures",

@@ -17,7 +17,6 @@
 #include "session/health.h"
 #include "session/life.h"
 #include "session/secret.h"
-#include "session/vpn.h"
 
 struct control_request;
 struct servers;
@@ -67,7 +66,11 @@ struct watch {
 	char complaint[256]; /* why openconnect would be ended for being stalled */
 	int asker;           /* a connection that waits for a probe's result, or -1 */
 
-	struct vpn vpn; /* zeroed: it was not connected yet */
+	/* Of what the server said when it was connected last. */
+	struct {
+		struct ip addr4, addr6, gateway, dns[SESSION_DNS_MAX];
+		size_t n_dns;
+	} inside;
 
 	/* Of what people see. */
 	enum session_state shown;
