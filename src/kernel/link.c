@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -175,8 +176,11 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 	void *extra;
 	struct nlmsghdr *nlh = nlbatch_add(
 		b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra, 0,
-		"ip link add %s address %s mtu %u group %u type bridge stp_state 0", spec->name,
+		"ip link add %s address %s mtu %u group %u type bridge stp_state 0 "
+		"no_linklocal_learn 1", spec->name,
 		mac_format(&spec->mac, mac), spec->mtu_bytes, spec->group);
+	const struct br_boolopt_multi options = {.optval = 1U << BR_BOOLOPT_NO_LL_LEARN,
+						 .optmask = 1U << BR_BOOLOPT_NO_LL_LEARN};
 	struct nlattr *info, *data;
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->name);
@@ -187,6 +191,7 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
 	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
 	mnl_attr_put_u32(nlh, IFLA_BR_STP_STATE, 0);
+	mnl_attr_put(nlh, IFLA_BR_MULTI_BOOLOPT, sizeof(options), &options);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
 }

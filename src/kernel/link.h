@@ -42,6 +42,8 @@ int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err);
 
 /* The builders below add to a batch; nothing happens before nlbatch_commit(). */
 
+/* Without STP, and nobody's MAC is learned from frames to 01-80-C2-00-00-0X: those pass no rule of
+ * family bridge's prerouting, where ports are guarded. */
 struct bridge_spec {
 	const char *name;
 	struct mac mac; /* fixed: a bridge without one takes a port's and changes with its ports */
