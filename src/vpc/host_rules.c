@@ -24,6 +24,7 @@
  *     disabling NAT cuts at once what runs over it.
  *  3. From outside into a VPC pass replies only.
  *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery.
+ *  5. Nothing is routed, or taken in, that came by a port itself or by a further segment's bridge.
  *
  * Port guard. A frame that enters a bridge from a port, of a subnet or of anybody else, must carry
  *the port's own MAC and addresses, in the Ethernet, ARP, IP and neighbour discovery headers; it may
@@ -249,6 +250,14 @@ static void match_to(struct fw_rule *r)
 	fw_match_u32(r, FW_OIFGROUP, FW_OP_EQ, GROUP_VPC);
 }
 
+/* What comes in by a port itself or by a further segment's bridge, none of which has an address:
+ * frames to 01-80-C2-00-00-0X, which a bridge hands to the port's own interface without a look at the
+ * guard, and frames to the segment's own MAC. */
+static void match_from_port(struct fw_rule *r)
+{
+	fw_match_u32(r, FW_IIFGROUP, FW_OP_EQ, GROUP_PORT);
+}
+
 static void match_replies(struct fw_rule *r)
 {
 	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED | FW_CT_RELATED);
@@ -315,8 +324,10 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
 					   NF_IP_PRI_FILTER, FW_ACCEPT);
-	struct fw_rule *r;
+	struct fw_rule *r = fw_rule(c, FW_DROP);
 
+	match_from_port(r); /* but for what br_netfilter shows of frames inside a segment */
+	fw_match_u32(r, FW_OIFGROUP, FW_OP_NE, GROUP_PORT);
 	rule_between(c, FW_DROP, h->isolated4);
 	rule_between(c, FW_DROP, h->isolated6);
 	rule_between(c, FW_ACCEPT, h->reach4);
@@ -364,8 +375,10 @@ static void input_chain(struct host_rules *h)
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "input", FW_CHAIN_FILTER, FW_HOOK_INPUT,
 					   NF_IP_PRI_FILTER, FW_ACCEPT);
-	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+	struct fw_rule *r;
 
+	match_from_port(fw_rule(c, FW_DROP));
+	r = fw_rule(c, FW_ACCEPT);
 	match_from(r);
 	match_replies(r);
 	rule_input_icmp(c, FW_ICMP4_TYPE, ICMP_ECHO, h->reach4, back4_fields);

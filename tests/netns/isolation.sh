@@ -175,6 +175,26 @@ test_router_advertisement() {
 		"$(ip -n a-y -6 route show default | wc -l)" 1
 }
 
+# Frames to 01-80-C2-00-00-0X are for the bridge's port itself, and do not come by its guard.
+learned() { bridge -j fdb show br br-a | jq -r --arg mac "$1" '[.[] | select(.mac == $mac).ifname] | unique | join(" ")'; }
+udp_unclaimed() { awk '/^Udp: [0-9]/ { print $3 }' /proc/net/snmp; }
+udp6_unclaimed() { awk '$1 == "Udp6NoPorts" { print $2 }' /proc/net/snmp6; }
+
+test_reserved_addresses() {
+	local last mac before before6
+	mac=$(mac_in a-y) before=$(udp_unclaimed) before6=$(udp6_unclaimed)
+	for last in 00 03 0e; do
+		send send-udp "$MY_MAC" 01:80:c2:00:00:$last "$MY_ADDR" 10.0.0.1 past-guard
+		send send-udp "$MY_MAC" 01:80:c2:00:00:$last "$MY_ADDR6" fd00::1 past-guard
+		send send-udp "$mac" 01:80:c2:00:00:$last "$(addr4 a-y)" 10.0.0.1 past-guard
+	done
+	can a-x ping:10.0.0.1 0 "behind what was sent"
+	is "a frame to the port itself does not come to the host" "$(udp_unclaimed)" "$before"
+	is "by IPv6 neither" "$(udp6_unclaimed)" "$before6"
+	fails "and nobody's MAC address is learned from it" \
+		test "$(learned "$mac")" = "$(learned "$MY_MAC")"
+}
+
 # The same lie from inside, with the kernel's own tools.
 test_second_address() {
 	must ip -n a-x addr add 10.0.1.77/24 dev "$MY_DEV"
@@ -194,6 +214,7 @@ liar
 test_spoofed_source
 test_spoofed_arp
 test_router_advertisement
+test_reserved_addresses
 test_second_address
 br_netfilter 1
 stop_all

@@ -38,6 +38,7 @@ test_beyond_a_bridge() {
 	cannot wide-subnet-1100 "$INTERNET4" 80 "private"
 	stop web-internet
 	guarded
+	not_behind_the_gateway
 	check "delete" by vpc delete wide
 	check "nothing is left" same_as "$WORLD/before"
 }
@@ -52,6 +53,24 @@ guarded() {
 	inside wide-late "$PROBE" send-udp "$dev" "$mac" "$gate" "$addr" 10.0.0.1 truth
 	check "a false address on the second bridge is dropped" dropped bridge lie truth
 	stop watch-bridge
+}
+
+# Who sends to the second bridge's own MAC instead of the gateway's does not get past the rules.
+not_behind_the_gateway() {
+	local dev mac addr second
+	dev=$(dev_of wide-subnet-1100) mac=$(mac_in wide-subnet-1100)
+	addr=$(addr4 wide-subnet-1100) second=$(link_mac host br-wide.1)
+	echo_server host 7
+	watch out internet eth0
+	must ip -n wide-subnet-1100 neigh replace 10.0.0.1 lladdr "$second" dev "$dev"
+	cannot wide-subnet-1100 10.0.0.1 7 "by the second bridge"
+	cannot wide-subnet-1100 "udp:$HOST4" 7 "by the second bridge"
+	inside wide-subnet-1100 "$PROBE" send-udp "$dev" "$mac" "$second" "$addr" "$INTERNET4" leak
+	inside host "$PROBE" send-udp eth0 "$(link_mac host eth0)" "$(link_mac internet eth0)" \
+		"$HOST4" "$INTERNET4" control
+	check "nor is anything routed from there" dropped out leak control
+	stop watch-out
+	stop echo-host-7
 }
 
 snapshot_host >"$WORLD/before"
