@@ -462,7 +462,13 @@ static void guard_ip6(struct host_rules *h, struct fw_chain *guard)
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
 	fw_match_u8(r, FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_ADVERT);
 	fw_match_set(r, FW_OP_NOT_IN, h->port_ip6, 2, target);
-	r = fw_rule(guard, FW_ACCEPT); /* duplicate address detection, multicast reports */
+	/* Duplicate address detection: nobody can have another's address, but who hears such a question
+	 * about the one it is about to take would go without (RFC 4862 5.4.3). */
+	r = fw_rule(guard, FW_DROP);
+	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
+	fw_match_ip(r, FW_IP6_SADDR, FW_OP_EQ, &unspecified);
+	fw_match_u8(r, FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_SOLICIT);
+	r = fw_rule(guard, FW_ACCEPT); /* multicast reports */
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
 	fw_match_ip(r, FW_IP6_SADDR, FW_OP_EQ, &unspecified);
 	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_ICMPV6);

@@ -418,18 +418,31 @@ static int cmd_send_ra(char **a)
 	return 0;
 }
 
-/* send-na IF SMAC SIP TARGET WORD: an unsolicited, overriding neighbour advertisement. */
-static int cmd_send_na(char **a)
+/* A neighbour solicitation or advertisement: both have the target in the same place. */
+static void send_discovery(char **a, uint8_t type, uint8_t flags)
 {
 	char *args[] = {a[0], a[1], all_nodes_mac, a[2], all_nodes};
 	uint8_t body[256] = {0};
 	struct frame f = {.len = 0};
-	size_t len = icmp6_body(body, ND_NEIGHBOR_ADVERT, sizeof(struct nd_neighbor_advert), a[4]);
+	size_t len = icmp6_body(body, type, sizeof(struct nd_neighbor_advert), a[4]);
 
-	body[4] = 0x20;
+	body[4] = flags;
 	parse_ip(AF_INET6, a[3], body + 8);
 	ip6(&f, args, IPPROTO_ICMPV6, body, len, 2);
 	send_frame(a[0], &f);
+}
+
+/* send-na IF SMAC SIP TARGET WORD: an unsolicited, overriding neighbour advertisement. */
+static int cmd_send_na(char **a)
+{
+	send_discovery(a, ND_NEIGHBOR_ADVERT, 0x20);
+	return 0;
+}
+
+/* send-ns IF SMAC SIP TARGET WORD: with the SIP ::, as who wants to have TARGET asks for others who do. */
+static int cmd_send_ns(char **a)
+{
+	send_discovery(a, ND_NEIGHBOR_SOLICIT, 0);
 	return 0;
 }
 
@@ -480,6 +493,7 @@ static const struct {
 	{"send-arp", 6, cmd_send_arp},
 	{"send-ra", 4, cmd_send_ra},
 	{"send-na", 5, cmd_send_na},
+	{"send-ns", 5, cmd_send_ns},
 	{"watch", 1, cmd_watch}, /* IF */
 };
 

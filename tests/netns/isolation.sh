@@ -167,10 +167,14 @@ test_router_advertisement() {
 	send send-ra "$MY_MAC" "$mine" lie-ra
 	send send-na "$MY_MAC" "$MY_ADDR6" fd00::1 lie-na
 	send send-na "$MY_MAC" "$MY_ADDR6" "$MY_ADDR6" true-na
+	send send-ns "$MY_MAC" :: "$(addr6 a-y)" lie-dad
+	send send-ns "$MY_MAC" "$MY_ADDR6" "$(addr6 a-y)" true-ns
 	control_arp true-7
 	check "a true neighbour advertisement is heard" passed neighbour true-na
 	check "a router advertisement is dropped" dropped neighbour lie-ra true-7
 	check "being the gateway by neighbour advertisement is dropped" dropped neighbour lie-na true-7
+	check "wanting to have a neighbour's address is dropped" dropped neighbour lie-dad true-7
+	check "asking for a neighbour is heard" passed neighbour true-ns
 	is "the neighbour has one IPv6 default route" \
 		"$(ip -n a-y -6 route show default | wc -l)" 1
 }
