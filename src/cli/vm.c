@@ -289,6 +289,8 @@ int cmd_vm_snippet(struct cli *c)
 
 	if (!r && dns && ip_parse(dns, &nic.dns, &c->err))
 		r = err_context(&c->err, "--dns");
+	if (!r && nic.dns.family == AF_INET6) /* a field of ip= ends at a colon */
+		r = err_set(&c->err, ERR_USAGE, -EINVAL, "--dns: '%s' is not an IPv4 address", dns);
 	if (!r)
 		r = cli_open(c, STORE_READ);
 	if (!r)

@@ -30,7 +30,7 @@ struct vm_nic {
 	const char *ifname; /* of the TAP device */
 	struct mac mac;
 	struct cidr addr;       /* IPv4, with the prefix that the guest is to use */
-	struct ip gateway, dns; /* dns: of no family for none */
+	struct ip gateway, dns; /* IPv4; dns: of no family for none */
 	unsigned int queues;    /* pairs of a receive and a transmit queue */
 	uint64_t rx_bits,
 		tx_bits; /* what the guest may receive and send in a second; 0: no limit */

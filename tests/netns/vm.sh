@@ -442,6 +442,7 @@ test_snippet() {
 	exits 2 "for nobody" snippet m/told
 	says "names who there is" 'firecracker, .*kernel-args'
 	exits 2 "for somebody unknown" snippet m/told --for nobody
+	exits 2 "a resolver that ip= has no place for" snippet m/told --for kernel-args --dns 2001:db8::1
 	exits 2 "a resolver that is none" snippet m/told --for kernel-args --dns nowhere
 	exits 3 "of no VM" snippet m/nobody --for qemu
 	must by vm delete m/{told,many}
