@@ -274,11 +274,13 @@ static int remove_proxies(struct ops *o, const struct claims *c, size_t *count, 
 	return r;
 }
 
+/* Another of that name may have been made when ours was gone: by a virtual machine monitor, which
+ * found no TAP, or by hand. */
 static bool link_there(struct ops *o, const char *name)
 {
 	struct link link;
 
-	return !link_get(o->host, name, &link, NULL);
+	return !link_get(o->host, name, &link, NULL) && link_is_ours(&link);
 }
 
 static int sweep_vpcs(struct ops *o, size_t *count, struct err *err)
@@ -315,14 +317,6 @@ static int sweep_subnets(struct ops *o, size_t *count, struct err *err)
 	return r;
 }
 
-/* A virtual machine monitor that found no TAP of that name may have made one itself: not ours. */
-static bool port_there(struct ops *o, const char *ifname)
-{
-	struct link link;
-
-	return !link_get(o->host, ifname, &link, NULL) && link_is_ours(&link);
-}
-
 static int sweep_ports(struct ops *o, size_t *count, struct err *err)
 {
 	_free_ struct port *p = NULL;
@@ -332,7 +326,7 @@ static int sweep_ports(struct ops *o, size_t *count, struct err *err)
 	for (size_t i = 0; !r && i < n; i++) {
 		struct vpc v;
 
-		if (p[i].state == ROW_ACTIVE && port_there(o, p[i].ifname))
+		if (p[i].state == ROW_ACTIVE && link_there(o, p[i].ifname))
 			continue;
 		r = vpc_load(o->st, p[i].vpc, &v, err);
 		if (!r)

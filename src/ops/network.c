@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "kernel/link.h"
 #include "ops/ops.h"
+#include "vpc/names.h"
 #include "vpc/plan.h"
 
 static int check_flat(const struct vpc *v, struct err *err)
@@ -14,6 +16,17 @@ static int check_flat(const struct vpc *v, struct err *err)
 	return err_set(err, ERR_CONFLICT, -EEXIST,
 		       "'%s' is a VPC with subnets, not a flat network: see `byway vpc --help`",
 		       v->name);
+}
+
+static int check_bridge(struct ops *o, const struct vpc *v, struct err *err)
+{
+	struct link link;
+
+	if (!link_get(o->host, v->bridge, &link, NULL) && link_is_ours(&link))
+		return 0;
+	return err_set(err, ERR_CONFLICT, -ENODEV,
+		       "network '%s' has lost its bridge %s: `byway gc` removes what is left of it",
+		       v->name, v->bridge);
 }
 
 /* Is what there is what is wanted? What is not asked for may be any. */
@@ -60,6 +73,8 @@ static int complete(struct ops *o, const struct network_params *p, const struct 
 	bool has_nat;
 	int r = check_same(v, &p->vpc, err);
 
+	if (!r)
+		r = check_bridge(o, v, err);
 	*ret_changed = false;
 	if (r)
 		return r;

@@ -468,6 +468,14 @@ test_gc() {
 	check "gc, after the state forgot a device" by gc
 	fails "removes it" has_link tap-lost
 	can two "$(vm m/one address)" 7 "after gc"
+	must by network up lost 10.60.0.0/24 --no-nat
+	must ip link del lost
+	exits 7 "up, of a network whose bridge somebody deleted" by network up lost
+	must ip link add lost type bridge
+	check "gc, after somebody made another bridge of the name" by gc
+	exits 3 "its network is gone" by network show lost
+	check "the other's bridge is not" has_link lost
+	must ip link del lost
 }
 
 # Killed a little later each time, until it has done all.
