@@ -5,20 +5,20 @@
  * Routed traffic. Every VPC's bridge is in the link group GROUP_VPC; that is how a rule knows a VPC
  * without naming it. The sets reach4 and reach6 hold pairs (network, interface): "addresses of this
  * network may be at the other end of what crosses this interface". A packet from a VPC to a VPC
- *passes when both its ends are listed with the interface on the opposite side:
+ * passes when both its ends are listed with the interface on the opposite side:
  *
  *	(source, outgoing interface) in reach  and  (destination, incoming interface) in reach
  *
  * A VPC puts in (own network, own bridge): its subnets reach each other through the gateway. A
  * peering of A and B puts in (A's network, B's bridge) and (B's network, A's bridge), or the
- *allowed parts of them. That is symmetric by construction and not transitive: with A-B and B-C,
- *nothing has A at the other end of C's bridge. Source addresses can be trusted because of the port
- *guard below.
+ * allowed parts of them. That is symmetric by construction and not transitive: with A-B and B-C,
+ * nothing has A at the other end of C's bridge. Source addresses can be trusted because of the port
+ * guard below.
  *
  * Invariants:
  *  1. What is routed from a VPC to a VPC without being in reach is dropped, replies included:
- *removing a peering cuts at once what runs over it. What is routed from an isolated port to another
- *of its VPC is dropped, as the bridge drops what is not routed.
+ *     removing a peering cuts at once what runs over it. What is routed from an isolated port to another
+ *     of its VPC is dropped, as the bridge drops what is not routed.
  *  2. What goes from a VPC to anywhere else passes only from a network in the NAT set of the
  *     interface it leaves by, so that a private subnet's packet is never forwarded outside, and
  *     disabling NAT cuts at once what runs over it.
@@ -27,10 +27,10 @@
  *  5. Nothing is routed, or taken in, that came by a port itself or by a further segment's bridge.
  *
  * Port guard. A frame that enters a bridge from a port, of a subnet or of anybody else, must carry
- *the port's own MAC and addresses, in the Ethernet, ARP, IP and neighbour discovery headers; it may
- *ask for an address by DHCP, which is asked without one. DHCP servers, router advertisements,
- *redirects and any other protocol are dropped. A port is in the sets before it exists, so that it
- *is guarded from its first frame.
+ * the port's own MAC and addresses, in the Ethernet, ARP, IP and neighbour discovery headers; it may
+ * ask for an address by DHCP, which is asked without one. DHCP servers, router advertisements,
+ * redirects and any other protocol are dropped. A port is in the sets before it exists, so that it
+ * is guarded from its first frame.
  */
 #include <net/ethernet.h>
 #include <netinet/icmp6.h>

@@ -9,15 +9,15 @@
  *
  * The bridge's MAC is fixed and the subnets' are derived from their names, so both ends know each
  * other from the start: permanent neighbours on both sides, no ARP and no neighbour discovery on
- *the way to the first packet. IPv6 addresses are all given by hand, autoconfiguration is off before
- *a link comes up and duplicate address detection is skipped, so that nothing is ever waited for.
+ * the way to the first packet. IPv6 addresses are all given by hand, autoconfiguration is off before
+ * a link comes up and duplicate address detection is skipped, so that nothing is ever waited for.
  *
  * A port is on the same bridge, with nothing of its workload's end to be made here: a TAP, which
- *somebody else will open.
+ * somebody else will open.
  *
  * What the order must keep: a link carries its group from birth; the marking alias comes in the
- *same send. A TAP cannot be born with a group: it is ours alone, and goes with us, until it is
- *marked. The port's place in the firewall sets was made before (host_rules.h).
+ * same send. A TAP cannot be born with a group: it is ours alone, and goes with us, until it is
+ * marked. The port's place in the firewall sets was made before (host_rules.h).
  */
 #include <errno.h>
 #include <stdlib.h>
