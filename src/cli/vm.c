@@ -178,7 +178,7 @@ int cmd_vm_add(struct cli *c)
 	if (!r)
 		r = cli_open(c, STORE_WRITE);
 	if (!r)
-		r = ops_port_add(&c->ops, &p, &c->err);
+		r = ops_port_add(&c->ops, &p, NULL, &c->err);
 	if (!r)
 		r = vpc_load(c->ops.st, p.vpc, &v, &c->err);
 	if (r)
@@ -208,6 +208,8 @@ int cmd_vm_list(struct cli *c)
 	if (!r)
 		r = port_list(c->ops.st, only, &p, &n, &c->err);
 	for (size_t i = 0; !r && i < n; i++) {
+		if (p[i].kind != PORT_TAP)
+			continue;
 		if (strcmp(v.name, p[i].vpc))
 			r = vpc_load(c->ops.st, p[i].vpc, &v, &c->err);
 		if (!r)

@@ -156,26 +156,39 @@ bool netns_exists(const char *name)
 	return access(path, F_OK) == 0;
 }
 
-int netns_open(const char *name, struct oplog *log, struct netns **ret, struct err *err)
+/* enter: the namespace is another than ours. */
+static int open_at(const char *path, const char *name, bool enter, struct oplog *log,
+		   struct netns **ret, struct err *err)
 {
 	_netns_ struct netns *ns = handle_new(name, log);
-	char path[NETNS_NAME_MAX + 16] = "/proc/self/ns/net";
 	int r;
 
-	if (name)
-		path_of(name, path);
 	ns->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns->fd < 0) {
 		r = -errno;
 		return err_errno(err, r, "cannot open network namespace %s", path);
 	}
-	r = name ? run_job(ns->fd, open_sockets, ns) : open_sockets(ns);
+	r = enter ? run_job(ns->fd, open_sockets, ns) : open_sockets(ns);
 	if (r == -EINVAL) /* setns(2) on what is no namespace: a name whose mount is gone */
 		return err_set(err, ERR_NOT_FOUND, -ENOENT, "%s is not a network namespace", path);
 	if (r)
 		return err_errno(err, r, "cannot enter network namespace %s", path);
 	*ret = TAKE_PTR(ns);
 	return 0;
+}
+
+int netns_open(const char *name, struct oplog *log, struct netns **ret, struct err *err)
+{
+	char path[NETNS_NAME_MAX + 16] = "/proc/self/ns/net";
+
+	if (name)
+		path_of(name, path);
+	return open_at(path, name, name, log, ret, err);
+}
+
+int netns_open_path(const char *path, struct oplog *log, struct netns **ret, struct err *err)
+{
+	return open_at(path, path, true, log, ret, err);
 }
 
 /* Makes NETNS_DIR what ip-netns(8) wants it to be. */

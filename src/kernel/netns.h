@@ -31,6 +31,8 @@ struct netns {
 
 /* name NULL: the namespace of the calling process. -ENOENT when there is no such namespace. */
 int netns_open(const char *name, struct oplog *log, struct netns **ret, struct err *err);
+/* The same of any file that stands for a namespace, such as /proc/PID/ns/net. */
+int netns_open_path(const char *path, struct oplog *log, struct netns **ret, struct err *err);
 void netns_free(struct netns *ns);
 void netns_free_p(struct netns **ns);
 #define _netns_ _cleanup_(netns_free_p)

@@ -326,7 +326,7 @@ static int sweep_ports(struct ops *o, size_t *count, struct err *err)
 	for (size_t i = 0; !r && i < n; i++) {
 		struct vpc v;
 
-		if (p[i].state == ROW_ACTIVE && link_there(o, p[i].ifname))
+		if (p[i].state == ROW_ACTIVE && ops_port_there(o, &p[i]))
 			continue;
 		r = vpc_load(o->st, p[i].vpc, &v, err);
 		if (!r)

@@ -86,10 +86,16 @@ int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[],
 		      bool ret_existed[], struct err *err);
 
 /* ret has what is wanted, in all fields but ifname, segment, created and state. mac is zero and
- * addresses are of no family where they are to be given; all come back as they are. */
-int ops_port_add(struct ops *o, struct port *ret, struct err *err);
+ * addresses are of no family where they are to be given; all come back as they are. inside: as in
+ * vpc/net.h. */
+int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err);
 int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
 		    struct err *err);
+
+/* Ports in the order of their VPCs, all of a VPC at once. */
+int ops_ports_delete(struct ops *o, const struct port *p, size_t n, struct err *err);
+/* Whether the port's interface is there, and ours. */
+bool ops_port_there(struct ops *o, const struct port *p);
 
 /* interface NULL: the one with the default route. ret_changed: false when it was so already. */
 int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct nat *ret,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "kernel/link.h"
 #include "ops/ops.h"
 #include "ops/segments.h"
 #include "vpc/host_rules.h"
@@ -17,6 +18,7 @@ struct job {
 	struct subnet subnet; /* of a VPC that has any */
 	struct segments segments;
 	struct port *port;
+	struct netns *inside; /* borrowed; NULL for what is no container's */
 };
 
 static void job_done(struct job *j)
@@ -57,14 +59,14 @@ static int clear_name(struct job *j, struct err *err)
 		return r == -ENOENT ? 0
 				    : err_errno(err, r, "cannot look up '%s/%s'", p->vpc, p->name);
 	if (old.state == ROW_ACTIVE)
-		return err_set(err, ERR_CONFLICT, -EEXIST, "VM '%s/%s' exists already", p->vpc,
-			       p->name);
+		return err_set(err, ERR_CONFLICT, -EEXIST, "%s '%s/%s' exists already",
+			       port_kind_what(p->kind), p->vpc, p->name);
 	return ops_teardown_ports(j->o, &j->vpc, &old, 1, err);
 }
 
 static int load(struct job *j, struct err *err)
 {
-	int r = name_check("VM", j->port->name, err);
+	int r = name_check(port_kind_what(j->port->kind), j->port->name, err);
 
 	if (!r)
 		r = ops_vpc_active(j->o, j->port->vpc, &j->vpc, err);
@@ -173,13 +175,14 @@ static int bring_up(struct job *j, struct err *err)
 	if (!r)
 		r = segments_up(&j->segments, err);
 	if (!r)
-		r = port_up(j->o->host, &j->vpc, p, segments_bridge(&j->segments, p->segment), err);
+		r = port_up(j->o->host, &j->vpc, p, segments_bridge(&j->segments, p->segment),
+			    j->inside, err);
 	return r ? r : finish(j, err);
 }
 
-int ops_port_add(struct ops *o, struct port *ret, struct err *err)
+int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err)
 {
-	_cleanup_(job_done) struct job j = {.o = o, .port = ret};
+	_cleanup_(job_done) struct job j = {.o = o, .port = ret, .inside = inside};
 	int r = load(&j, err);
 
 	if (!r)
@@ -210,4 +213,33 @@ int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_
 		return err_errno(err, r, "cannot look up '%s/%s'", vpc, name);
 	r = vpc_load(o->st, vpc, &v, err);
 	return r ? r : ops_teardown_ports(o, &v, &p, 1, err);
+}
+
+static int delete_of_vpc(struct ops *o, const struct port *p, size_t n, struct err *err)
+{
+	struct vpc v;
+	int r = vpc_load(o->st, p->vpc, &v, err);
+
+	return r ? r : ops_teardown_ports(o, &v, p, n, err);
+}
+
+int ops_ports_delete(struct ops *o, const struct port *p, size_t n, struct err *err)
+{
+	struct failures f = {.err = err};
+	size_t end;
+
+	for (size_t i = 0; i < n; i = end) {
+		for (end = i + 1; end < n && !strcmp(p[end].vpc, p[i].vpc); end++)
+			;
+		failures_add(&f, delete_of_vpc(o, &p[i], end - i, failures_err(&f)));
+	}
+	return failures_tell(&f);
+}
+
+/* A virtual machine monitor that found no TAP of that name may have made one itself: not ours. */
+bool ops_port_there(struct ops *o, const struct port *p)
+{
+	struct link link;
+
+	return !link_get(o->host, p->ifname, &link, NULL) && link_is_ours(&link);
 }

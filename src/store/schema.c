@@ -139,10 +139,15 @@ static const char version_3[] = "ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NUL
 				"  rate_rx INTEGER NOT NULL,"
 				"  rate_tx INTEGER NOT NULL,"
 				"  segment INTEGER NOT NULL,"
+				"  container TEXT NOT NULL,"
+				"  inside TEXT NOT NULL,"
+				"  config TEXT NOT NULL,"
 				"  created TEXT NOT NULL,"
 				"  " STATE ","
 				"  PRIMARY KEY(vpc, name),"
-				"  UNIQUE(vpc, mac)) WITHOUT ROWID;";
+				"  UNIQUE(vpc, mac)) WITHOUT ROWID;"
+				"CREATE UNIQUE INDEX port_attachment ON port(container, inside)"
+				" WHERE container <> '';";
 
 const char *const schema_steps[] = {version_1, version_2, version_3};
 const int schema_version = ARRAY_SIZE(schema_steps);

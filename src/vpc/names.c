@@ -136,8 +136,8 @@ int name_port(struct store *st, struct netns *host, struct port *p, struct err *
 	int r;
 
 	snprintf(full, sizeof(full), "%s/%s", p->vpc, p->name);
-	r = pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1", "tap-", p->name, full,
-		 p->ifname, err);
+	r = pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1",
+		 port_kind_prefix(p->kind), p->name, full, p->ifname, err);
 	if (r || !p->rate_tx)
 		return r;
 	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifb = ?1", "ifb-", p->name, full,
@@ -202,7 +202,7 @@ void alias_subnet(const struct subnet *s, char *ret, size_t size)
 
 void alias_port(const struct port *p, char *ret, size_t size)
 {
-	snprintf(ret, size, ALIAS_PREFIX "vm/%s/%s", p->vpc, p->name);
+	snprintf(ret, size, ALIAS_PREFIX "%s/%s/%s", port_kind_mark(p->kind), p->vpc, p->name);
 }
 
 void alias_session(const char *name, char *ret, size_t size)

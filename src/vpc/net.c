@@ -12,8 +12,8 @@
  * the way to the first packet. IPv6 addresses are all given by hand, autoconfiguration is off before
  * a link comes up and duplicate address detection is skipped, so that nothing is ever waited for.
  *
- * A port is on the same bridge, with nothing of its workload's end to be made here: a TAP, which
- * somebody else will open.
+ * A port is on the same bridge: a TAP, which somebody else will open, or a veth pair whose other end
+ * is born inside a container's namespace and is like a subnet's.
  *
  * What the order must keep: a link carries its group from birth; the marking alias comes in the
  * same send. A TAP cannot be born with a group: it is ours alone, and goes with us, until it is
@@ -144,42 +144,48 @@ static void add_port(struct nlbatch *b, const struct vpc *v, const struct subnet
 	link_set(b, &port);
 }
 
+/* The end of a veth pair that a workload has. */
+struct inside {
+	const char *ifname, *alias; /* alias NULL: none */
+	struct mac mac;
+	struct cidr addr, addr6;
+};
+
 /* One family of what is inside: the address, and the two routes by the gateway. */
-static void add_inner(struct nlbatch *b, int index, const struct vpc *v, const struct subnet *s,
+static void add_inner(struct nlbatch *b, int index, const struct vpc *v, const struct inside *in,
 		      int family)
 {
 	bool v6 = family == AF_INET6;
 	const struct cidr *vpc_net = v6 ? &v->cidr6 : &v->cidr;
-	struct cidr addr = {.addr = v6 ? s->addr6 : s->addr,
-			    .prefix = v6 ? s->cidr6.prefix : s->cidr.prefix};
+	const struct cidr *addr = v6 ? &in->addr6 : &in->addr;
 	struct ip gateway = vpc_gateway(vpc_net);
 	struct mac gateway_mac = vpc_bridge_mac(v);
 
-	addr_add(b, index, s->veth_ns, &addr);
-	neigh_add(b, index, s->veth_ns, &gateway, &gateway_mac);
-	if (addr.prefix != vpc_net->prefix) /* else it is the connected route */
-		route_add_via(b, index, s->veth_ns, vpc_net, &gateway);
-	route_add_via(b, index, s->veth_ns, v6 ? &default6 : &default4, &gateway);
+	addr_add(b, index, in->ifname, addr);
+	neigh_add(b, index, in->ifname, &gateway, &gateway_mac);
+	if (addr->prefix != vpc_net->prefix) /* else it is the connected route */
+		route_add_via(b, index, in->ifname, vpc_net, &gateway);
+	route_add_via(b, index, in->ifname, v6 ? &default6 : &default4, &gateway);
 }
 
-static int inner_up(struct netns *ns, const struct vpc *v, const struct subnet *s,
-		    const char *alias, struct err *err)
+static int inner_up(struct netns *ns, const struct vpc *v, const struct inside *in,
+		    struct err *err)
 {
 	struct link_change lo = {.name = "lo", .index = LO_INDEX, .up = true};
 	struct link_change veth = {
-		.name = s->veth_ns, .alias = alias, .no_ipv6_autoconf = true, .up = true};
+		.name = in->ifname, .alias = in->alias, .no_ipv6_autoconf = true, .up = true};
 	_nlbatch_ struct nlbatch b;
-	int index, r = link_index(ns, s->veth_ns, &index, err);
+	int index, r = link_index(ns, in->ifname, &index, err);
 
 	nlbatch_init(&b, ns);
 	if (r)
 		return r;
 	link_set(&b, &lo);
 	link_set(&b, &veth);
-	add_inner(&b, index, v, s, AF_INET);
-	if (s->addr6.family) {
-		add_link_local(&b, index, s->veth_ns, s->mac);
-		add_inner(&b, index, v, s, AF_INET6);
+	add_inner(&b, index, v, in, AF_INET);
+	if (in->addr6.addr.family) {
+		add_link_local(&b, index, in->ifname, in->mac);
+		add_inner(&b, index, v, in, AF_INET6);
 	}
 	return nlbatch_commit(&b, err);
 }
@@ -187,9 +193,14 @@ static int inner_up(struct netns *ns, const struct vpc *v, const struct subnet *
 int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, const char *bridge,
 	      struct netns **ret_ns, struct err *err)
 {
+	char alias[LINK_ALIAS_MAX];
+	struct inside in = {.ifname = s->veth_ns,
+			    .alias = alias,
+			    .mac = s->mac,
+			    .addr = {s->addr, s->cidr.prefix},
+			    .addr6 = {s->addr6, s->cidr6.prefix}};
 	_netns_ struct netns *ns = NULL;
 	_nlbatch_ struct nlbatch b;
-	char alias[LINK_ALIAS_MAX];
 	int gateway_index, port_index, r;
 
 	nlbatch_init(&b, host);
@@ -207,7 +218,7 @@ int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, c
 		neigh_add(&b, gateway_index, v->bridge, &s->addr6, &s->mac);
 	r = nlbatch_commit(&b, err);
 	if (!r)
-		r = inner_up(ns, v, s, alias, err);
+		r = inner_up(ns, v, &in, err);
 	if (r)
 		return r;
 	*ret_ns = TAKE_PTR(ns);
@@ -234,8 +245,35 @@ static int limit_rates(struct netns *host, const struct port *p, const char *ali
 	return p->rate_rx || p->rate_tx ? tc_limit(host, &limits, err) : 0;
 }
 
+static void add_pair(struct nlbatch *b, const struct vpc *v, const struct port *p,
+		     const struct netns *inside)
+{
+	struct veth_spec pair = {.name = p->ifname,
+				 .mtu_bytes = v->mtu_bytes,
+				 .group = GROUP_PORT,
+				 .mac = mac_from_name(p->ifname),
+				 .peer_name = p->attachment.ifname,
+				 .peer_netns_name = inside->name,
+				 .peer_netns_fd = inside->fd,
+				 .peer_mac = p->mac};
+
+	link_add_veth(b, &pair);
+}
+
+/* No mark inside: the namespace is the container's, who may have a byway of its own. */
+static int container_up(struct netns *inside, const struct vpc *v, const struct port *p,
+			struct err *err)
+{
+	struct inside in = {.ifname = p->attachment.ifname,
+			    .mac = p->mac,
+			    .addr = {p->addr, v->cidr.prefix},
+			    .addr6 = {p->addr6, v->cidr6.prefix}};
+
+	return inner_up(inside, v, &in, err);
+}
+
 int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
-	    struct err *err)
+	    struct netns *inside, struct err *err)
 {
 	struct tap_spec tap = {.name = p->ifname,
 			       .uid = p->owner_uid,
@@ -260,16 +298,21 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 	r = link_index(host, v->bridge, &gateway_index, err);
 	if (!r)
 		r = link_index(host, bridge, &port.master, err);
-	if (!r)
+	if (!r && p->kind == PORT_TAP)
 		r = tap_open(host, &tap, &fd, err);
 	if (r)
 		return r;
+	if (p->kind == PORT_VETH)
+		add_pair(&b, v, p, inside);
 	link_set(&b, &port);
 	add_neighbours(&b, gateway_index, v, p);
 	r = nlbatch_commit(&b, err);
 	if (!r)
 		r = limit_rates(host, p, alias, err);
-	return r ? r : tap_persist(host, p->ifname, fd, err);
+	if (r)
+		return r;
+	return p->kind == PORT_TAP ? tap_persist(host, p->ifname, fd, err)
+				   : container_up(inside, v, p, err);
 }
 
 int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,

@@ -25,9 +25,10 @@ int segment_up(struct netns *host, const struct vpc *v, const struct segment *s,
 /* bridge: the name of the bridge that the subnet's port goes to. *ret_ns: a handle on the new namespace. */
 int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, const char *bridge,
 	      struct netns **ret_ns, struct err *err);
-/* A port on that bridge, and its neighbours on the VPC's. */
+/* A port on that bridge, and its neighbours on the VPC's. inside: where the other end of a PORT_VETH
+ * goes to; NULL for others. */
 int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
-	    struct err *err);
+	    struct netns *inside, struct err *err);
 /* The VPC's bridge forgets them; the link goes by links_down(). No such bridge: done. */
 int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,
 		 struct err *err);

@@ -10,14 +10,32 @@
 #include "vpc/columns.h"
 #include "vpc/port.h"
 
-static const char *const kind_names[] = {
-	[PORT_TAP] = "tap",
+static const struct {
+	const char *name, *what, *mark, *prefix;
+} kinds[] = {
+	[PORT_TAP] = {"tap", "VM", "vm", "tap-"},
+	[PORT_VETH] = {"veth", "container", "container", "cni-"},
 };
-static_assert(ARRAY_SIZE(kind_names) == PORT_NUM_KINDS, "kind_names[] doesn't match port_kind");
+static_assert(ARRAY_SIZE(kinds) == PORT_NUM_KINDS, "kinds[] doesn't match port_kind");
 
 const char *port_kind_name(enum port_kind k)
 {
-	return kind_names[k];
+	return kinds[k].name;
+}
+
+const char *port_kind_what(enum port_kind k)
+{
+	return kinds[k].what;
+}
+
+const char *port_kind_mark(enum port_kind k)
+{
+	return kinds[k].mark;
+}
+
+const char *port_kind_prefix(enum port_kind k)
+{
+	return kinds[k].prefix;
 }
 
 static enum port_kind column_kind(sqlite3_stmt *q, int i)
@@ -25,7 +43,7 @@ static enum port_kind column_kind(sqlite3_stmt *q, int i)
 	const char *s = column_text(q, i);
 
 	for (size_t k = 0; s && k < PORT_NUM_KINDS; k++) {
-		if (!strcmp(s, kind_names[k]))
+		if (!strcmp(s, kinds[k].name))
 			return (enum port_kind)k;
 	}
 	return PORT_TAP;
@@ -41,7 +59,7 @@ struct mac port_mac(const struct port *p)
 
 #define PORT_COLUMNS                                                                               \
 	"vpc, name, subnet, kind, ifname, ifb, mac, addr, addr6, owner_uid, owner_gid, queues, "   \
-	"isolated, rate_rx, rate_tx, segment, created, state"
+	"isolated, rate_rx, rate_tx, segment, container, inside, config, created, state"
 
 static void read_port(sqlite3_stmt *q, void *row)
 {
@@ -63,8 +81,11 @@ static void read_port(sqlite3_stmt *q, void *row)
 	p->rate_rx = (uint64_t)sqlite3_column_int64(q, 13);
 	p->rate_tx = (uint64_t)sqlite3_column_int64(q, 14);
 	p->segment = (unsigned int)sqlite3_column_int(q, 15);
-	COLUMN_STR(q, 16, p->created);
-	p->state = column_state(q, 17);
+	COLUMN_STR(q, 16, p->attachment.container);
+	COLUMN_STR(q, 17, p->attachment.ifname);
+	COLUMN_STR(q, 18, p->attachment.config);
+	COLUMN_STR(q, 19, p->created);
+	p->state = column_state(q, 20);
 }
 
 static const struct row_reader port_reader = {sizeof(struct port), read_port};
@@ -79,6 +100,14 @@ int port_load(struct store *st, const char *vpc, const char *name, struct port *
 	return r == -ENOENT
 		       ? err_set(err, ERR_NOT_FOUND, r, "there is no VM '%s' in '%s'", name, vpc)
 		       : r;
+}
+
+int port_load_attachment(struct store *st, const char *container, const char *ifname,
+			 struct port *ret, struct err *err)
+{
+	return row_read(st, &port_reader,
+			"SELECT " PORT_COLUMNS " FROM port WHERE container = ?1 AND inside = ?2",
+			container, ifname, ret, err);
 }
 
 int port_list(struct store *st, const char *vpc, struct port **ret, size_t *n, struct err *err)
@@ -99,12 +128,13 @@ int port_insert(struct store *st, const struct port *p, struct err *err)
 
 	return store_exec(st, err,
 			  "INSERT INTO port (" PORT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-			  "sssssssssiiiiiiiss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+			  "sssssssssiiiiiiisssss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
 			  p->ifname, p->ifb, mac_format(&p->mac, mac), ip_format(&p->addr, addr),
 			  ip_text(&p->addr6, addr6), uid, gid, (int64_t)p->queues,
 			  (int64_t)p->isolated, (int64_t)p->rate_rx, (int64_t)p->rate_tx,
-			  (int64_t)p->segment, p->created, row_state_name(p->state));
+			  (int64_t)p->segment, p->attachment.container, p->attachment.ifname,
+			  p->attachment.config, p->created, row_state_name(p->state));
 }
 
 int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err)

@@ -14,14 +14,29 @@
 #include "vpc/vpc.h"
 
 enum port_kind {
-	PORT_TAP, /* a TAP device, for a virtual machine monitor */
+	PORT_TAP,  /* a TAP device, for a virtual machine monitor */
+	PORT_VETH, /* a veth pair, whose other end is in a container's namespace */
 	PORT_NUM_KINDS,
 };
 
 const char *port_kind_name(enum port_kind k);
+/* What such a port is for, in messages: "VM", "container". */
+const char *port_kind_what(enum port_kind k);
+/* How its alias says the same, and how its interface's name on the host begins. */
+const char *port_kind_mark(enum port_kind k);
+const char *port_kind_prefix(enum port_kind k);
 
 #define PORT_NO_UID ((uid_t)-1)
 #define PORT_NO_GID ((gid_t)-1)
+
+#define CONTAINER_MAX_LEN 256 /* with the NUL */
+
+/* What a container's interface is known by, as CNI has it. */
+struct attachment {
+	char container[CONTAINER_MAX_LEN]; /* "": the port is no container's */
+	char ifname[IFNAMSIZ];             /* inside; a container has one of the name */
+	char config[CONTAINER_MAX_LEN];    /* the network configuration that asked for it */
+};
 
 struct port {
 	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN]; /* the name is the VPC's only one */
@@ -37,6 +52,7 @@ struct port {
 	bool isolated;             /* does not reach others that are */
 	uint64_t rate_rx, rate_tx; /* bits a second to the workload and from it; 0: no limit */
 	unsigned int segment;      /* 0: the VPC's own bridge */
+	struct attachment attachment; /* of a PORT_VETH */
 	char created[TIME_STRLEN];
 	enum row_state state;
 };
@@ -46,7 +62,10 @@ struct mac port_mac(const struct port *p);
 
 int port_load(struct store *st, const char *vpc, const char *name, struct port *ret,
 	      struct err *err);
-/* -EEXIST when name, interface or MAC is taken. */
+/* -ENOENT, without words, when the container has no such interface. */
+int port_load_attachment(struct store *st, const char *container, const char *ifname,
+			 struct port *ret, struct err *err);
+/* -EEXIST when name, interface, MAC or attachment is taken. */
 int port_insert(struct store *st, const struct port *p, struct err *err);
 int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err);
 int port_remove(struct store *st, const struct port *p, struct err *err);
