@@ -135,8 +135,8 @@ static int fault(const char *program)
 	return fault_point(what);
 }
 
-static int run_path(struct child_spec *spec, const struct buf *input, struct buf *ret_out,
-		    struct buf *ret_err, int *ret_status, struct err *err)
+int run_spec(struct child_spec *spec, const struct buf *input, struct buf *ret_out,
+	     struct buf *ret_err, int *ret_status, struct err *err)
 {
 	_close_ int in = -1, out_r = -1, out_w = -1, err_r = -1, err_w = -1;
 	int out_fds[2], err_fds[2], r = open_input(input, &in);
@@ -175,5 +175,5 @@ int run(const struct netns *ns, const char *const argv[], const struct buf *inpu
 	r = fault(argv[0]);
 	if (r)
 		return err_errno(err, r, "cannot run %s", argv[0]);
-	return run_path(&spec, input, ret_out, ret_err, ret_status, err);
+	return run_spec(&spec, input, ret_out, ret_err, ret_status, err);
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 struct buf;
+struct child_spec;
 struct err;
 struct netns;
 
@@ -25,6 +26,9 @@ struct netns;
  * -ENOENT with ERR_UNSUPPORTED when there is no such program. */
 int run(const struct netns *ns, const char *const argv[], const struct buf *input,
 	struct buf *ret_out, struct buf *ret_err, int *ret_status, struct err *err);
+/* The same for a program whose path and environment are in spec, which gets its descriptors here. */
+int run_spec(struct child_spec *spec, const struct buf *input, struct buf *ret_out,
+	     struct buf *ret_err, int *ret_status, struct err *err);
 /* Where in RUN_PATH a program is. As run() when there is none. */
 int run_find(const char *program, char ret[RUN_PROGRAM_MAX], struct err *err);
 /* Whether RUN_PATH has a program of this name. */
