@@ -42,6 +42,15 @@ int ops_lease_release(struct ops *o, const char *vpc, const char *subnet, int fa
 	return family ? ipam_lease_release(o->st, pool, owner, err) : 0;
 }
 
+int ops_lease_usage(struct ops *o, const char *vpc, const char *subnet, int family,
+		    struct ipam_usage *ret, struct err *err)
+{
+	char pool[POOL_NAME_MAX];
+
+	pool_name(vpc, subnet, family, pool);
+	return ipam_pool_usage(o->st, pool, ret, err);
+}
+
 /* A subnet is the owner of its own name: no name has a slash. */
 const char *ops_port_owner(const struct port *p, char ret[NAME_MAX_LEN + 8])
 {

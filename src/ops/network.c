@@ -29,8 +29,7 @@ static int check_bridge(struct ops *o, const struct vpc *v, struct err *err)
 		       v->name, v->bridge);
 }
 
-/* Is what there is what is wanted? What is not asked for may be any. */
-static int check_same(const struct vpc *v, const struct vpc_params *p, struct err *err)
+int ops_network_same(const struct vpc *v, const struct vpc_params *p, struct err *err)
 {
 	char text[CIDR_STRLEN];
 	struct cidr cidr = v->cidr, cidr6 = v->cidr6;
@@ -71,7 +70,7 @@ static int complete(struct ops *o, const struct network_params *p, const struct 
 {
 	struct nat nat;
 	bool has_nat;
-	int r = check_same(v, &p->vpc, err);
+	int r = ops_network_same(v, &p->vpc, err);
 
 	if (!r)
 		r = check_bridge(o, v, err);

@@ -21,6 +21,7 @@
 
 struct err;
 struct host_rules;
+struct ipam_usage;
 struct json_t;
 struct netns;
 struct port;
@@ -68,6 +69,8 @@ struct network_params {
  * or another way out, is a conflict. */
 int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *ret,
 		   bool *ret_changed, struct err *err);
+/* 0 when the network that is there is the one wanted. What is not asked for may be any. */
+int ops_network_same(const struct vpc *v, const struct vpc_params *p, struct err *err);
 /* A VPC that is not flat is a conflict. */
 int ops_network_down(struct ops *o, const char *name, bool *ret_existed, struct err *err);
 
@@ -184,6 +187,9 @@ int ops_lease(struct ops *o, const struct vpc *v, const char *subnet, const stru
 	      const char *owner, struct ip *ret, struct err *err);
 int ops_lease_release(struct ops *o, const char *vpc, const char *subnet, int family,
 		      const char *owner, struct err *err);
+/* -ENOENT when nobody has leased from it yet. */
+int ops_lease_usage(struct ops *o, const char *vpc, const char *subnet, int family,
+		    struct ipam_usage *ret, struct err *err);
 /* Who leases a port's address. */
 const char *ops_port_owner(const struct port *p, char ret[NAME_MAX_LEN + 8]);
 
