@@ -133,6 +133,7 @@ int cmd_vm_list(struct cli *c);
 int cmd_vm_show(struct cli *c);
 int cmd_vm_snippet(struct cli *c);
 int cmd_vm_delete(struct cli *c);
+int cmd_cni_install(struct cli *c);
 int cmd_nat_enable(struct cli *c);
 int cmd_nat_disable(struct cli *c);
 int cmd_peer_add(struct cli *c);

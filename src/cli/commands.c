@@ -142,6 +142,12 @@ static const struct cli_opt session_logs_opts[] = {
 	{"lines", 'n', "N", "from the end (default 100)"},
 };
 
+static const struct cli_opt cni_install_opts[] = {
+	{"network", 0, "NETWORK", "for the containers (default micropod0)"},
+	{"cidr", 0, "CIDR", "of it, when it is not there (default 10.10.0.0/24)"},
+	{"dir", 0, "DIR", "where runtimes look for networks (default /etc/cni/net.d)"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -172,6 +178,8 @@ const struct cli_cmd cli_commands[] = {
 	 "print what a VM's monitor, or its kernel, is to be told"},
 	{"vm", "delete", "NETWORK/NAME...", 1, -1, NO_OPTS, cmd_vm_delete,
 	 "remove VMs' devices and free their addresses"},
+	{"cni", "install", "", 0, 0, OPTS(cni_install_opts), cmd_cni_install,
+	 "let container runtimes put containers on a network"},
 	{"nat", "enable", "VPC", 1, 1, OPTS(nat_enable_opts), cmd_nat_enable,
 	 "let a VPC's public subnets out"},
 	{"nat", "disable", "VPC", 1, 1, NO_OPTS, cmd_nat_disable, "cut them off again"},

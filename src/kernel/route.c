@@ -77,15 +77,15 @@ int route_each(struct netns *ns, int family, route_fn fn, void *arg, struct err 
 	return nl_dump(ns, nlh, each_route, &each, err);
 }
 
-void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
-		   const struct ip *gateway)
+static void add_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
+		    const struct ip *gateway, int tolerate)
 {
 	size_t len = ip_len(gateway->family);
 	char to[CIDR_STRLEN], via[IP_STRLEN];
 	void *extra;
 	struct nlmsghdr *nlh =
-		nlbatch_add(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct rtmsg), &extra, 0,
-			    "ip route add %s via %s dev %s onlink proto %d",
+		nlbatch_add(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct rtmsg), &extra,
+			    tolerate, "ip route add %s via %s dev %s onlink proto %d",
 			    dst->prefix ? cidr_format(dst, to) : "default", ip_format(gateway, via),
 			    ifname, ROUTE_PROTOCOL);
 	struct rtmsg *rtm = extra;
@@ -101,6 +101,18 @@ void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const str
 		mnl_attr_put(nlh, RTA_DST, len, dst->addr.bytes);
 	mnl_attr_put(nlh, RTA_GATEWAY, len, gateway->bytes);
 	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)ifindex);
+}
+
+void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
+		   const struct ip *gateway)
+{
+	add_via(b, ifindex, ifname, dst, gateway, 0);
+}
+
+void route_offer_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
+		     const struct ip *gateway)
+{
+	add_via(b, ifindex, ifname, dst, gateway, EEXIST);
 }
 
 void route_add_link(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst)

@@ -30,6 +30,9 @@ int route_each(struct netns *ns, int family, route_fn fn, void *arg, struct err 
 /* Adds to a batch: dst by a gateway that need not be inside a connected network (onlink). */
 void route_add_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
 		   const struct ip *gateway);
+/* The same; any route to dst there already: done. */
+void route_offer_via(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst,
+		     const struct ip *gateway);
 
 /* Adds to a batch: dst is at the other end of the link itself. */
 void route_add_link(struct nlbatch *b, int ifindex, const char *ifname, const struct cidr *dst);

@@ -165,7 +165,8 @@ static void add_inner(struct nlbatch *b, int index, const struct vpc *v, const s
 	neigh_add(b, index, in->ifname, &gateway, &gateway_mac);
 	if (addr->prefix != vpc_net->prefix) /* else it is the connected route */
 		route_add_via(b, index, in->ifname, vpc_net, &gateway);
-	route_add_via(b, index, in->ifname, v6 ? &default6 : &default4, &gateway);
+	/* A container on several networks goes out by the first. */
+	route_offer_via(b, index, in->ifname, v6 ? &default6 : &default4, &gateway);
 }
 
 static int inner_up(struct netns *ns, const struct vpc *v, const struct inside *in,

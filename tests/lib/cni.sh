@@ -14,12 +14,12 @@ cni() {
 	local result=$RESULTS/$2-$3.json filter=${4:-.}
 	mkdir -p "$RESULTS"
 	if [[ $1 != ADD && -s $result ]]; then
-		filter="$filter | .prevResult = \$prev[0]"
+		filter=".prevResult = \$prev[0] | $filter"
 	else
 		result=/dev/null
 	fi
 	jq -c --slurpfile prev "$result" "$filter" <<<"$CONFIG" |
-		CNI_COMMAND=$1 CNI_CONTAINERID=$2 CNI_IFNAME=$3 CNI_NETNS=${NETNS:-/run/netns/$2} \
+		CNI_COMMAND=$1 CNI_CONTAINERID=$2 CNI_IFNAME=$3 CNI_NETNS=${NETNS-/run/netns/$2} \
 			CNI_PATH=${CNI_PATH:-/usr/lib/cni} CNI_ARGS=${CNI_ARGS:-} "$CNI"
 }
 
