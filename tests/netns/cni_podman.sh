@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Containers of podman on a byway network: by the plugin as podman calls it.
+set -u
+# shellcheck source=/dev/null
+. "$(dirname "$0")/../lib/suite.sh"
+world_enter "$@"
+CNI=$(realpath "${CNI:?}")
+
+skip_all() {
+	printf '1..0 # SKIP %s\n' "$1"
+	TAP_COUNT=-1
+	exit 0
+}
+command -v podman >/dev/null || skip_all "podman is not installed"
+command -v runc >/dev/null || skip_all "runc is not installed"
+[[ -e /usr/share/doc/busybox-static ]] || skip_all "busybox-static is not installed"
+
+podman_files() {
+	mkdir -p "$WORLD"/{bin,net.d,tmp,root,run}
+	ln -s "$CNI" "$WORLD/bin/byway"
+	cat >"$WORLD/containers.conf" <<-END
+		[containers]
+		log_driver = "k8s-file"
+		default_sysctls = []
+		default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+		[network]
+		network_backend = "cni"
+		cni_plugin_dirs = ["$WORLD/bin", "/usr/lib/cni"]
+		network_config_dir = "$WORLD/net.d"
+		default_network = "pods"
+		[engine]
+		cgroup_manager = "cgroupfs"
+		events_logger = "file"
+		runtime = "runc"
+		tmp_dir = "$WORLD/tmp"
+		static_dir = "$WORLD/root/libpod"
+	END
+	cat >"$WORLD/storage.conf" <<-END
+		[storage]
+		driver = "vfs"
+		graphroot = "$WORLD/root"
+		runroot = "$WORLD/run"
+	END
+	export CONTAINERS_CONF=$WORLD/containers.conf CONTAINERS_STORAGE_CONF=$WORLD/storage.conf
+}
+
+# An image with nothing in it but busybox.
+podman_image() {
+	local dir=$WORLD/image name
+	mkdir -p "$dir"/{bin,etc,tmp,proc,sys,dev}
+	cp /bin/busybox "$dir/bin/"
+	for name in sh sleep ping wget ip cat; do ln -s busybox "$dir/bin/$name"; done
+	tar -C "$dir" -c . | podman import - busybox
+}
+
+# start NAME [OPTION...]
+start() { podman run -d --name "$1" "${@:2}" busybox sleep 600; }
+address() { podman inspect "$1" | jq -r ".[0].NetworkSettings.Networks.\"${2:-pods}\".IPAddress"; }
+ports() { by network show "${1:-pods}" --json | jq -r '.vms | length'; }
+pings() { podman exec "$1" ping -c 1 -w 15 "$2"; }
+
+# The world's /sys has none.
+cgroups() {
+	local controllers
+	mount -t tmpfs tmpfs /sys/fs/cgroup
+	while IFS=: read -r _ controllers _; do
+		[[ -n $controllers ]] || continue
+		mkdir -p "/sys/fs/cgroup/${controllers#name=}"
+		mount -t cgroup -o "$controllers" cgroup "/sys/fs/cgroup/${controllers#name=}"
+	done </proc/self/cgroup
+}
+
+if grep -q '^[1-9].*:[a-z]' /proc/self/cgroup; then
+	cgroups
+else
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup
+fi
+podman_files
+must by cni install --network pods --cidr 10.40.0.0/24 --dir "$WORLD/net.d"
+must by cni install --network back --cidr 10.41.0.0/24 --dir "$WORLD/net.d"
+must podman_image
+
+check "a container" start one
+check "and another" start two
+is "its address is byway's" "$(address one)" 10.40.0.2
+check "they reach each other" pings one "$(address two)"
+check "the host reaches one" ping -c 1 -w 15 "$(address one)"
+check "they go out" pings two $INTERNET4
+check "a third with an address and a MAC of its own" start three --ip 10.40.0.99 --mac-address 02:00:00:00:00:99
+is "has the address" "$(address three)" 10.40.0.99
+like "and the MAC" "$(podman exec three ip link show eth0)" 02:00:00:00:00:99
+check "restart" podman restart -t 0 one
+check "and again it reaches" pings one "$(address two)"
+check "a container on two networks" start four --network pods --network back
+like "has an address of the other" "$(address four back)" '^10\.41\.0\.'
+check "the host reaches it there" ping -c 1 -w 15 "$(address four back)"
+is "four are attached" "$(ports)" 4
+check "removal" podman rm -f -t 0 one two three four
+is "leaves nothing attached" "$(ports)" 0
+is "nor on the other network" "$(ports back)" 0
+find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null
+fails "no interface is left" eval 'ip -br link | grep "^cni-"'
+done_testing
