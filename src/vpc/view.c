@@ -22,6 +22,11 @@ static json_t *text_ip(struct ip ip)
 	return ip.family ? json_string(ip_format(&ip, buf)) : json_null();
 }
 
+static json_t *text_or_null(const char *s)
+{
+	return *s ? json_string(s) : json_null();
+}
+
 static bool has_nat(const struct subnet *s, const struct nat *nat)
 {
 	return nat && s->is_public && nat->state == ROW_ACTIVE;
@@ -140,19 +145,22 @@ json_t *view_port(const struct vpc *v, const struct port *p)
 	bool v6 = v->cidr6.addr.family;
 	char mac[MAC_STRLEN];
 
-	return json_pack(
-		"{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:i, s:o, "
-		"s:o, s:i, s:b, s:o, s:o, s:i, s:s, s:s}",
-		"network", p->vpc, "subnet", *p->subnet ? json_string(p->subnet) : json_null(),
-		"name", p->name, "kind", port_kind_name(p->kind), "interface", p->ifname, "address",
-		text_ip(p->addr), "address6", text_ip(p->addr6), "prefix", (int)v->cidr.prefix,
-		"prefix6", v6 ? json_integer(v->cidr6.prefix) : json_null(), "gateway",
-		text_ip(vpc_gateway(&v->cidr)), "gateway6",
-		v6 ? text_ip(vpc_gateway(&v->cidr6)) : json_null(), "mac", mac_format(&p->mac, mac),
-		"mtu", (int)v->mtu_bytes, "owner_uid", id(p->owner_uid), "owner_gid",
-		id(p->owner_gid), "queues", (int)p->queues, "isolated", p->isolated, "rate_rx",
-		rate(p->rate_rx), "rate_tx", rate(p->rate_tx), "segment", (int)p->segment, "state",
-		row_state_name(p->state), "created", p->created);
+	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:i, s:o, "
+			 "s:o, s:i, s:b, s:o, s:o, s:i, s:o, s:o, s:s, s:s}",
+			 "network", p->vpc, "subnet", text_or_null(p->subnet),
+			 "name", p->name, "kind", port_kind_name(p->kind), "interface", p->ifname,
+			 "address", text_ip(p->addr), "address6", text_ip(p->addr6), "prefix",
+			 (int)v->cidr.prefix, "prefix6",
+			 v6 ? json_integer(v->cidr6.prefix) : json_null(), "gateway",
+			 text_ip(vpc_gateway(&v->cidr)), "gateway6",
+			 v6 ? text_ip(vpc_gateway(&v->cidr6)) : json_null(), "mac",
+			 mac_format(&p->mac, mac), "mtu", (int)v->mtu_bytes, "owner_uid",
+			 id(p->owner_uid), "owner_gid", id(p->owner_gid), "queues", (int)p->queues,
+			 "isolated", p->isolated, "rate_rx", rate(p->rate_rx), "rate_tx",
+			 rate(p->rate_tx), "segment", (int)p->segment, "container",
+			 text_or_null(p->attachment.container), "container_interface",
+			 text_or_null(p->attachment.ifname), "state", row_state_name(p->state),
+			 "created", p->created);
 }
 
 json_t *view_peer(const struct peer *p)

@@ -89,6 +89,9 @@ static void assert_same(const struct port *a, const struct port *b)
 	assert_int_equal(a->rate_rx, b->rate_rx);
 	assert_int_equal(a->rate_tx, b->rate_tx);
 	assert_int_equal(a->segment, b->segment);
+	assert_string_equal(a->attachment.container, b->attachment.container);
+	assert_string_equal(a->attachment.ifname, b->attachment.ifname);
+	assert_string_equal(a->attachment.config, b->attachment.config);
 	assert_string_equal(a->created, b->created);
 	assert_int_equal(a->state, b->state);
 }
@@ -116,6 +119,29 @@ static void what_was_put_comes_back(void **state)
 	assert_int_equal(port_load(st, "v", "one", &got, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, "'one'"));
 	assert_int_equal(port_remove(st, &one, &err), 0);
+}
+
+static struct port container(const char *vpc, const char *name, const char *addr)
+{
+	struct port p = sample(vpc, name, addr);
+
+	p.kind = PORT_VETH;
+	p.attachment = (struct attachment){.container = "c0ffee", .ifname = "eth0", .config = "pods"};
+	return p;
+}
+
+static void containers_are_found_by_their_own_names(void **state)
+{
+	struct port one = container("v", "one", "10.0.0.2"), other = container("w", "b", "10.1.0.2");
+	struct port got;
+
+	(void)state;
+	insert(&one);
+	assert_int_equal(port_load_attachment(st, "c0ffee", "eth0", &got, &err), 0);
+	assert_same(&got, &one);
+	assert_int_equal(port_load_attachment(st, "c0ffee", "eth1", &got, &err), -ENOENT);
+	assert_int_equal(port_load_attachment(st, "", "", &got, &err), -ENOENT);
+	assert_int_equal(port_insert(st, &other, &err), -EEXIST);
 }
 
 static void lists_are_in_order(void **state)
@@ -286,6 +312,7 @@ static void ports_are_guarded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(containers_are_found_by_their_own_names),
 		T(what_was_put_comes_back),
 		T(lists_are_in_order),
 		T(names_and_macs_are_one_ports),
