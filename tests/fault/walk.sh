@@ -19,6 +19,7 @@ set -u
 . "$(dirname "$0")/../lib/suite.sh"
 BYWAY_PREPARE=$(realpath "${BYWAY_PREPARE:-$BYWAY}")
 export BYWAY_PREPARE
+[[ -z ${CNI:-} ]] || CNI=$(realpath "$CNI")
 world_enter "$@"
 OPERATION=${1:?which operation}
 MAX_FAILED=12 # enough to see a pattern
@@ -39,6 +40,7 @@ with_network() { prepare network up n 10.2.0.0/24 --cidr6 fd02::/64; }
 with_vms() {
 	with_nat && with_network && prepare vm add n m --owner 1000 --isolated --rate 9M,8M && prepare vm add v/a i
 }
+with_container() { with_network && container ADD; }
 with_all() {
 	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
 		prepare subnet add v b 10.0.2.0/24 && prepare policy apply v/a one.json
@@ -59,6 +61,8 @@ declare -A GROUND=(
 	[vm-add]=with_network
 	[vm-delete]=with_vms
 	[network-down]=with_vms
+	[cni-add]=with_network
+	[cni-del]=with_container
 )
 declare -A COMMAND=(
 	[vpc-create]='vpc create v 10.0.0.0/16 --cidr6 fd00::/56'
@@ -77,12 +81,19 @@ declare -A COMMAND=(
 	[network-down]='network down n'
 )
 
+# The container's namespace is somebody's own.
+container() {
+	CNI_COMMAND=$1 CNI_CONTAINERID=c CNI_IFNAME=eth0 CNI_NETNS=/run/netns/user "$CNI" \
+		<<<'{"cniVersion": "1.1.0", "name": "n", "type": "byway", "isolated": true}'
+}
+
 foreign() {
 	ip link add br-user type bridge
 	ip link set br-user addrgenmode none
 	ip addr add 10.99.0.1/24 dev br-user
 	ip link set br-user up
 	ip netns add user
+	ip -n user link set lo up
 	nft add table inet user
 	nft 'add chain inet user input { type filter hook input priority 0; }'
 }
@@ -93,6 +104,7 @@ foreign() {
 look() {
 	snapshot_host | sed -E '/^veth-/s/ether [0-9a-f:]+/ether random/'
 	if has_netns v-a; then snapshot_inside v-a; fi
+	if [[ $OPERATION == cni-* ]]; then snapshot_inside user; fi
 }
 
 looks_like() {
@@ -116,14 +128,23 @@ lay_ground() {
 	"${GROUND[$OPERATION]}" >ground.out 2>&1 || wrong "the ground cannot be laid: $(cat ground.out)"
 }
 
+# The plugin says what is wrong on standard output.
+command_under_test() {
+	case $OPERATION in
+	cni-add) container ADD ;;
+	cni-del) container DEL ;;
+	# shellcheck disable=SC2086 # the command is words
+	*) "$BYWAY" ${COMMAND[$OPERATION]} </dev/null ;;
+	esac
+}
+
 # operate [FAULT]: status in STATUS, messages in op.err, the points met in trace.
 operate() {
 	rm -f trace
 	: >trace
-	# shellcheck disable=SC2086 # the command is words
-	BYWAY_FAULT=${1:-} BYWAY_FAULT_TRACE=$WORLD/trace "$BYWAY" ${COMMAND[$OPERATION]} \
-		>op.out 2>op.err </dev/null
+	BYWAY_FAULT=${1:-} BYWAY_FAULT_TRACE=$WORLD/trace command_under_test >op.out 2>op.err
 	STATUS=$?
+	[[ $OPERATION != cni-* ]] || cat op.out >>op.err
 }
 
 judge_status() {
@@ -140,7 +161,7 @@ judge_status() {
 }
 
 judge_undone() {
-	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|network-down) ]] || return 0
+	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|network-down|cni-del) ]] || return 0
 	soon_one_of ground after || wrong "between before and after the operation:
 $(difference ground)"
 }
@@ -151,7 +172,7 @@ by_gc() {
 	soon_one_of ground after || wrong "gc leaves something between:
 $(difference ground)"
 	operate
-	((STATUS == 0 || STATUS == 7)) || wrong "cannot be done again: $(cat op.err)"
+	((STATUS == 0 || STATUS == 7)) || [[ $OPERATION == cni-add ]] || wrong "cannot be done again: $(cat op.err)"
 	soon_like after || wrong "done again, it is not as it should be:
 $(difference after)"
 }
