@@ -65,20 +65,22 @@ declare -A GROUND=(
 	[cni-del]=with_container
 )
 declare -A COMMAND=(
-	[vpc-create]='vpc create v 10.0.0.0/16 --cidr6 fd00::/56'
-	[subnet-add]='subnet add v a 10.0.1.0/24 --cidr6 fd00:0:0:1::/64 --type public'
-	[nat-enable]='nat enable v --interface eth0'
-	[peer-add]='peer add v w'
-	[policy-apply]='policy apply v/a one.json'
-	[policy-again]='policy apply v/a two.json'
-	[nat-disable]='nat disable v'
-	[peer-delete]='peer delete v w'
-	[subnet-delete]='subnet delete v/a'
-	[vpc-delete]='vpc delete v'
-	[network-up]='network up n 10.2.0.0/24 --cidr6 fd02::/64'
-	[vm-add]='vm add n m --owner 1000 --isolated --rate 9M,8M'
-	[vm-delete]='vm delete n/m'
-	[network-down]='network down n'
+	[vpc-create]='by vpc create v 10.0.0.0/16 --cidr6 fd00::/56'
+	[subnet-add]='by subnet add v a 10.0.1.0/24 --cidr6 fd00:0:0:1::/64 --type public'
+	[nat-enable]='by nat enable v --interface eth0'
+	[peer-add]='by peer add v w'
+	[policy-apply]='by policy apply v/a one.json'
+	[policy-again]='by policy apply v/a two.json'
+	[nat-disable]='by nat disable v'
+	[peer-delete]='by peer delete v w'
+	[subnet-delete]='by subnet delete v/a'
+	[vpc-delete]='by vpc delete v'
+	[network-up]='by network up n 10.2.0.0/24 --cidr6 fd02::/64'
+	[vm-add]='by vm add n m --owner 1000 --isolated --rate 9M,8M'
+	[vm-delete]='by vm delete n/m'
+	[network-down]='by network down n'
+	[cni-add]='container ADD'
+	[cni-del]='container DEL'
 )
 
 # The container's namespace is somebody's own.
@@ -130,12 +132,9 @@ lay_ground() {
 
 # The plugin says what is wrong on standard output.
 command_under_test() {
-	case $OPERATION in
-	cni-add) container ADD ;;
-	cni-del) container DEL ;;
-	# shellcheck disable=SC2086 # the command is words
-	*) "$BYWAY" ${COMMAND[$OPERATION]} </dev/null ;;
-	esac
+	local words
+	read -ra words <<<"${COMMAND[$OPERATION]}"
+	"${words[@]}" </dev/null
 }
 
 # operate [FAULT]: status in STATUS, messages in op.err, the points met in trace.

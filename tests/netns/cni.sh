@@ -3,6 +3,7 @@
 #
 # The CNI plugin, driven by its protocol: every command in every version, what it refuses and how,
 # who reaches whom, and that nothing is shared or left, however many there are and whoever is killed.
+# shellcheck disable=SC2089,SC2090 # configurations are text, with quotes in it
 set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
@@ -45,10 +46,13 @@ test_add() {
 	can host ping:"$(address c1)"
 	can c1 ping:10.30.0.1
 	web_server internet 80
-	is "it goes out with the host's address" "$(get c1 http://$INTERNET4/)" \
+	is "it goes out with the host's address" "$(get c1 "http://$INTERNET4/")" \
 		"hello from internet to $HOST4"
 	check "CHECK" cni CHECK c1 eth0
 	is "says nothing" "$(out)" ""
+	must ip -n c1 addr add 10.30.0.200/24 dev eth0
+	fails "it does not speak as another" inside c1 ping -c 1 -w 1 -I 10.30.0.200 10.30.0.1
+	must ip -n c1 addr del 10.30.0.200/24 dev eth0
 	refused 101 "ADD again" add c1
 	is "changes nothing" "$(ports)" 2
 	check "a VM's list has no containers" by vm list
@@ -207,7 +211,7 @@ test_wishes() {
 	is "its address" "$(address x)" 10.30.0.60
 	can x ping:10.30.0.50
 	can x ping:fd30::50
-	can x ping:$INTERNET6
+	can x "ping:$INTERNET6"
 	check "CHECK with both families" cni CHECK w eth0
 	must del w
 	must del x
@@ -386,7 +390,7 @@ test_kills() {
 		else
 			bare GC >/dev/null || left=$((left + 1))
 		fi
-		[[ $(ports) == 0 && -z $(ip -br link | grep '^cni-') ]] || left=$((left + 1))
+		[[ $(ports) == 0 && $(ip -br link) != *cni-* ]] || left=$((left + 1))
 		ip -n k link show eth0 >/dev/null 2>&1 && left=$((left + 1))
 	done
 	is "ADD killed at 40 moments leaves nothing behind DEL or GC" "$left" 0
@@ -412,7 +416,7 @@ one_del() { del "m$1" >/dev/null || echo "m$1"; }
 
 # many FUNCTION: prints whoever failed.
 many() {
-	export -f cni add del "$1"
+	export -f cni add del one_add one_del
 	export CONFIG RESULTS CNI WORLD
 	seq "$MANY" | xargs -P "$AT_ONCE" -I N bash -c "$1 N"
 }
