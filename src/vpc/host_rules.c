@@ -17,8 +17,8 @@
  *
  * Invariants:
  *  1. What is routed from a VPC to a VPC without being in reach is dropped, replies included:
- *     removing a peering cuts at once what runs over it. What is routed from an isolated port to another
- *     of its VPC is dropped, as the bridge drops what is not routed.
+ *     removing a peering cuts at once what runs over it. What is routed from an isolated port to
+ *another of its VPC is dropped, as the bridge drops what is not routed.
  *  2. What goes from a VPC to anywhere else passes only from a network in the NAT set of the
  *     interface it leaves by, so that a private subnet's packet is never forwarded outside, and
  *     disabling NAT cuts at once what runs over it.
@@ -27,8 +27,8 @@
  *  5. Nothing is routed, or taken in, that came by a port itself or by a further segment's bridge.
  *
  * Port guard. A frame that enters a bridge from a port, of a subnet or of anybody else, must carry
- * the port's own MAC and addresses, in the Ethernet, ARP, IP and neighbour discovery headers; it may
- * ask for an address by DHCP, which is asked without one. DHCP servers, router advertisements,
+ * the port's own MAC and addresses, in the Ethernet, ARP, IP and neighbour discovery headers; it
+ *may ask for an address by DHCP, which is asked without one. DHCP servers, router advertisements,
  * redirects and any other protocol are dropped. A port is in the sets before it exists, so that it
  * is guarded from its first frame.
  */
@@ -46,7 +46,8 @@
 #include "vpc/port.h"
 #include "vpc/vpc.h"
 
-/* From linux/icmp.h, linux/netfilter_ipv4.h and linux/netfilter_bridge.h, which clash with netinet/in.h. */
+/* From linux/icmp.h, linux/netfilter_ipv4.h and linux/netfilter_bridge.h, which clash with
+ * netinet/in.h. */
 #define ICMP_REDIRECT 5
 #define ICMP_ECHO 8
 #define NF_IP_PRI_FILTER 0
@@ -251,8 +252,8 @@ static void match_to(struct fw_rule *r)
 }
 
 /* What comes in by a port itself or by a further segment's bridge, none of which has an address:
- * frames to 01-80-C2-00-00-0X, which a bridge hands to the port's own interface without a look at the
- * guard, and frames to the segment's own MAC. */
+ * frames to 01-80-C2-00-00-0X, which a bridge hands to the port's own interface without a look at
+ * the guard, and frames to the segment's own MAC. */
 static void match_from_port(struct fw_rule *r)
 {
 	fw_match_u32(r, FW_IIFGROUP, FW_OP_EQ, GROUP_PORT);
@@ -306,9 +307,9 @@ static void add_constant(struct fw_set *set, const char *cidr)
 	fw_set_add(set, &e);
 }
 
-/* With br_netfilter (net.bridge.bridge-nf-call-iptables, which Docker switches on) frames that stay on
- * one bridge come by here, too. Multicast, broadcast and link-local packets are never routed by a
- * host that is no multicast router: here, they are such frames. */
+/* With br_netfilter (net.bridge.bridge-nf-call-iptables, which Docker switches on) frames that stay
+ * on one bridge come by here, too. Multicast, broadcast and link-local packets are never routed by
+ * a host that is no multicast router: here, they are such frames. */
 static void rules_bridged(struct host_rules *h, struct fw_chain *c)
 {
 	add_constant(h->bridged4, "224.0.0.0/4");
@@ -337,8 +338,10 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 	match_from(r);
 	match_to(r);
 	for (size_t i = 0; i < n; i++) {
-		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET), nats[i].interface, true);
-		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET6), nats[i].interface, true);
+		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET), nats[i].interface,
+			 true);
+		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET6), nats[i].interface,
+			 true);
 	}
 	match_from(fw_rule(c, FW_DROP));
 	r = fw_rule(c, FW_ACCEPT);
@@ -349,14 +352,14 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 
 static void masquerade_chain(struct host_rules *h, const struct nat *nats, size_t n)
 {
-	struct fw_chain *c = fw_base_chain(h->inet, "postrouting", FW_CHAIN_NAT, FW_HOOK_POSTROUTING,
-					   NF_IP_PRI_NAT_SRC, FW_ACCEPT);
+	struct fw_chain *c = fw_base_chain(h->inet, "postrouting", FW_CHAIN_NAT,
+					   FW_HOOK_POSTROUTING, NF_IP_PRI_NAT_SRC, FW_ACCEPT);
 
 	for (size_t i = 0; i < n; i++) {
-		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET), nats[i].interface,
-			 false);
-		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET6), nats[i].interface,
-			 false);
+		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET),
+			 nats[i].interface, false);
+		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET6),
+			 nats[i].interface, false);
 	}
 }
 
@@ -406,14 +409,12 @@ static void guard_arp(struct host_rules *h, struct fw_chain *guard)
 {
 	static const enum fw_field mac[] = {FW_IIFNAME, FW_ARP_SADDR_ETHER};
 	static const enum fw_field ip[] = {FW_IIFNAME, FW_ARP_SADDR_IP};
-	static const struct ip nobody = {.family = AF_INET};
 	struct fw_rule *r = fw_rule(guard, FW_DROP);
 
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_ARP);
 	fw_match_set(r, FW_OP_NOT_IN, h->port_mac, 2, mac);
-	r = fw_rule(guard, FW_ACCEPT); /* a probe for a duplicate (RFC 5227) */
-	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_ARP);
-	fw_match_ip(r, FW_ARP_SADDR_IP, FW_OP_EQ, &nobody);
+	/* Nor a probe for a duplicate (RFC 5227), by which somebody could be made to give up an
+	 * address: nobody has one that is not the port's own. */
 	r = fw_rule(guard, FW_ACCEPT);
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_ARP);
 	fw_match_set(r, FW_OP_IN, h->port_ip4, 2, ip);
@@ -422,6 +423,7 @@ static void guard_arp(struct host_rules *h, struct fw_chain *guard)
 static void guard_ip4(struct host_rules *h, struct fw_chain *guard)
 {
 	static const struct ip nobody = {.family = AF_INET};
+	static const struct ip all = {.family = AF_INET, .bytes = {255, 255, 255, 255}};
 	struct fw_rule *r = fw_rule(guard, FW_DROP);
 
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IP);
@@ -430,6 +432,7 @@ static void guard_ip4(struct host_rules *h, struct fw_chain *guard)
 	r = fw_rule(guard, FW_ACCEPT); /* a client that has no address yet (RFC 2131 4.1) */
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IP);
 	fw_match_ip(r, FW_IP4_SADDR, FW_OP_EQ, &nobody);
+	fw_match_ip(r, FW_IP4_DADDR, FW_OP_EQ, &all);
 	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_UDP);
 	fw_match_u16(r, FW_SPORT, FW_OP_EQ, DHCP_CLIENT_PORT);
 	fw_match_u16(r, FW_DPORT, FW_OP_EQ, DHCP_SERVER_PORT);
@@ -462,8 +465,8 @@ static void guard_ip6(struct host_rules *h, struct fw_chain *guard)
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
 	fw_match_u8(r, FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_ADVERT);
 	fw_match_set(r, FW_OP_NOT_IN, h->port_ip6, 2, target);
-	/* Duplicate address detection: nobody can have another's address, but who hears such a question
-	 * about the one it is about to take would go without (RFC 4862 5.4.3). */
+	/* Duplicate address detection: nobody can have another's address, but who hears such a
+	 * question about the one it is about to take would go without (RFC 4862 5.4.3). */
 	r = fw_rule(guard, FW_DROP);
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
 	fw_match_ip(r, FW_IP6_SADDR, FW_OP_EQ, &unspecified);
@@ -480,8 +483,9 @@ static void guard_ip6(struct host_rules *h, struct fw_chain *guard)
 static void guard_chains(struct host_rules *h)
 {
 	struct fw_chain *guard = fw_chain(h->bridge, "guard");
-	struct fw_chain *base = fw_base_chain(h->bridge, "prerouting", FW_CHAIN_FILTER,
-					      FW_HOOK_PREROUTING, NF_BR_PRI_NAT_DST_BRIDGED, FW_ACCEPT);
+	struct fw_chain *base =
+		fw_base_chain(h->bridge, "prerouting", FW_CHAIN_FILTER, FW_HOOK_PREROUTING,
+			      NF_BR_PRI_NAT_DST_BRIDGED, FW_ACCEPT);
 
 	fw_match_set(fw_rule_jump(base, guard), FW_OP_IN, h->ports, 1, port_fields);
 	fw_match_set(fw_rule(guard, FW_DROP), FW_OP_NOT_IN, h->port_mac, 2, port_mac_fields);
@@ -530,8 +534,8 @@ static const char *interface_of(const struct nat *nats, size_t n, const char *vp
 	return NULL;
 }
 
-static int add_subnets(struct store *st, struct host_rules *h, const struct nat *nats, size_t n_nats,
-		       struct err *err)
+static int add_subnets(struct store *st, struct host_rules *h, const struct nat *nats,
+		       size_t n_nats, struct err *err)
 {
 	_free_ struct subnet *subnets = NULL;
 	size_t n = 0;

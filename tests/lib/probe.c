@@ -351,14 +351,15 @@ static int cmd_send_udp(char **a)
 	return 0;
 }
 
-/* send-dhcp IF SMAC SIP client|server WORD: to all, from that side's port to the other's. */
+/* send-dhcp IF SMAC SIP DIP client|server WORD: in a broadcast frame, from that side's port to the
+ * other's. */
 static int cmd_send_dhcp(char **a)
 {
-	char all_mac[] = "ff:ff:ff:ff:ff:ff", all[] = "255.255.255.255", text[128];
-	char *args[] = {a[0], a[1], all_mac, a[2], all};
-	bool server = !strcmp(a[3], "server");
+	char all_mac[] = "ff:ff:ff:ff:ff:ff", text[128];
+	char *args[] = {a[0], a[1], all_mac, a[2], a[3]};
+	bool server = !strcmp(a[4], "server");
 	struct frame f = {.len = 0};
-	size_t len = mark(text, sizeof(text), a[4]);
+	size_t len = mark(text, sizeof(text), a[5]);
 
 	udp4(&f, args, server ? 67 : 68, server ? 68 : 67, text, len);
 	send_frame(a[0], &f);
@@ -489,7 +490,7 @@ static const struct {
 	{"echo", 1, cmd_echo},         /* PORT */
 	{"stubborn", 0, cmd_stubborn},
 	{"send-udp", 6, cmd_send_udp},
-	{"send-dhcp", 5, cmd_send_dhcp},
+	{"send-dhcp", 6, cmd_send_dhcp},
 	{"send-arp", 6, cmd_send_arp},
 	{"send-ra", 4, cmd_send_ra},
 	{"send-na", 5, cmd_send_na},

@@ -151,7 +151,9 @@ test_spoofed_arp() {
 	send send-arp "$MY_MAC" "$MY_MAC" "$(addr4 a-y)" 10.0.0.1 lie-arp-neighbour
 	send send-arp "$MY_MAC" 02:00:00:00:00:99 "$MY_ADDR" 10.0.0.1 lie-arp-mac
 	send send-arp 02:00:00:00:00:99 02:00:00:00:00:99 "$MY_ADDR" 10.0.0.1 lie-arp-ether
+	send send-arp "$MY_MAC" "$MY_MAC" 0.0.0.0 "$(addr4 a-y)" lie-arp-probe
 	control_arp true-6
+	check "probing for a neighbour's address is dropped" dropped neighbour lie-arp-probe true-6
 	check "being the gateway by ARP is dropped" dropped neighbour lie-arp-gateway true-6
 	check "being a neighbour by ARP is dropped" dropped neighbour lie-arp-neighbour true-6
 	check "another MAC inside ARP is dropped" dropped neighbour lie-arp-mac true-6

@@ -315,14 +315,16 @@ test_spoofed_discovery() {
 }
 
 test_dhcp() {
-	send send-dhcp "$MY_MAC" 0.0.0.0 client true-dhcp
-	send send-dhcp "$MY_MAC" "$MY_ADDR" server lie-dhcp-server
-	send send-dhcp "$MY_MAC" 0.0.0.0 server lie-dhcp-nobody
-	send send-dhcp 02:00:00:00:00:99 0.0.0.0 client lie-dhcp-mac
+	send send-dhcp "$MY_MAC" 0.0.0.0 255.255.255.255 client true-dhcp
+	send send-dhcp "$MY_MAC" "$MY_ADDR" 255.255.255.255 server lie-dhcp-server
+	send send-dhcp "$MY_MAC" 0.0.0.0 255.255.255.255 server lie-dhcp-nobody
+	send send-dhcp "$MY_MAC" 0.0.0.0 "$PEER" client lie-dhcp-peer
+	send send-dhcp 02:00:00:00:00:99 0.0.0.0 255.255.255.255 client lie-dhcp-mac
 	control true-3
 	check "asking for an address by DHCP passes" passed neighbour true-dhcp
 	check "answering is dropped" dropped neighbour lie-dhcp-server true-3
 	check "answering from nowhere is dropped" dropped neighbour lie-dhcp-nobody true-3
+	check "asking a neighbour is dropped" dropped neighbour lie-dhcp-peer true-3
 	check "asking for somebody else is dropped" dropped neighbour lie-dhcp-mac true-3
 	stop watch-neighbour
 }
