@@ -89,7 +89,7 @@ static int plan(struct cli *c, const struct session_file *file)
 	int r = cli_open(c, STORE_WRITE);
 
 	if (!r)
-		r = ops_session_prepare(&c->ops, file, &rows, &c->err);
+		r = ops_session_prepare(&c->ops, file, NULL, NULL, &rows, &c->err);
 	if (!r) {
 		session_list_free(rows, file->n_sessions);
 		cli_print_operations(c, &c->ops.log);

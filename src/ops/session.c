@@ -27,7 +27,7 @@
 #include "session/net.h"
 #include "vpc/names.h"
 
-#define PROBE_MS 100 /* neighbours answer within a few */
+#define PROBE_MS 100       /* neighbours answer within a few */
 #define BLOCKER "in use: " /* no session has such a name */
 #define POOL "@session/"   /* nor a VPC, whose pools are VPC/SUBNET */
 #define POOL_LEN (NAME_MAX_LEN + sizeof(POOL))
@@ -40,6 +40,8 @@ struct job {
 	char pool[POOL_LEN];
 	struct session *rows; /* one for each of f->sessions */
 	bool *made;           /* that one was there before */
+	session_made_fn on_made;
+	void *arg;
 	size_t n;
 	struct ip *blocked;
 	size_t n_blocked;
@@ -416,6 +418,8 @@ static int bring_up(struct job *j, struct err *err)
 		r = ops_forwarding_on(j->o, false, NULL, err);
 	for (size_t i = 0; !r && i < j->n; i++) {
 		r = j->made[i] ? one_again(j, i, err) : one_up(j, i, err);
+		if (!r && j->on_made)
+			r = j->on_made(j->arg, j->rows, i, err);
 		if (r)
 			err_context(err, "session '%s'", j->rows[i].name);
 	}
@@ -435,10 +439,11 @@ static void undo(struct job *j)
 	ops_session_remove(j->o, new, n, NULL);
 }
 
-int ops_session_prepare(struct ops *o, const struct session_file *f, struct session **ret,
-			struct err *err)
+int ops_session_prepare(struct ops *o, const struct session_file *f, session_made_fn made,
+			void *arg, struct session **ret, struct err *err)
 {
-	_cleanup_(job_done) struct job j = {.o = o, .f = f, .n = f->n_sessions};
+	_cleanup_(job_done) struct job j = {
+		.o = o, .f = f, .n = f->n_sessions, .on_made = made, .arg = arg};
 	int r;
 
 	pool_of(f->group, j.pool);

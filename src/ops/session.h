@@ -25,9 +25,14 @@ struct ops;
  * Sessions of the group that a process before left standing are taken over as they are; those that
  * the file does not name any more, or that are half-made, are taken away. ret: rows in the order of
  * f->sessions, freed by session_list_free(). -EEXIST (ERR_CONFLICT): another group has a session of
- * that name. */
-int ops_session_prepare(struct ops *o, const struct session_file *f, struct session **ret,
-			struct err *err);
+ * that name.
+ *
+ * made (or NULL) is called with the rows and the index of each session as soon as all of its own is
+ * there, in order; the rows stay where they are. When it fails, or anything after it, all is
+ * undone, and what runs in the sessions' namespaces is ended. */
+typedef int (*session_made_fn)(void *arg, struct session *rows, size_t i, struct err *err);
+int ops_session_prepare(struct ops *o, const struct session_file *f, session_made_fn made,
+			void *arg, struct session **ret, struct err *err);
 /* Takes away all of that for n sessions, whatever state they are in; and the host's settings with
  * the last one. Nothing of openconnect may run any more outside of the sessions' namespaces. Goes
  * on after errors; returns the first. */
@@ -53,8 +58,8 @@ struct supervise_config {
 	void *arg;
 };
 
-/* Makes what the sessions need and watches over them until SIGTERM, SIGINT or SIGHUP, then takes all
- * of it away. Ignores SIGPIPE. -EBUSY (ERR_CONFLICT): that is being done already. */
+/* Makes what the sessions need and watches over them until SIGTERM, SIGINT or SIGHUP, then takes
+ * all of it away. Ignores SIGPIPE. -EBUSY (ERR_CONFLICT): that is being done already. */
 int ops_session_supervise(const struct supervise_config *c, struct err *err);
 
 /* ---- From outside (session_ask.c) ---- */

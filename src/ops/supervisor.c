@@ -36,6 +36,7 @@
 
 struct member {
 	struct watch watch;
+	struct account *account;
 	int leaver; /* the connection that asked for its end, or -1 */
 	bool leaves, gone;
 	bool removed; /* nothing of it is left */
@@ -48,7 +49,6 @@ struct supervisor {
 	struct member *members;
 	size_t n;
 	struct account *accounts; /* one for each member at most */
-	size_t n_accounts;
 	struct starts starts;
 	struct watch_group group;
 	struct source signals, control, names;
@@ -99,21 +99,26 @@ static bool same_account(const struct session_spec *a, const struct session_spec
 	return same_text(a->server, b->server) && same_text(a->username, b->username);
 }
 
-static struct account *account_of(struct supervisor *s, size_t i)
+/* Before any session starts: what is known of one counts for all of its account. */
+static void assign_accounts(struct supervisor *s)
 {
-	const struct session_spec *specs = s->c->file->sessions;
-	struct account *a = NULL;
+	const struct session_file *f = s->c->file;
+	const struct session_spec *specs = f->sessions;
 
-	for (size_t j = 0; j < i && !a; j++)
-		if (same_account(&specs[i], &specs[j]))
-			a = s->members[j].watch.life.account;
-	if (!a) {
-		a = &s->accounts[s->n_accounts++];
-		*a = (struct account){.max_failures = specs[i].max_auth_attempts,
-				      .apart_ms = specs[i].totp_file ? ACCOUNT_OTP_MS : 0};
+	s->accounts = xcalloc(f->n_sessions, sizeof(*s->accounts));
+	for (size_t i = 0; i < f->n_sessions; i++) {
+		size_t j = 0;
+
+		while (!same_account(&specs[i], &specs[j]))
+			j++;
+		s->members[i].account = j < i ? s->members[j].account : &s->accounts[i];
+		if (j == i)
+			s->accounts[i] = (struct account){
+				.max_failures = specs[i].max_auth_attempts,
+				.apart_ms = specs[i].totp_file ? ACCOUNT_OTP_MS : 0};
+		s->members[i].account->failures =
+			MAX(s->members[i].account->failures, earlier_failures(specs[i].name));
 	}
-	a->failures = MAX(a->failures, earlier_failures(specs[i].name));
-	return a;
 }
 
 static uint32_t jitter(size_t n)
@@ -467,43 +472,62 @@ static int open_all(struct supervisor *s, struct err *err)
 	return r ? err_errno(err, r, "cannot set up the event loop") : 0;
 }
 
+/* It starts while what the others need is being made: the first of an account is the only one that
+ * may, and by the time all are there, the server may have let it in. Its script, and all else that
+ * comes in, waits for run(). */
+static int on_made(void *arg, struct session *rows, size_t i, struct err *err)
+{
+	struct supervisor *s = arg;
+	const struct session_file *f = s->c->file;
+	struct member *m = &s->members[i];
+	uint64_t at_ms = UINT64_MAX;
+	int r = watch_init(&m->watch, &s->group, &f->sessions[i], &rows[i], m->account, &s->starts,
+			   i ? jitter(f->n_sessions) : 0, err);
+
+	if (r)
+		return r;
+	s->rows = rows;
+	s->n = i + 1;
+	step_member(s, m, clock_ms(), &at_ms);
+	return 0;
+}
+
+static void init_members(struct supervisor *s)
+{
+	size_t n = s->c->file->n_sessions;
+
+	s->starts.limit = s->c->file->parallel;
+	s->members = xcalloc(n, sizeof(*s->members));
+	for (size_t i = 0; i < n; i++)
+		s->members[i].leaver = -1;
+	assign_accounts(s);
+}
+
+/* The rows went with what they stood for. */
+static void forget_members(struct supervisor *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		watch_done(&s->members[i].watch);
+	free(TAKE_PTR(s->members));
+	s->rows = NULL;
+	s->n = 0;
+}
+
 static int prepare(struct supervisor *s, struct err *err)
 {
 	int r;
 
+	init_members(s);
 	s->ops.backend = s->c->backend;
 	s->ops.log.echo = s->c->verbose;
 	r = ops_open(&s->ops, STORE_WRITE, err);
 	if (!r)
-		r = ops_session_prepare(&s->ops, s->c->file, &s->rows, err);
+		r = ops_session_prepare(&s->ops, s->c->file, on_made, s, &s->rows, err);
 	ops_suspend(&s->ops);
 	malloc_trim(0); /* what making them took is not needed again for long */
-	if (!r)
-		s->n = s->c->file->n_sessions;
+	if (r)
+		forget_members(s);
 	return r;
-}
-
-static int watch_all(struct supervisor *s, struct err *err)
-{
-	const struct session_file *f = s->c->file;
-
-	s->starts.limit = f->parallel;
-	s->accounts = xcalloc(s->n, sizeof(*s->accounts));
-	s->members = xcalloc(s->n, sizeof(*s->members));
-	for (size_t i = 0; i < s->n; i++) {
-		struct member *m = &s->members[i];
-		int r = watch_init(&m->watch, &s->group, &f->sessions[i], &s->rows[i],
-				   account_of(s, i), &s->starts, jitter(s->n), err);
-
-		m->leaver = -1;
-		if (r) {
-			while (i--)
-				watch_done(&s->members[i].watch);
-			free(TAKE_PTR(s->members));
-			return r;
-		}
-	}
-	return 0;
 }
 
 static int run(struct supervisor *s, struct err *err)
@@ -621,8 +645,6 @@ int ops_session_supervise(const struct supervise_config *c, struct err *err)
 		r = open_all(&s, err);
 	if (!r)
 		r = prepare(&s, err);
-	if (!r)
-		r = watch_all(&s, err);
 	if (!r)
 		r = run(&s, err);
 	if (s.members && s.group.loop)

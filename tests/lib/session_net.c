@@ -60,7 +60,7 @@ static int do_prepare(struct ops *o, char *const args[], size_t n)
 	int r;
 
 	read_specs(args, n);
-	r = ops_session_prepare(o, &file, &made, &err);
+	r = ops_session_prepare(o, &file, NULL, NULL, &made, &err);
 	if (!r)
 		print(made, n);
 	session_list_free(made, r ? 0 : n);
