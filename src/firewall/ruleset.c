@@ -301,6 +301,11 @@ void fw_match_u32(struct fw_rule *r, enum fw_field f, enum fw_op op, uint32_t v)
 	match_value(r, f, op, &v, sizeof(v));
 }
 
+void fw_match_replies(struct fw_rule *r)
+{
+	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED | FW_CT_RELATED);
+}
+
 void fw_match_cgroup(struct fw_rule *r, const struct cgroup *cgroup)
 {
 	match_value(r, FW_CGROUP, FW_OP_EQ, &cgroup->id, sizeof(cgroup->id));

@@ -207,6 +207,8 @@ void fw_match_u16(struct fw_rule *r, enum fw_field f, enum fw_op op, uint16_t v)
 void fw_match_u16_range(struct fw_rule *r, enum fw_field f, uint16_t lo, uint16_t hi); /* same */
 void fw_match_u32(struct fw_rule *r, enum fw_field f, enum fw_op op, uint32_t v); /* host order */
 void fw_match_name(struct fw_rule *r, enum fw_field f, enum fw_op op, const char *name);
+/* Of a connection that was let through: established or related. */
+void fw_match_replies(struct fw_rule *r);
 /* The cgroup must outlive the ruleset. */
 void fw_match_cgroup(struct fw_rule *r, const struct cgroup *cgroup);
 void fw_match_ip(struct fw_rule *r, enum fw_field f, enum fw_op op, const struct ip *ip);

@@ -341,11 +341,6 @@ static void match_to(struct fw_rule *r)
 	fw_match_u32(r, FW_OIFGROUP, FW_OP_EQ, GROUP_SESSION);
 }
 
-static void match_replies(struct fw_rule *r)
-{
-	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED | FW_CT_RELATED);
-}
-
 static void add_elem(struct fw_set *set, const char *interface, size_t at, const struct ip *addr)
 {
 	struct fw_elem e = {0};
@@ -367,7 +362,7 @@ static void forward_chain(struct fw_table *t, const struct fw_set *source, const
 	match_from(fw_rule(c, FW_DROP));
 	r = fw_rule(c, FW_ACCEPT);
 	match_to(r);
-	match_replies(r);
+	fw_match_replies(r);
 	match_to(fw_rule(c, FW_DROP));
 }
 
@@ -379,7 +374,7 @@ static void input_chain(struct fw_table *t, const struct fw_set *source)
 
 	match_from(r);
 	fw_match_set(r, FW_OP_IN, source, 2, source_fields);
-	match_replies(r);
+	fw_match_replies(r);
 	match_from(fw_rule(c, FW_DROP));
 }
 

@@ -259,11 +259,6 @@ static void match_from_port(struct fw_rule *r)
 	fw_match_u32(r, FW_IIFGROUP, FW_OP_EQ, GROUP_PORT);
 }
 
-static void match_replies(struct fw_rule *r)
-{
-	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED | FW_CT_RELATED);
-}
-
 /* From a VPC to a VPC, with both ends in the set. */
 static void rule_between(struct fw_chain *c, enum fw_verdict verdict, struct fw_set *set)
 {
@@ -346,7 +341,7 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 	match_from(fw_rule(c, FW_DROP));
 	r = fw_rule(c, FW_ACCEPT);
 	match_to(r);
-	match_replies(r);
+	fw_match_replies(r);
 	match_to(fw_rule(c, FW_DROP));
 }
 
@@ -383,7 +378,7 @@ static void input_chain(struct host_rules *h)
 	match_from_port(fw_rule(c, FW_DROP));
 	r = fw_rule(c, FW_ACCEPT);
 	match_from(r);
-	match_replies(r);
+	fw_match_replies(r);
 	rule_input_icmp(c, FW_ICMP4_TYPE, ICMP_ECHO, h->reach4, back4_fields);
 	rule_input_icmp(c, FW_ICMP6_TYPE, ICMP6_ECHO_REQUEST, h->reach6, back6_fields);
 	rule_input_icmp(c, FW_ICMP6_TYPE, ND_NEIGHBOR_SOLICIT, NULL, NULL);

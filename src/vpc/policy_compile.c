@@ -179,8 +179,7 @@ static void add_lookups(struct fw_table *t, struct fw_chain *c, const struct pol
 
 static void accept_replies(struct fw_chain *c)
 {
-	fw_match_u32(fw_rule(c, FW_ACCEPT), FW_CT_STATE, FW_OP_ANY_BIT,
-		     FW_CT_ESTABLISHED | FW_CT_RELATED);
+	fw_match_replies(fw_rule(c, FW_ACCEPT));
 }
 
 static struct fw_chain *add_direction(struct fw_table *t, const struct policy *p,
