@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/file.h"
@@ -115,16 +116,13 @@ static int take_lock(const char *dir, const char *netns, int *ret_fd, struct err
 
 static json_t *describe(const struct tunnel *t, const struct worker_status *s)
 {
-	char since[32];
-	struct tm tm;
+	char since[TIME_STRLEN];
 	json_t *json;
 
-	gmtime_r(&t->since, &tm);
-	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	json = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
 			 "s:s?, s:s?}",
 			 "name", name_of(t->c->netns), "kind", t->ops->kind, "state",
-			 state_names[t->state], "pid", (int)getpid(), "since", since, "tun",
+			 state_names[t->state], "pid", (int)getpid(), "since", time_format(t->since, since), "tun",
 			 t->c->capture.tun, "kill_switch", t->c->capture.kill_switch, "flows",
 			 (json_int_t)s->flows, "accepted", (json_int_t)s->tcp.accepted, "refused",
 			 (json_int_t)s->tcp.refused, "unreachable", (json_int_t)s->tcp.unreachable,

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <sys/random.h>
+
 #include "proc/backoff.h"
 
 #define DOUBLINGS_MAX 16
@@ -21,4 +23,12 @@ uint32_t backoff_failed(struct backoff *b, uint64_t now_ms, uint32_t random)
 	if (delay > b->max_ms)
 		delay = b->max_ms;
 	return (uint32_t)(delay / 2 + random % (delay / 2 + 1));
+}
+
+uint32_t backoff_random(void)
+{
+	uint32_t n = 0;
+
+	(void)!getrandom(&n, sizeof(n), GRND_NONBLOCK);
+	return n;
 }

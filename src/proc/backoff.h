@@ -19,5 +19,7 @@ void backoff_succeeded(struct backoff *b, uint64_t now_ms);
 /* It failed, or ended: from half the delay up to the whole, by `random`. What worked for max_ms or
  * longer begins anew with the shortest. */
 uint32_t backoff_failed(struct backoff *b, uint64_t now_ms, uint32_t random);
+/* What to pass as random, from getrandom(2). Does not wait. */
+uint32_t backoff_random(void);
 
 #endif

@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -105,11 +104,8 @@ static void let_go(struct ssh_agent *a)
 
 static void fail(struct ssh_agent *a, const char *reason, uint64_t now_ms)
 {
-	uint32_t dice = 0;
-
-	(void)!getrandom(&dice, sizeof(dice), 0);
 	let_go(a);
-	a->retry_ms = now_ms + backoff_failed(&a->backoff, now_ms, dice);
+	a->retry_ms = now_ms + backoff_failed(&a->backoff, now_ms, backoff_random());
 	set_state(a, SSH_AGENT_WAITING, reason);
 }
 

@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -264,8 +263,6 @@ static void note_end(struct ssh_master *m, int status)
 /* Without a process: what comes next. */
 static void wait_or_stop(struct ssh_master *m, uint64_t now_ms)
 {
-	uint32_t random = 0;
-
 	if (ssh_error_is_final(m->status.error) || m->last) {
 		m->deadline_ms = NEVER;
 		set_state(m, SSH_STATE_STOPPED);
@@ -274,8 +271,7 @@ static void wait_or_stop(struct ssh_master *m, uint64_t now_ms)
 	if (m->status.error == SSH_ERROR_TIMEOUT || m->status.error == SSH_ERROR_UNREACHABLE ||
 	    m->status.error == SSH_ERROR_REFUSED)
 		ssh_setup_next_address(m->setup);
-	(void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
-	m->deadline_ms = now_ms + backoff_failed(&m->backoff, now_ms, random);
+	m->deadline_ms = now_ms + backoff_failed(&m->backoff, now_ms, backoff_random());
 	m->status.retry_ms = m->deadline_ms;
 	set_state(m, SSH_STATE_WAITING);
 }

@@ -15,11 +15,7 @@
 
 void now_utc(char ret[TIME_STRLEN])
 {
-	time_t now = time(NULL);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(ret, TIME_STRLEN, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	time_format(time(NULL), ret);
 }
 
 struct ip vpc_gateway(const struct cidr *c)

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/ip.h"
 #include "kernel/netns.h"
 
@@ -26,7 +27,6 @@ struct err;
 struct store;
 
 #define NAME_MAX_LEN 64 /* with the NUL */
-#define TIME_STRLEN 24  /* 2006-01-02T15:04:05Z */
 
 enum row_state { ROW_CREATING, ROW_ACTIVE, ROW_DELETING, ROW_NUM_STATES };
 
