@@ -360,18 +360,13 @@ static int sweep_sessions(struct ops *o, size_t *count, struct err *err)
 /* Of a process that is gone: by holding its lock we keep another from starting meanwhile. */
 static int sweep_group(const char *group, struct err *err)
 {
-	static const char *const suffixes[] = {".sock", ".lock"};
 	char path[SESSION_PATH_MAX];
 	_close_ int fd = -1;
 	int r = pidlock_take(session_path(group, ".lock", path), &fd, err);
 
 	if (r)
 		return r == -EBUSY ? 0 : r;
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		if (unlink(session_path(group, suffixes[i], path)) && errno != ENOENT)
-			return err_errno(err, -errno, "cannot remove %s", path);
-	}
-	return 0;
+	return session_remove_files(group, err);
 }
 
 static int sweep_groups(struct ops *o, struct err *err)
@@ -386,8 +381,6 @@ static int sweep_groups(struct ops *o, struct err *err)
 		free(groups[i]);
 	}
 	free(groups);
-	if (n)
-		rmdir(SESSION_DIR); /* unless there is more in it */
 	return r;
 }
 

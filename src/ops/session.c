@@ -501,6 +501,18 @@ const char *session_path(const char *name, const char *suffix, char buf[SESSION_
 	return buf;
 }
 
+int session_remove_files(const char *group, struct err *err)
+{
+	static const char *const suffixes[] = {".sock", ".lock"};
+	char path[SESSION_PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
+		if (unlink(session_path(group, suffixes[i], path)) && errno != ENOENT)
+			return err_errno(err, -errno, "cannot remove %s", path);
+	rmdir(SESSION_DIR);
+	return 0;
+}
+
 static int remove_status(const struct session *s, struct err *err)
 {
 	char path[SESSION_PATH_MAX];

@@ -85,6 +85,9 @@ int ops_session_log_path(const char *name, char **ret, struct err *err);
 #define SESSION_PATH_MAX 128
 /* SESSION_DIR/NAME and a suffix (".lock", ".sock", ".json"); name is a group's or a session's. */
 const char *session_path(const char *name, const char *suffix, char buf[SESSION_PATH_MAX]);
+/* A group's socket and lock, by which it is found, and the folder unless there is more in it. The
+ * caller holds the lock. */
+int session_remove_files(const char *group, struct err *err);
 
 struct ruleset;
 

@@ -270,18 +270,6 @@ static int remove_rows(struct ops *o, const struct session *rows, size_t n, stru
 	return r;
 }
 
-static void remove_files(const char *group)
-{
-	static const char *const suffixes[] = {".sock", ".lock"};
-	char path[SESSION_PATH_MAX];
-
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		session_path(group, suffixes[i], path);
-		unlink(path);
-	}
-	rmdir(SESSION_DIR); /* unless there are others */
-}
-
 /* As long as the lock is ours, no process brings up what we take away. */
 static int hold(const char *group, int *ret_lock, struct err *err)
 {
@@ -309,7 +297,7 @@ static int clear(struct ops *o, const char *group, const struct session *one, st
 		r = remove_rows(o, one ? one : rows, one ? 1 : n, err);
 	session_list_free(rows, n);
 	if (!r && !o->log.dry_run)
-		remove_files(group);
+		session_remove_files(group, NULL);
 	return r;
 }
 

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -123,10 +122,9 @@ static void assign_accounts(struct supervisor *s)
 
 static uint32_t jitter(size_t n)
 {
-	uint32_t max = (uint32_t)MIN(n * JITTER_MS, JITTER_MAX_MS), random = 0;
+	uint32_t max = (uint32_t)MIN(n * JITTER_MS, JITTER_MAX_MS);
 
-	(void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
-	return n > 1 ? random % (max + 1) : 0;
+	return n > 1 ? backoff_random() % (max + 1) : 0;
 }
 
 /* ---- Settling: for whoever waits for all sessions to be up ---- */
@@ -223,20 +221,15 @@ static void tell_manager(const struct supervisor *s)
 
 static int remove_rows(struct supervisor *s, const struct session *rows, size_t n, struct err *err)
 {
-	int r = n ? ops_open(&s->ops, STORE_WRITE, err) : 0;
+	int r;
 
-	if (!r && n)
+	if (!n)
+		return 0;
+	r = ops_open(&s->ops, STORE_WRITE, err);
+	if (!r)
 		r = ops_session_remove(&s->ops, rows, n, err);
 	ops_suspend(&s->ops);
 	return r;
-}
-
-static void answer_leaver(struct member *m, const struct err *result)
-{
-	if (m->leaver < 0)
-		return;
-	control_answer(m->leaver, result);
-	close(TAKE_FD(m->leaver));
 }
 
 static void leave(struct supervisor *s, struct member *m)
@@ -248,7 +241,7 @@ static void leave(struct supervisor *s, struct member *m)
 	m->removed = !remove_rows(s, m->watch.row, 1, &result);
 	if (!tally(s).all)
 		s->ends = true; /* nothing left to watch over */
-	answer_leaver(m, &result);
+	control_finish(&m->leaver, &result);
 }
 
 /* ---- Steps ---- */
@@ -569,15 +562,15 @@ static void end_clients(struct supervisor *s)
 
 static int take_away(struct supervisor *s, struct err *err)
 {
-	size_t n = 0, n_members = s->members ? s->n : 0;
+	size_t n = 0, n_members = s->n;
 	int r;
 
 	for (size_t i = 0; i < s->n; i++) {
-		const struct member *m = s->members ? &s->members[i] : NULL;
+		struct member *m = &s->members[i];
 
-		if (m && !m->gone)
-			watch_done(&s->members[i].watch);
-		if (m && m->removed)
+		if (!m->gone)
+			watch_done(&m->watch);
+		if (m->removed)
 			session_done(&s->rows[i]);
 		else
 			s->rows[n++] = s->rows[i];
@@ -585,20 +578,8 @@ static int take_away(struct supervisor *s, struct err *err)
 	s->n = n;
 	r = remove_rows(s, s->rows, n, err);
 	for (size_t i = 0; i < n_members; i++)
-		answer_leaver(&s->members[i], err);
+		control_finish(&s->members[i].leaver, err);
 	return r;
-}
-
-/* The lock last: by it the others are found. */
-static void remove_files(struct supervisor *s)
-{
-	char path[SESSION_PATH_MAX];
-
-	unlink(s->socket);
-	session_path(s->c->file->group, ".lock", path);
-	unlink(path);
-	close_p(&s->lock);
-	rmdir(SESSION_DIR); /* unless there are others */
 }
 
 static void supervisor_done(struct supervisor *s)
@@ -647,13 +628,14 @@ int ops_session_supervise(const struct supervise_config *c, struct err *err)
 		r = prepare(&s, err);
 	if (!r)
 		r = run(&s, err);
-	if (s.members && s.group.loop)
+	if (s.members)
 		end_clients(&s);
 	if (take_away(&s, &second)) {
 		err_append(err, "; what is left: `byway session down %s`", c->file->group);
 		r = r ? r : err_set(err, second.kind, second.code, "%s", second.msg);
 	} else {
-		remove_files(&s);
+		session_remove_files(c->file->group, NULL);
+		close_p(&s.lock);
 	}
 	supervisor_done(&s);
 	return r;

@@ -95,6 +95,14 @@ void control_answer(int fd, const struct err *result)
 	(void)!send(fd, &a, sizeof(a), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+void control_finish(int *fd, const struct err *result)
+{
+	if (*fd < 0)
+		return;
+	control_answer(*fd, result);
+	close(TAKE_FD(*fd));
+}
+
 static int send_request(int fd, enum control_verb verb, const char *name, const char *env,
 			size_t env_len)
 {

@@ -40,6 +40,8 @@ struct control_request {
 int control_read(int fd, char *buf, struct control_request *ret);
 /* result->code 0: it is done. */
 void control_answer(int fd, const struct err *result);
+/* The same, and closes the connection, which becomes -1. It may be that already: nothing. */
+void control_finish(int *fd, const struct err *result);
 
 /* Asks and waits for the answer, which is the result; -ECONNREFUSED or -ENOENT: nobody is there. */
 int control_ask(const char *path, enum control_verb verb, const char *name, const char *env,

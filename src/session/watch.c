@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -57,29 +56,23 @@ static void say(struct watch *w, int priority, const char *fmt, ...)
 	session_log_write(w->log, LOG_FROM_BYWAY, priority, w->secret.text, text);
 }
 
-static uint32_t random_number(void)
-{
-	uint32_t n = 0;
-
-	(void)!getrandom(&n, sizeof(n), GRND_NONBLOCK);
-	return n;
-}
-
 /* ---- How it ended ---- */
+
+static void close_probe(struct watch *w)
+{
+	loop_del(w->group->loop, &w->probe);
+	health_stop(&w->health);
+	w->probe_until_ms = 0;
+}
 
 /* It counts no more; whoever asked hears that there is nothing to ask through. */
 static void stop_probe(struct watch *w)
 {
 	struct err lost;
 
-	loop_del(w->group->loop, &w->probe);
-	health_stop(&w->health);
-	w->probe_until_ms = 0;
-	if (w->asker < 0)
-		return;
+	close_probe(w);
 	err_set(&lost, ERR_UNREACHABLE, -ENOTCONN, "session %s lost its server", w->spec->name);
-	control_answer(w->asker, &lost);
-	close(TAKE_FD(w->asker));
+	control_finish(&w->asker, &lost);
 }
 
 static void note_failure(struct watch *w, enum end_class class, const char *reason)
@@ -119,7 +112,7 @@ static void ended(struct watch *w, enum end_class how, const char *reason)
 	stop_probe(w);
 	w->broken = (struct err){0};
 	secret_wipe(&w->secret);
-	life_ended(&w->life, how, clock_ms(), random_number());
+	life_ended(&w->life, how, clock_ms(), backoff_random());
 	w->is_news = true;
 }
 
@@ -153,9 +146,8 @@ static bool read_lines(struct watch *w)
 	for (ssize_t i = 0; i < n; i++)
 		if (line_add(&w->line, text[i]))
 			note_line(w);
-	if (n == 0)
-		loop_del(w->group->loop,
-			 &w->output); /* nobody writes any more; it is about to end */
+	if (n == 0) /* nobody writes any more; it is about to end */
+		loop_del(w->group->loop, &w->output);
 	return n > 0;
 }
 
@@ -389,18 +381,13 @@ static void stop(struct watch *w, uint64_t now_ms)
 
 static void probe_ended(struct watch *w, const struct err *result)
 {
-	loop_del(w->group->loop, &w->probe);
-	health_stop(&w->health);
-	w->probe_until_ms = 0;
+	close_probe(w);
 	if (result->code) {
 		snprintf(w->complaint, sizeof(w->complaint), "%.255s", result->msg);
 		say(w, LOG_WARNING, "health: %s", result->msg);
 	}
 	life_checked(&w->life, !result->code, clock_ms());
-	if (w->asker >= 0) {
-		control_answer(w->asker, result);
-		close(TAKE_FD(w->asker));
-	}
+	control_finish(&w->asker, result);
 }
 
 static void on_probe(void *arg, uint32_t events)
@@ -424,10 +411,12 @@ static int probe(struct watch *w, struct err *err)
 
 	if (!r)
 		r = health_start(&w->health, ns, SESSION_TUN, &w->spec->health, dns, err);
-	if (!r)
-		r = loop_add(w->group->loop, &w->probe, w->health.fd, (uint32_t)w->health.events,
-			     on_probe, w) /* epoll(7)'s bits are poll(2)'s */;
-	return r;
+	if (r)
+		return r;
+	/* epoll(7)'s bits are poll(2)'s. */
+	r = loop_add(w->group->loop, &w->probe, w->health.fd, (uint32_t)w->health.events, on_probe,
+		     w);
+	return r ? err_errno(err, r, "cannot wait for an answer") : 0;
 }
 
 static void check(struct watch *w, uint64_t now_ms)
@@ -437,11 +426,8 @@ static void check(struct watch *w, uint64_t now_ms)
 	if (w->probe_until_ms)
 		return;
 	w->probe_until_ms = now_ms + w->spec->health.timeout_ms;
-	if (probe(w, &err)) {
-		if (!err.code)
-			err_set(&err, ERR_FAILED, -EIO, "cannot ask");
+	if (probe(w, &err))
 		probe_ended(w, &err);
-	}
 }
 
 void watch_check(struct watch *w, int connection)
@@ -459,8 +445,7 @@ void watch_check(struct watch *w, int connection)
 		check(w, clock_ms());
 		return;
 	}
-	control_answer(connection, &result);
-	close(connection);
+	control_finish(&connection, &result);
 }
 
 /* ---- What its script says ---- */
@@ -496,9 +481,6 @@ static int hook(struct watch *w, const struct vpn *v, struct err *err)
 
 	say(w, LOG_DEBUG, "openconnect's script: %s", vpn_reason_name(v->reason));
 	switch (v->reason) {
-	case VPN_PRE_INIT:
-		life_authenticated(&w->life, now_ms);
-		break;
 	case VPN_CONNECT:
 		r = connected(w, v, err);
 		if (!r)
@@ -512,6 +494,7 @@ static int hook(struct watch *w, const struct vpn *v, struct err *err)
 	case VPN_RECONNECT:
 		life_connected(&w->life, now_ms);
 		break;
+	case VPN_PRE_INIT:   /* there is no device yet */
 	case VPN_DISCONNECT: /* device, addresses and routes stay for the next openconnect */
 	case VPN_NUM_REASONS:
 		break;
@@ -649,8 +632,7 @@ void watch_done(struct watch *w)
 {
 	if (w->child.pid)
 		abandon_child(w);
-	loop_del(w->group->loop, &w->probe);
-	health_stop(&w->health);
+	close_probe(w);
 	if (w->asker >= 0)
 		close(w->asker);
 	secret_wipe(&w->secret);
@@ -662,11 +644,8 @@ void watch_done(struct watch *w)
 static json_t *utc(time_t t)
 {
 	char text[TIME_STRLEN];
-	struct tm tm;
 
-	gmtime_r(&t, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(text);
+	return json_string(time_format(t, text));
 }
 
 static void add_addr(json_t *list, const struct ip *ip)
