@@ -266,6 +266,9 @@ static const char *verdict_target(const struct fw_chain *c, const struct fw_rule
 	case FW_SET_MARK:
 	case FW_SET_CT_MARK:
 	case FW_REJECT:
+	case FW_CLAMP_MSS:
+	case FW_DNAT:
+	case FW_DNAT_MAP:
 	case FW_NUM_VERDICTS:
 		break;
 	}

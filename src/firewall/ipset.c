@@ -6,7 +6,7 @@
  * interfaces alone, with the prefix /0. A verdict map has no counterpart: its elements become
  * rules of their own (iptables_rule.c), but for those that come in numbers: what an address and an
  * exact port decide goes to a hash:net,port for each verdict, what the address alone decides to a
- * hash:net.
+ * hash:net. A map of destinations is a chain.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -166,8 +166,8 @@ int ipset_parts(const struct fw_set *s, struct ipset_part parts[IPSET_PARTS], si
 	bool has_address = find_address(s) >= 0, has_name = find_name(s) >= 0;
 	size_t n = 0;
 
-	if (s->is_vmap) {
-		*ret_n = map_parts(s, parts);
+	if (s->is_vmap || s->dnat_family) {
+		*ret_n = s->is_vmap ? map_parts(s, parts) : 0;
 		return 0;
 	}
 	if (s->n_fields != (size_t)has_address + has_name)

@@ -8,7 +8,8 @@
  *
  * A table becomes chains of ours in iptables' own tables, filter, nat, mangle or raw, as the hook,
  * type and priority of its base chains tell. Each base chain is reached by one jump at the top of
- * the built-in chain; nothing else outside our chains is touched. A set becomes an ipset.
+ * the built-in chain; nothing else outside our chains is touched. A set becomes an ipset, a map of
+ * destinations a chain with a rule for each element.
  *
  * Applying: read what is there; fill ipsets under names of a new generation; replace all chains of
  * a family in one *-restore, which now look into the new ipsets; destroy the old ones.
@@ -251,6 +252,33 @@ static bool is_stale(const struct writer *w, const char *name, size_t len)
 	return owner_of_chain(w->rs, name, len) && !is_wanted(w, name, len);
 }
 
+/* A map of destinations is a chain with a rule for each element. */
+static int write_map(struct writer *w, const struct fw_table *t, const struct fw_set *s,
+		     struct err *err)
+{
+	char name[IPT_NAME_MAX];
+	int r = 0;
+
+	ipt_chain_name(t, s->name, name);
+	lines_add(&w->wanted, name, strlen(name));
+	buf_addf(&w->declare, ":%s - [0:0]\n", name);
+	for (size_t i = 0; i < s->n_elems && !r; i++)
+		r = ipt_target_text(t, s, &s->elems[i], &w->rules, err);
+	return r;
+}
+
+static int write_maps(struct writer *w, const struct fw_table *t, struct err *err)
+{
+	int r = 0;
+
+	if (strcmp(w->table, "nat") != 0)
+		return 0;
+	for (const struct fw_set *s = t->sets; s && !r; s = s->next)
+		if (s->dnat_family && ipt_target_family(s) == w->family)
+			r = write_map(w, t, s, err);
+	return r;
+}
+
 /* Chains of ours that are there and should not be, and the jumps to them. */
 static void write_removal(struct writer *w)
 {
@@ -283,10 +311,13 @@ static int write_table(struct writer *w, bool with_content, struct buf *out, str
 {
 	int r = 0;
 
-	for (const struct fw_table *t = w->rs->tables; t && with_content; t = t->next)
+	for (const struct fw_table *t = w->rs->tables; t && with_content && !r; t = t->next) {
 		for (const struct fw_chain *c = t->chains; c && is_inet(t) && !r; c = c->next)
 			if (is_in_table(t, c, w->table))
 				r = write_chain(w, t, c, err);
+		if (is_inet(t) && !r)
+			r = write_maps(w, t, err);
+	}
 	if (r)
 		return r;
 	write_removal(w);
@@ -490,7 +521,7 @@ static bool has_elems(const struct ruleset *rs, const struct fw_table *t)
 {
 	for (const struct fw_table *o = rs->tables; o; o = o->next)
 		for (const struct fw_set *s = o->sets; s && o == t; s = s->next)
-			if (s->n_elems)
+			if (s->n_elems && !s->dnat_family)
 				return true;
 	return false;
 }
@@ -511,6 +542,134 @@ static int check_tables(const struct ruleset *rs, const struct state *state, str
 				       t->name);
 	}
 	return 0;
+}
+
+/* ---- Elements of maps of destinations ---- */
+
+typedef int (*target_fn)(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+			 void *arg, struct err *err);
+
+static int each_target(const struct ruleset *rs, enum ipt_family family, target_fn fn, void *arg,
+		       struct err *err)
+{
+	int r = 0;
+
+	for (const struct fw_table *t = rs->tables; t; t = t->next)
+		for (const struct fw_set *s = t->sets; s && is_inet(t); s = s->next)
+			for (size_t i = 0; i < s->n_elems && s->dnat_family && !r; i++)
+				if (ipt_target_family(s) == family)
+					r = fn(t, s, &s->elems[i], arg, err);
+	return r;
+}
+
+static bool is_in_map(const struct save_line *l, const struct fw_table *t, const struct fw_set *s)
+{
+	char name[IPT_NAME_MAX];
+
+	ipt_chain_name(t, s->name, name);
+	return strlen(name) == l->chain_len && !memcmp(name, l->chain, l->chain_len);
+}
+
+static int check_target(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+			void *listing, struct err *err)
+{
+	struct save_line l = {.next = listing};
+
+	(void)e;
+	while (save_next(&l))
+		if (is_in_map(&l, t, s))
+			return 0;
+	return err_set(err, ERR_NOT_FOUND, -ENOENT, "table %s has no map %s", t->name, s->name);
+}
+
+/* -EEXIST when this line of the listing is the element's. */
+static int is_target(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+		     void *line, struct err *err)
+{
+	const struct save_line *l = line;
+	_buf_ struct buf comment = {0};
+
+	(void)err;
+	if (!is_in_map(l, t, s))
+		return 0;
+	ipt_target_comment(s, e, &comment);
+	return memmem(l->text, l->len, comment.data, comment.len) ? -EEXIST : 0;
+}
+
+static int add_target(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+		      void *out, struct err *err)
+{
+	return ipt_target_text(t, s, e, out, err);
+}
+
+static int del_target(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+		      void *out, struct err *err)
+{
+	_buf_ struct buf text = {0};
+	int r = ipt_target_text(t, s, e, &text, err);
+
+	if (!r)
+		buf_addf(out, "-D%s", text.data + 2);
+	return r;
+}
+
+/* The rules that are there of elements to delete, and of those to add, which may be there already;
+ * each in the listing's own words. */
+static void delete_targets(const struct ruleset *add, const struct ruleset *del,
+			   enum ipt_family family, const char *listing, struct buf *out)
+{
+	struct save_line l = {.next = listing};
+
+	while (save_next(&l))
+		if (each_target(del, family, is_target, &l, NULL) ||
+		    each_target(add, family, is_target, &l, NULL))
+			buf_addf(out, "-D%.*s\n", (int)(l.len - 2), l.text + 2);
+}
+
+static int write_targets(const struct netns *ns, const struct ruleset *add,
+			 const struct ruleset *del, enum ipt_family family, struct buf *out,
+			 struct err *err)
+{
+	_buf_ struct buf listing = {0};
+	int r;
+
+	if (oplog_dry(ns->log)) {
+		r = each_target(del, family, del_target, out, err);
+	} else {
+		r = save_run(ns, programs[family].save, &listing, err);
+		if (!r)
+			r = each_target(del, family, check_target, listing.data, err);
+		if (!r)
+			r = each_target(add, family, check_target, listing.data, err);
+		if (!r)
+			delete_targets(add, del, family, listing.data, out);
+	}
+	return r ? r : each_target(add, family, add_target, out, err);
+}
+
+static int has_target(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+		      void *arg, struct err *err)
+{
+	(void)t, (void)s, (void)e, (void)arg, (void)err;
+	return -EEXIST;
+}
+
+static int update_targets(struct netns *ns, const struct ruleset *add, const struct ruleset *del,
+			  enum ipt_family family, struct err *err)
+{
+	_buf_ struct buf rules = {0}, text = {0};
+	int r;
+
+	if (!each_target(add, family, has_target, NULL, NULL) &&
+	    !each_target(del, family, has_target, NULL, NULL))
+		return 0;
+	r = write_targets(ns, add, del, family, &rules, err);
+	if (r || !rules.len)
+		return r;
+	buf_addf(&text, "*nat\n%sCOMMIT\n", rules.data);
+	return carry_out(ns, programs[family].restore,
+			 family == IPT_IP6 ? "ip6tables-restore: " : "iptables-restore: ", &text,
+			 err);
 }
 
 static int update_inet(struct netns *ns, const struct ruleset *add, const struct ruleset *del,
@@ -534,7 +693,11 @@ static int update_inet(struct netns *ns, const struct ruleset *add, const struct
 		r = write_update(del, &state, "del", &text, err);
 	if (!r)
 		r = write_update(add, &state, "add", &text, err);
-	return r ? r : carry_out(ns, update_sets, "ipset ", &text, err);
+	if (!r)
+		r = carry_out(ns, update_sets, "ipset ", &text, err);
+	for (enum ipt_family f = IPT_IP4; f < IPT_NUM_FAMILIES && !r; f++)
+		r = update_targets(ns, add, del, f, err);
+	return r;
 }
 
 static int ipt_probe(struct netns *ns, struct err *err)

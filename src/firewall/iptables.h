@@ -71,6 +71,14 @@ int ipset_elems_text(const struct fw_table *t, const struct fw_set *s, unsigned 
 int ipt_rule_text(const struct fw_table *t, const struct fw_chain *c, const struct fw_rule *r,
 		  enum ipt_family family, unsigned int generation, struct buf *b, struct err *err);
 
+/* An element of a map of destinations as a line for iptables-restore that appends it to the map's
+ * chain. Its comment tells it from all others. */
+int ipt_target_text(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+		    struct buf *b, struct err *err);
+/* That comment, in quotes, as it is printed. */
+void ipt_target_comment(const struct fw_set *s, const struct fw_elem *e, struct buf *b);
+enum ipt_family ipt_target_family(const struct fw_set *s);
+
 /* ---- iptables_save.c: reading what iptables-save, ip6tables-save and ebtables-save print ---- */
 
 /* A line of such a listing: ":CHAIN POLICY" or "-A CHAIN RULE", and the table it stands in. */

@@ -84,8 +84,12 @@ static const char *verdict_target(const struct line *l, enum fw_verdict v)
 	case FW_REJECT:
 		return l->family == IPT_IP6 ? "REJECT --reject-with icmp6-adm-prohibited"
 					    : "REJECT --reject-with icmp-admin-prohibited";
+	case FW_CLAMP_MSS:
+		return "TCPMSS --clamp-mss-to-pmtu";
 	case FW_SET_CT_MARK:
-	case FW_SET_MARK: /* its argument is the rule's: see ipt_rule_text() */
+	case FW_SET_MARK: /* their arguments are the rule's: see print_verdict() */
+	case FW_DNAT:
+	case FW_DNAT_MAP:
 	case FW_JUMP:
 	case FW_VMAP:
 	case FW_NUM_VERDICTS:
@@ -318,7 +322,7 @@ static const uint8_t port_protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP,
 static int elem_matches(const struct line *l, const struct fw_elem *e, uint8_t proto, struct buf *b,
 			struct err *err)
 {
-	const struct fw_set *map = l->rule->vmap;
+	const struct fw_set *map = l->rule->map;
 	struct line to = *l;
 
 	to.b = b;
@@ -375,7 +379,7 @@ static bool restricts_ports(const struct fw_set *map, const struct fw_elem *e)
 
 static int elem_rules(const struct line *l, const struct fw_elem *e, struct buf *b, struct err *err)
 {
-	const struct fw_set *map = l->rule->vmap;
+	const struct fw_set *map = l->rule->map;
 	int proto = key_index(map, FW_L4PROTO), r = 0;
 	uint8_t lo = proto < 0 ? 0 : e->lo[proto].bytes[0],
 		hi = proto < 0 ? 255 : e->hi[proto].bytes[0];
@@ -404,7 +408,7 @@ static void part_rule(const struct line *l, const struct ipset_part *p, struct b
 {
 	_buf_ struct buf matches = {0};
 	struct line to = *l;
-	const char *directions = ipset_directions(l->rule->vmap, l->rule->vmap->fields);
+	const char *directions = ipset_directions(l->rule->map, l->rule->map->fields);
 
 	to.b = &matches;
 	/* Of a set without ports only the first dimension counts. */
@@ -417,7 +421,7 @@ static void part_rule(const struct line *l, const struct ipset_part *p, struct b
 /* The elements of a map never overlap, so that their order is ours to choose. */
 static int map_rules(const struct line *l, struct buf *b, struct err *err)
 {
-	const struct fw_set *map = l->rule->vmap;
+	const struct fw_set *map = l->rule->map;
 	struct ipset_part parts[IPSET_PARTS];
 	size_t n;
 	int r = ipset_parts(map, parts, &n, err);
@@ -432,9 +436,55 @@ static int map_rules(const struct line *l, struct buf *b, struct err *err)
 	return r;
 }
 
+static void print_target(const struct fw_target *to, struct buf *b)
+{
+	char text[IP_STRLEN];
+
+	buf_addf(b, to->addr.family == AF_INET6 ? "[%s]" : "%s", ip_format(&to->addr, text));
+	if (to->port)
+		buf_addf(b, ":%u", to->port);
+}
+
 static bool is_about(const struct fw_protocols *p, enum ipt_family family)
 {
 	return !p->ethertype || p->ethertype == (family == IPT_IP6 ? ETH_P_IPV6 : ETH_P_IP);
+}
+
+static void print_verdict(const struct line *l, struct buf *b)
+{
+	const struct fw_rule *r = l->rule;
+	_buf_ struct buf to = {0};
+	char target[IPT_NAME_MAX];
+
+	switch (r->verdict) {
+	case FW_JUMP:
+		ipt_chain_name(l->t, r->target->name, target);
+		print_rule(l, "", is_tail(l->t, r->target) ? "-g" : "-j", target, b);
+		return;
+	case FW_DNAT_MAP:
+		ipt_chain_name(l->t, r->map->name, target);
+		print_rule(l, "", "-j", target, b);
+		return;
+	case FW_DNAT:
+		print_target(&r->to, &to);
+		print_rule(l, "", "-j DNAT --to-destination", to.data, b);
+		return;
+	case FW_SET_MARK:
+	case FW_SET_CT_MARK:
+		snprintf(target, sizeof(target), "0x%" PRIx32 "/0x%" PRIx32, r->mark_bits,
+			 r->mark_bits);
+		print_rule(l, "",
+			   r->verdict == FW_SET_MARK ? "-j MARK --set-xmark" : "-j CONNMARK --set-xmark",
+			   target, b);
+		return;
+	case FW_CLAMP_MSS:
+		print_rule(l, " -m tcp --tcp-flags SYN,RST SYN", "-j",
+			   verdict_target(l, r->verdict), b);
+		return;
+	default:
+		print_rule(l, "", "-j", verdict_target(l, r->verdict), b);
+		return;
+	}
 }
 
 int ipt_rule_text(const struct fw_table *t, const struct fw_chain *c, const struct fw_rule *r,
@@ -448,7 +498,6 @@ int ipt_rule_text(const struct fw_table *t, const struct fw_chain *c, const stru
 			 .generation = generation,
 			 .protocols = fw_rule_protocols(r),
 			 .b = &matches};
-	char target[IPT_NAME_MAX];
 	int result;
 
 	if (!is_about(&l.protocols, family))
@@ -458,17 +507,37 @@ int ipt_rule_text(const struct fw_table *t, const struct fw_chain *c, const stru
 		return result;
 	if (r->verdict == FW_VMAP)
 		return map_rules(&l, b, err);
-	if (r->verdict == FW_JUMP) {
-		ipt_chain_name(t, r->target->name, target);
-		print_rule(&l, "", is_tail(t, r->target) ? "-g" : "-j", target, b);
-	} else if (r->verdict == FW_SET_MARK || r->verdict == FW_SET_CT_MARK) {
-		snprintf(target, sizeof(target), "0x%" PRIx32 "/0x%" PRIx32, r->mark_bits,
-			 r->mark_bits);
-		print_rule(&l, "",
-			   r->verdict == FW_SET_MARK ? "-j MARK --set-xmark" : "-j CONNMARK --set-xmark",
-			   target, b);
-	} else {
-		print_rule(&l, "", "-j", verdict_target(&l, r->verdict), b);
-	}
+	print_verdict(&l, b);
+	return 0;
+}
+
+enum ipt_family ipt_target_family(const struct fw_set *s)
+{
+	return s->dnat_family == AF_INET6 ? IPT_IP6 : IPT_IP4;
+}
+
+void ipt_target_comment(const struct fw_set *s, const struct fw_elem *e, struct buf *b)
+{
+	buf_adds(b, "\"");
+	text_elem(s, e, b);
+	buf_adds(b, "\"");
+}
+
+int ipt_target_text(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
+		    struct buf *b, struct err *err)
+{
+	_buf_ struct buf none = {0}, matches = {0}, to = {0};
+	const struct fw_rule rule = {.verdict = FW_DNAT_MAP, .map = s};
+	struct fw_chain chain = {0};
+	struct line l = {.t = t, .chain = &chain, .rule = &rule, .b = &none};
+	int r = elem_matches(&l, e, e->lo[key_index(s, FW_L4PROTO)].bytes[0], &matches, err);
+
+	if (r)
+		return r;
+	memcpy(chain.name, s->name, sizeof(chain.name));
+	buf_adds(&matches, " -m comment --comment ");
+	ipt_target_comment(s, e, &matches);
+	print_target(&e->to, &to);
+	print_rule(&l, matches.data, "-j DNAT --to-destination", to.data, b);
 	return 0;
 }

@@ -28,6 +28,9 @@ void native_elems(struct nft_batch *b, int type, const struct fw_table *t, const
 /* The registers of a key: fields one after the other, each padded to 4 bytes (nf_tables.h). */
 #define NATIVE_KEY_MAX (FW_KEY_FIELDS * 16)
 size_t native_key_len(const struct fw_set *s);
+/* What a map of destinations holds: the address, and the port padded to 4 bytes. */
+#define NATIVE_TARGET_MAX (16 + 4)
+size_t native_target(const struct fw_target *to, uint8_t ret[NATIVE_TARGET_MAX]);
 
 /* Appends what makes an empty table into t. */
 void native_table_content(struct nft_batch *b, const struct fw_table *t);

@@ -36,6 +36,7 @@ static const struct {
 } expr_options[] = {
 	{"ct", "CONFIG_NFT_CT"},
 	{"masq", "CONFIG_NFT_MASQ"},
+	{"nat", "CONFIG_NFT_NAT"},
 	{"reject", "CONFIG_NFT_REJECT_INET"},
 	{"fib", "CONFIG_NFT_FIB_INET"},
 	{"socket", "CONFIG_NFT_SOCKET or CONFIG_SOCK_CGROUP_DATA"},

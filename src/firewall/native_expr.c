@@ -12,7 +12,9 @@
 #include <libnftnl/rule.h>
 #include <linux/if_ether.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
@@ -20,6 +22,8 @@
 #include "firewall/field.h"
 #include "firewall/native.h"
 #include "kernel/cgroup.h"
+
+#define TCP_FLAGS 13 /* offset of the flags, RFC 9293 3.1 */
 
 enum source { META, CT, FIB, SOCKET, LINK, NETWORK, TRANSPORT };
 
@@ -197,8 +201,9 @@ static void lookup(struct builder *b, const struct fw_set *set, uint32_t flags)
 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, reg(0));
 	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set->name);
-	if (set->is_vmap)
-		nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+	if (set->is_vmap || set->dnat_family)
+		nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG,
+				   set->is_vmap ? NFT_REG_VERDICT : reg(0));
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
 }
 
@@ -308,6 +313,79 @@ static void reject(struct builder *b)
 	nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
 }
 
+/* Lowers the option of a SYN; one without the option stays as it is. */
+static void clamp_mss(struct builder *b)
+{
+	static const struct fw_match syn = {
+		.op = FW_OP_ANY_BIT, .lo.bytes = {TH_SYN}, .fields = {FW_L4PROTO}, .n_fields = 1};
+	struct nftnl_expr *e;
+
+	demand_l4proto(b, IPPROTO_TCP);
+	load_header(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1, 0);
+	match_bits(b, &syn, NFT_CMP_NEQ);
+	e = add(b, "rt");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_RT_DREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_RT_KEY, NFT_RT_TCPMSS);
+	e = add(b, "byteorder");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_DREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_LEN, 2);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SIZE, 2);
+	e = add(b, "exthdr");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_SREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OP, NFT_EXTHDR_OP_TCPOPT);
+	nftnl_expr_set_u8(e, NFTNL_EXPR_EXTHDR_TYPE, TCPOPT_MAXSEG);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OFFSET, 2); /* behind kind and length */
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_LEN, 2);
+}
+
+/* To the address in the first registers, and the port in the one numbered `port`, if any. */
+static void nat(struct builder *b, int family, size_t port)
+{
+	struct nftnl_expr *e = add(b, "nat");
+	uint32_t flags = NF_NAT_RANGE_MAP_IPS | (port ? NF_NAT_RANGE_PROTO_SPECIFIED : 0u);
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY,
+			   family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MAX, reg(0));
+	if (port) {
+		nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, reg(port));
+		nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MAX, reg(port));
+	}
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, flags);
+}
+
+static void constant(struct builder *b, const void *value, size_t len, size_t to)
+{
+	struct nftnl_expr *e = add(b, "immediate");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg(to));
+	nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, value, (uint32_t)len);
+}
+
+static void dnat(struct builder *b, const struct fw_target *to)
+{
+	size_t len = ip_len(to->addr.family);
+	uint16_t be = htons(to->port);
+
+	demand_ethertype(b, to->addr.family == AF_INET6 ? ETH_P_IPV6 : ETH_P_IP);
+	constant(b, to->addr.bytes, len, 0);
+	if (to->port)
+		constant(b, &be, sizeof(be), len / 4);
+	nat(b, to->addr.family, to->port ? len / 4 : 0);
+}
+
+static void dnat_map(struct builder *b, const struct fw_set *map)
+{
+	demand_ethertype(b, map->dnat_family == AF_INET6 ? ETH_P_IPV6 : ETH_P_IP);
+	load_key(b, map->fields, map->n_fields);
+	lookup(b, map, 0);
+	nat(b, map->dnat_family, ip_len(map->dnat_family) / 4);
+}
+
 static void add_verdict(struct builder *b, const struct fw_rule *r)
 {
 	switch (r->verdict) {
@@ -324,8 +402,8 @@ static void add_verdict(struct builder *b, const struct fw_rule *r)
 		immediate(b, NFT_JUMP, r->target->name);
 		return;
 	case FW_VMAP:
-		load_key(b, r->vmap->fields, r->vmap->n_fields);
-		lookup(b, r->vmap, 0);
+		load_key(b, r->map->fields, r->map->n_fields);
+		lookup(b, r->map, 0);
 		return;
 	case FW_MASQUERADE:
 		add(b, "masq");
@@ -338,6 +416,15 @@ static void add_verdict(struct builder *b, const struct fw_rule *r)
 		return;
 	case FW_REJECT:
 		reject(b);
+		return;
+	case FW_CLAMP_MSS:
+		clamp_mss(b);
+		return;
+	case FW_DNAT:
+		dnat(b, &r->to);
+		return;
+	case FW_DNAT_MAP:
+		dnat_map(b, r->map);
 		return;
 	case FW_NUM_VERDICTS:
 		break;

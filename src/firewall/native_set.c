@@ -73,13 +73,35 @@ static void set_byteorder(struct nftnl_set *nls, const struct fw_set *s)
 	nftnl_set_set_data(nls, NFTNL_SET_USERDATA, tlv, sizeof(tlv));
 }
 
+size_t native_target(const struct fw_target *to, uint8_t ret[NATIVE_TARGET_MAX])
+{
+	size_t len = ip_len(to->addr.family);
+	uint16_t be = htons(to->port);
+
+	memset(ret, 0, NATIVE_TARGET_MAX);
+	memcpy(ret, to->addr.bytes, len);
+	memcpy(ret + len, &be, sizeof(be));
+	return len + 4;
+}
+
+static void set_target_type(struct nftnl_set *nls, int family)
+{
+	enum fw_field addr = family == AF_INET6 ? FW_IP6_DADDR : FW_IP4_DADDR;
+	uint32_t type = (uint32_t)fw_field_info(addr)->type_id << TYPE_BITS |
+			fw_field_info(FW_DPORT)->type_id;
+
+	nftnl_set_set_u32(nls, NFTNL_SET_DATA_TYPE, type);
+	nftnl_set_set_u32(nls, NFTNL_SET_DATA_LEN, (uint32_t)(padded(addr) + padded(FW_DPORT)));
+}
+
 void native_set_add(struct nft_batch *b, const struct fw_table *t, const struct fw_set *s,
 		    uint32_t id)
 {
 	struct nlmsghdr *nlh =
 		nft_batch_add(b, NFT_MSG_NEWSET, native_family(t->family), NLM_F_CREATE);
 	struct nftnl_set *nls = nftnl_set_alloc();
-	uint32_t flags = (s->interval ? NFT_SET_INTERVAL : 0u) | (s->is_vmap ? NFT_SET_MAP : 0u) |
+	uint32_t flags = (s->interval ? NFT_SET_INTERVAL : 0u) |
+			 (s->is_vmap || s->dnat_family ? NFT_SET_MAP : 0u) |
 			 (s->n_fields > 1 ? NFT_SET_CONCAT : 0u);
 
 	assert(nls);
@@ -94,6 +116,8 @@ void native_set_add(struct nft_batch *b, const struct fw_table *t, const struct 
 	set_byteorder(nls, s);
 	if (s->is_vmap)
 		nftnl_set_set_u32(nls, NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
+	else if (s->dnat_family)
+		set_target_type(nls, s->dnat_family);
 	nftnl_set_nlmsg_build_payload(nlh, nls);
 	nft_batch_end(b, nlh);
 	nftnl_set_free(nls);
@@ -121,6 +145,15 @@ static void put_verdict(struct nlmsghdr *nlh, enum fw_verdict verdict)
 
 	mnl_attr_put_u32(nlh, NFTA_VERDICT_CODE, htonl(verdict == FW_ACCEPT ? NF_ACCEPT : NF_DROP));
 	mnl_attr_nest_end(nlh, nest);
+	mnl_attr_nest_end(nlh, data);
+}
+
+static void put_target(struct nlmsghdr *nlh, const struct fw_target *to)
+{
+	uint8_t bytes[NATIVE_TARGET_MAX];
+	struct nlattr *data = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_DATA);
+
+	mnl_attr_put(nlh, NFTA_DATA_VALUE, native_target(to, bytes), bytes);
 	mnl_attr_nest_end(nlh, data);
 }
 
@@ -156,6 +189,8 @@ static void put_elem(struct nlmsghdr *nlh, const struct fw_set *s, const struct 
 		put_key(nlh, NFTA_SET_ELEM_KEY_END, s, e->hi);
 	if (s->is_vmap)
 		put_verdict(nlh, e->verdict);
+	else if (s->dnat_family)
+		put_target(nlh, &e->to);
 	mnl_attr_nest_end(nlh, elem);
 	if (s->interval && s->n_fields == 1)
 		put_interval_end(nlh, s, e);

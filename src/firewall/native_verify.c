@@ -155,6 +155,7 @@ static bool message_matches(const struct nlmsghdr *sent, const struct nlmsghdr *
 struct elem {
 	uint8_t key[NATIVE_KEY_MAX], end[NATIVE_KEY_MAX];
 	uint32_t flags, verdict;
+	uint8_t target[NATIVE_TARGET_MAX];
 };
 
 struct elems {
@@ -279,14 +280,13 @@ static int check_set(const struct nlmsghdr *got, void *arg)
 	return 0;
 }
 
-static void read_key(struct span elem, uint16_t type, uint8_t key[NATIVE_KEY_MAX])
+static void read_value(struct span elem, uint16_t type, uint8_t *ret, uint16_t max)
 {
 	const struct nlattr *attr = find_attr(elem, type);
 	const struct nlattr *value = attr ? find_attr(payload_of(attr), NFTA_DATA_VALUE) : NULL;
 
 	if (value)
-		memcpy(key, mnl_attr_get_payload(value),
-		       MIN(mnl_attr_get_payload_len(value), (uint16_t)NATIVE_KEY_MAX));
+		memcpy(ret, mnl_attr_get_payload(value), MIN(mnl_attr_get_payload_len(value), max));
 }
 
 static uint32_t read_u32(struct span s, uint16_t type)
@@ -315,8 +315,9 @@ static void read_elem(struct span attrs, struct elems *to)
 	e = &to->v[to->n++];
 	*e = (struct elem){.flags = read_u32(attrs, NFTA_SET_ELEM_FLAGS),
 			   .verdict = read_verdict(attrs)};
-	read_key(attrs, NFTA_SET_ELEM_KEY, e->key);
-	read_key(attrs, NFTA_SET_ELEM_KEY_END, e->end);
+	read_value(attrs, NFTA_SET_ELEM_KEY, e->key, NATIVE_KEY_MAX);
+	read_value(attrs, NFTA_SET_ELEM_KEY_END, e->end, NATIVE_KEY_MAX);
+	read_value(attrs, NFTA_SET_ELEM_DATA, e->target, NATIVE_TARGET_MAX);
 }
 
 static void read_elems(const struct nlmsghdr *nlh, struct elems *to)
@@ -353,11 +354,22 @@ static void key_values(const struct fw_set *s, const uint8_t *key, struct fw_val
 	}
 }
 
+static struct fw_target target_of(const struct fw_set *s, const struct elem *e)
+{
+	struct fw_target to = {.addr.family = s->dnat_family};
+	size_t len = s->dnat_family ? ip_len(s->dnat_family) : 0;
+
+	memcpy(to.addr.bytes, e->target, len);
+	to.port = (uint16_t)(e->target[len] << 8 | e->target[len + 1]);
+	return to;
+}
+
 static int stale_elem(struct check *c, const struct fw_set *s, const struct elem *e,
 		      const char *how)
 {
 	_buf_ struct buf text = {0};
-	struct fw_elem shown = {.verdict = e->verdict == NF_ACCEPT ? FW_ACCEPT : FW_DROP};
+	struct fw_elem shown = {.verdict = e->verdict == NF_ACCEPT ? FW_ACCEPT : FW_DROP,
+				.to = target_of(s, e)};
 
 	key_values(s, e->key, shown.lo);
 	key_values(s, s->interval && s->n_fields > 1 ? e->end : e->key, shown.hi);

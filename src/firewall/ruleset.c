@@ -204,9 +204,24 @@ struct fw_set *fw_verdict_map(struct fw_table *t, const char *name, size_t n_fie
 	return s;
 }
 
+struct fw_set *fw_dnat_map(struct fw_table *t, const char *name, int family, size_t n_fields,
+			   const enum fw_field of[])
+{
+	struct fw_set *s = fw_set(t, name, n_fields, of);
+	bool has_protocol = false;
+
+	for (size_t i = 0; i < n_fields; i++)
+		has_protocol |= of[i] == FW_L4PROTO;
+	assert(has_protocol && (family == AF_INET || family == AF_INET6));
+	(void)has_protocol;
+	s->dnat_family = family;
+	return s;
+}
+
 void fw_set_add(struct fw_set *set, const struct fw_elem *elem)
 {
 	assert(!set->is_vmap || elem->verdict == FW_ACCEPT || elem->verdict == FW_DROP);
+	assert(!set->dnat_family || (elem->to.addr.family == set->dnat_family && elem->to.port));
 	if (set->n_elems == set->cap_elems) {
 		set->cap_elems = MAX(8, set->cap_elems * 2);
 		set->elems = xrealloc(set->elems, set->cap_elems, sizeof(*set->elems));
@@ -237,7 +252,24 @@ struct fw_rule *fw_rule_vmap(struct fw_chain *c, const struct fw_set *vmap)
 	struct fw_rule *r = fw_rule(c, FW_VMAP);
 
 	assert(vmap->is_vmap);
-	r->vmap = vmap;
+	r->map = vmap;
+	return r;
+}
+
+struct fw_rule *fw_rule_dnat(struct fw_chain *c, const struct fw_target *to)
+{
+	struct fw_rule *r = fw_rule(c, FW_DNAT);
+
+	r->to = *to;
+	return r;
+}
+
+struct fw_rule *fw_rule_dnat_map(struct fw_chain *c, const struct fw_set *map)
+{
+	struct fw_rule *r = fw_rule(c, FW_DNAT_MAP);
+
+	assert(map->dnat_family);
+	r->map = map;
 	return r;
 }
 
@@ -329,7 +361,7 @@ void fw_match_set(struct fw_rule *r, enum fw_op op, const struct fw_set *set, si
 	struct fw_match *m = match_new(r, op);
 
 	assert(op == FW_OP_IN || op == FW_OP_NOT_IN);
-	assert(n_fields == set->n_fields && !set->is_vmap);
+	assert(n_fields == set->n_fields && !set->is_vmap && !set->dnat_family);
 	m->n_fields = n_fields;
 	m->set = set;
 	for (size_t i = 0; i < n_fields; i++) {
@@ -409,12 +441,31 @@ struct fw_protocols fw_set_protocols(const struct fw_set *set)
 	return p;
 }
 
-struct fw_protocols fw_rule_protocols(const struct fw_rule *r)
+static uint16_t ethertype_of(int family)
+{
+	return family == AF_INET6 ? P_IP6 : P_IP4;
+}
+
+/* What its verdict asks of a packet. */
+static struct fw_protocols verdict_protocols(const struct fw_rule *r)
 {
 	struct fw_protocols p = {0};
 
 	if (r->verdict == FW_VMAP)
-		p = fw_set_protocols(r->vmap);
+		p = fw_set_protocols(r->map);
+	else if (r->verdict == FW_DNAT)
+		p.ethertype = ethertype_of(r->to.addr.family);
+	else if (r->verdict == FW_DNAT_MAP)
+		p.ethertype = ethertype_of(r->map->dnat_family);
+	else if (r->verdict == FW_CLAMP_MSS)
+		p.l4proto = IPPROTO_TCP;
+	return p;
+}
+
+struct fw_protocols fw_rule_protocols(const struct fw_rule *r)
+{
+	struct fw_protocols p = verdict_protocols(r);
+
 	for (size_t i = 0; i < r->n_matches; i++) {
 		const struct fw_match *m = &r->match[i];
 

@@ -6,7 +6,7 @@
  * it is owned by it; pointers to its tables, chains, sets and rules stay valid until then. The
  * words are nftables' (nft(8)): base chains hang on hooks, sets hold keys of up to three
  * concatenated fields, an interval set holds ranges in every field, a verdict map gives each key a
- * verdict.
+ * verdict, a map of destinations an address and a port.
  *
  * Building never fails: names are bounded by the callers, memory ends the program.
  */
@@ -92,13 +92,17 @@ enum fw_verdict {
 	FW_DROP,
 	FW_RETURN,
 	FW_JUMP,       /* to rule->target */
-	FW_VMAP,       /* the verdict that rule->vmap holds for the key; no element: next rule */
+	FW_VMAP,       /* the verdict that rule->map holds for the key; no element: next rule */
 	FW_MASQUERADE, /* in a FW_CHAIN_NAT chain at postrouting */
 	FW_SET_MARK,   /* sets the bits rule->mark_bits of FW_MARK, then the next rule; with iptables
 			* in a chain of its table mangle only: FW_CHAIN_ROUTE, or at prerouting */
 	FW_SET_CT_MARK, /* the same of FW_CT_MARK, with iptables in any table */
 	FW_REJECT,     /* with ICMP administratively prohibited; in a filter chain at input, forward
 			* or output */
+	FW_CLAMP_MSS,  /* lowers the maximum segment size that a TCP SYN asks for to what the path
+			* takes, then the next rule; in a filter chain at forward or postrouting */
+	FW_DNAT,       /* to rule->to; in a FW_CHAIN_NAT chain at prerouting or output */
+	FW_DNAT_MAP,   /* to what rule->map holds for the key; no element: next rule */
 	FW_NUM_VERDICTS,
 };
 
@@ -112,6 +116,12 @@ enum fw_op {
 	FW_OP_NOT_IN,
 };
 
+/* Where packets are sent on to. */
+struct fw_target {
+	struct ip addr;
+	uint16_t port; /* host order; 0: as it is */
+};
+
 #define FW_KEY_FIELDS 3
 #define FW_NAME_MAX 32
 
@@ -123,6 +133,7 @@ struct fw_value {
 struct fw_elem {
 	struct fw_value lo[FW_KEY_FIELDS], hi[FW_KEY_FIELDS];
 	enum fw_verdict verdict; /* of a verdict map: FW_ACCEPT or FW_DROP */
+	struct fw_target to;     /* of a map of destinations, with a port */
 };
 
 struct fw_set {
@@ -130,6 +141,7 @@ struct fw_set {
 	enum fw_field fields[FW_KEY_FIELDS];
 	size_t n_fields;
 	bool interval, is_vmap;
+	int dnat_family; /* AF_INET or AF_INET6: a map of destinations */
 	struct fw_elem *elems;
 	size_t n_elems, cap_elems;
 	struct fw_set *next;
@@ -151,8 +163,9 @@ struct fw_rule {
 	size_t n_matches;
 	enum fw_verdict verdict;
 	const struct fw_chain *target; /* FW_JUMP */
-	const struct fw_set *vmap;     /* FW_VMAP; the key's fields are the set's */
+	const struct fw_set *map;      /* FW_VMAP, FW_DNAT_MAP; the key's fields are the set's */
 	uint32_t mark_bits;            /* FW_SET_MARK, FW_SET_CT_MARK */
+	struct fw_target to;           /* FW_DNAT */
 	struct fw_rule *next;
 };
 
@@ -194,12 +207,19 @@ struct fw_set *fw_interval_set(struct fw_table *t, const char *name, size_t n_fi
 			       const enum fw_field fields[]);
 struct fw_set *fw_verdict_map(struct fw_table *t, const char *name, size_t n_fields,
 			      const enum fw_field fields[]); /* an interval set too */
+/* A hash map of destinations of this family, AF_INET or AF_INET6. FW_L4PROTO is in its key. No
+ * chain has its name: with iptables it is a chain. */
+struct fw_set *fw_dnat_map(struct fw_table *t, const char *name, int family, size_t n_fields,
+			   const enum fw_field fields[]);
 void fw_set_add(struct fw_set *set, const struct fw_elem *elem);
 
 /* Rules are read in the order they are added. Matches are added to the returned rule. */
 struct fw_rule *fw_rule(struct fw_chain *c, enum fw_verdict verdict);
 struct fw_rule *fw_rule_jump(struct fw_chain *c, const struct fw_chain *target);
 struct fw_rule *fw_rule_vmap(struct fw_chain *c, const struct fw_set *vmap);
+/* To a destination: with a port, the rule matches FW_L4PROTO. */
+struct fw_rule *fw_rule_dnat(struct fw_chain *c, const struct fw_target *to);
+struct fw_rule *fw_rule_dnat_map(struct fw_chain *c, const struct fw_set *map);
 /* verdict: FW_SET_MARK or FW_SET_CT_MARK */
 struct fw_rule *fw_rule_set_bits(struct fw_chain *c, enum fw_verdict verdict, uint32_t bits);
 void fw_match_u8(struct fw_rule *r, enum fw_field f, enum fw_op op, uint8_t v);

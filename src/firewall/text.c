@@ -40,6 +40,9 @@ static const char *const verdict_names[] = {
 	[FW_SET_MARK] = "meta mark set meta mark",
 	[FW_SET_CT_MARK] = "ct mark set ct mark",
 	[FW_REJECT] = "reject with icmpx admin-prohibited",
+	[FW_CLAMP_MSS] = "tcp flags syn tcp option maxseg size set rt mtu",
+	[FW_DNAT] = "dnat",
+	[FW_DNAT_MAP] = "dnat",
 };
 static_assert(ARRAY_SIZE(verdict_names) == FW_NUM_VERDICTS, "one name per enum fw_verdict");
 
@@ -197,6 +200,17 @@ static void print_raw(const struct fw_value *v, struct buf *b)
 		buf_addf(b, "%02x", v->bytes[i]);
 }
 
+static void print_target(const char *before, const struct fw_target *to, const char *between,
+			 struct buf *b)
+{
+	char text[IP_STRLEN];
+	bool bracketed = *between == ':' && to->addr.family == AF_INET6;
+
+	buf_addf(b, bracketed ? "%s[%s]" : "%s%s", before, ip_format(&to->addr, text));
+	if (to->port)
+		buf_addf(b, "%s%u", between, to->port);
+}
+
 static void print_elem(const struct fw_set *set, const struct fw_elem *e, bool twin, struct buf *b)
 {
 	for (size_t i = 0; i < set->n_fields; i++) {
@@ -209,6 +223,8 @@ static void print_elem(const struct fw_set *set, const struct fw_elem *e, bool t
 	}
 	if (set->is_vmap)
 		buf_addf(b, " : %s", verdict_names[e->verdict]);
+	if (set->dnat_family)
+		print_target(" : ", &e->to, " . ", b);
 }
 
 void text_elem(const struct fw_set *set, const struct fw_elem *e, struct buf *b)
@@ -272,21 +288,67 @@ static void print_match(const struct fw_match *m, enum text_dialect dialect, str
 		fw_value_print(f, &m->lo, &m->hi, b);
 }
 
+static const char *dnat_words(int family)
+{
+	return family == AF_INET6 ? " ip6 to " : " ip to ";
+}
+
+/* What belongs to a verdict's word. */
+static void print_argument(const struct fw_rule *r, enum text_dialect dialect, struct buf *b)
+{
+	switch (r->verdict) {
+	case FW_JUMP:
+		buf_addf(b, " %s", r->target->name);
+		return;
+	case FW_VMAP:
+		print_key(r->map->fields, r->map->n_fields, dialect, b);
+		buf_addf(b, " vmap @%s", r->map->name);
+		return;
+	case FW_SET_MARK:
+	case FW_SET_CT_MARK:
+		buf_addf(b, " | 0x%08" PRIx32, r->mark_bits);
+		return;
+	case FW_DNAT:
+		print_target(dnat_words(r->to.addr.family), &r->to, ":", b);
+		return;
+	case FW_DNAT_MAP:
+		buf_adds(b, dnat_words(r->map->dnat_family));
+		print_key(r->map->fields, r->map->n_fields, dialect, b);
+		buf_addf(b, " map @%s", r->map->name);
+		return;
+	case FW_ACCEPT:
+	case FW_DROP:
+	case FW_RETURN:
+	case FW_MASQUERADE:
+	case FW_REJECT:
+	case FW_CLAMP_MSS:
+	case FW_NUM_VERDICTS:
+		return;
+	}
+}
+
 void text_rule(const struct fw_rule *r, enum text_dialect dialect, struct buf *b)
 {
 	for (size_t i = 0; i < r->n_matches; i++) {
 		print_match(&r->match[i], dialect, b);
 		buf_adds(b, " ");
 	}
-	if (r->verdict == FW_JUMP)
-		buf_addf(b, "jump %s", r->target->name);
-	else if (r->verdict == FW_VMAP) {
-		print_key(r->vmap->fields, r->vmap->n_fields, dialect, b);
-		buf_addf(b, " vmap @%s", r->vmap->name);
-	} else
+	if (r->verdict != FW_VMAP)
 		buf_adds(b, verdict_names[r->verdict]);
-	if (r->verdict == FW_SET_MARK || r->verdict == FW_SET_CT_MARK)
-		buf_addf(b, " | 0x%08" PRIx32, r->mark_bits);
+	print_argument(r, dialect, b);
+}
+
+static bool is_map(const struct fw_set *s)
+{
+	return s->is_vmap || s->dnat_family;
+}
+
+static const char *data_type(const struct fw_set *s)
+{
+	if (s->dnat_family)
+		return s->dnat_family == AF_INET6 ? " : ipv6_addr . inet_service"
+						  : " : ipv4_addr . inet_service";
+	return s->is_vmap ? " : verdict" : "";
 }
 
 /* "type ipv4_addr . ifname;" of a set, ": verdict" included */
@@ -302,7 +364,7 @@ static void print_set_type(const struct fw_set *s, bool twin, struct buf *b)
 		else
 			buf_adds(b, info->type);
 	}
-	buf_addf(b, "%s;", s->is_vmap ? " : verdict" : "");
+	buf_addf(b, "%s;", data_type(s));
 	if (s->interval)
 		buf_adds(b, " flags interval;");
 }
@@ -315,7 +377,7 @@ static void print_base_chain(const struct fw_chain *c, struct buf *b)
 
 static void set_block(const struct fw_set *s, bool twin, struct buf *b)
 {
-	buf_addf(b, "\t%s %s%s {\n\t\t", s->is_vmap ? "map" : "set", s->name, twin ? "_raw" : "");
+	buf_addf(b, "\t%s %s%s {\n\t\t", is_map(s) ? "map" : "set", s->name, twin ? "_raw" : "");
 	print_set_type(s, twin, b);
 	buf_adds(b, "\n");
 	for (size_t i = 0; i < s->n_elems; i++) {
@@ -401,7 +463,7 @@ void text_elements(const struct ruleset *rs, const char *verb, enum text_dialect
 
 static void set_commands(const struct fw_table *t, const struct fw_set *s, bool twin, struct buf *b)
 {
-	buf_addf(b, "add %s %s %s %s%s { ", s->is_vmap ? "map" : "set", family_names[t->family],
+	buf_addf(b, "add %s %s %s %s%s { ", is_map(s) ? "map" : "set", family_names[t->family],
 		 t->name, s->name, twin ? "_raw" : "");
 	print_set_type(s, twin, b);
 	buf_adds(b, " }\n");

@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <linux/icmp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -227,21 +228,44 @@ bool udp_answered(struct netns *from, struct netns *to, const char *dst, uint16_
 	return receive(tx, "answer", &source, now_ms() + WAIT_PASS_MS);
 }
 
+static bool connects(int tx, const struct address *a, int wait_ms)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (!connect(tx, (const void *)&a->sa, a->len))
+		return true;
+	if (errno != EINPROGRESS || !wait_for(tx, POLLOUT, now_ms() + wait_ms))
+		return false;
+	return !getsockopt(tx, SOL_SOCKET, SO_ERROR, &error, &len) && !error;
+}
+
 bool tcp_connects(struct netns *from, struct netns *to, const char *dst, uint16_t port, int wait_ms)
 {
 	struct address a = address_of(dst, port);
 	_close_ int rx = bound_to(to, &a, SOCK_STREAM);
 	_close_ int tx = open_in(from, a.family, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	int error = 0;
-	socklen_t len = sizeof(error);
 
 	if (listen(rx, 1))
 		die("listen");
-	if (!connect(tx, (void *)&a.sa, a.len))
-		return true;
-	if (errno != EINPROGRESS || !wait_for(tx, POLLOUT, now_ms() + wait_ms))
+	return connects(tx, &a, wait_ms);
+}
+
+bool tcp_arrives(struct netns *from, const char *dst, uint16_t port, struct netns *to,
+		 const char *at, uint16_t at_port, int wait_ms, int *ret_mss)
+{
+	struct address a = address_of(dst, port), server = address_of(at, at_port);
+	_close_ int rx = bound_to(to, &server, SOCK_STREAM);
+	_close_ int tx = open_in(from, a.family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	_close_ int conn = -1;
+	socklen_t len = sizeof(*ret_mss);
+
+	if (listen(rx, 1))
+		die("listen");
+	if (!connects(tx, &a, wait_ms) || !wait_for(rx, POLLIN, now_ms() + wait_ms))
 		return false;
-	return !getsockopt(tx, SOL_SOCKET, SO_ERROR, &error, &len) && !error;
+	conn = accept4(rx, NULL, NULL, SOCK_CLOEXEC);
+	return conn >= 0 && (!ret_mss || !getsockopt(conn, IPPROTO_TCP, TCP_MAXSEG, ret_mss, &len));
 }
 
 static uint16_t checksum(const uint8_t *p, size_t len)

@@ -34,6 +34,10 @@ bool udp_arrives(struct netns *from, struct netns *to, const char *dst, uint16_t
 bool udp_answered(struct netns *from, struct netns *to, const char *dst, uint16_t port);
 bool tcp_connects(struct netns *from, struct netns *to, const char *dst, uint16_t port,
 		  int wait_ms);
+/* Connects to dst, and says whether the server at address `at` accepts. ret_mss: the size of the
+ * segments that it is asked to send, or NULL. */
+bool tcp_arrives(struct netns *from, const char *dst, uint16_t port, struct netns *to,
+		 const char *at, uint16_t at_port, int wait_ms, int *ret_mss);
 /* Sends an ICMP or ICMPv6 message of this type; whether it is seen there, or for an echo request,
  * answered. */
 bool icmp_arrives(struct netns *from, struct netns *to, const char *dst, uint8_t type, int wait_ms);

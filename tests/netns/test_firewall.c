@@ -495,6 +495,260 @@ static void test_marking_verify(void **state)
 	verify(w, w->r, &want.rs);
 }
 
+/* ---- Destinations, and the size of segments ---- */
+
+static struct ip addr(const char *text)
+{
+	struct ip ip;
+
+	assert_int_equal(ip_parse(text, &ip, NULL), 0);
+	return ip;
+}
+
+static int mss_seen(struct world *w, const char *dst)
+{
+	int mss = 0;
+
+	assert_true(tcp_arrives(w->a, dst, PORT, w->x, dst, PORT, WAIT_PASS_MS, &mss));
+	return mss;
+}
+
+/* A path narrower than both ends' links: the far end sends no segment that would not fit. */
+static void test_clamp(void **state)
+{
+	struct world *w = world_of(state);
+	_ruleset_ struct ruleset rs;
+	struct fw_chain *c;
+
+	make_router(w);
+	sh("ip -n r link set eth0 mtu 1300");
+	assert_true(mss_seen(w, "192.0.2.2") > 1400);
+	assert_true(mss_seen(w, "2001:db8::2") > 1400);
+	ruleset_init(&rs);
+	c = fw_base_chain(ruleset_table(&rs, FW_INET, "byway"), "clamp", FW_CHAIN_FILTER,
+			  FW_HOOK_FORWARD, -150, FW_ACCEPT);
+	fw_match_name(fw_rule(c, FW_CLAMP_MSS), FW_OIFNAME, FW_OP_EQ, "eth0");
+	fw_match_u32(fw_rule(c, FW_DROP), FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_INVALID);
+	apply(w, w->r, &rs);
+	verify(w, w->r, &rs);
+	assert_in_range(mss_seen(w, "192.0.2.2"), 1200, 1260);
+	assert_in_range(mss_seen(w, "2001:db8::2"), 1200, 1240);
+	removal(w, w->r, &rs);
+	assert_true(mss_seen(w, "192.0.2.2") > 1400);
+}
+
+static bool tcp_at(struct netns *from, const char *dst, uint16_t port, struct netns *to,
+		   const char *at, uint16_t at_port)
+{
+	return tcp_arrives(from, dst, port, to, at, at_port, WAIT_PASS_MS, NULL);
+}
+
+static void no_tcp_at(struct netns *from, const char *dst, uint16_t port, struct netns *to,
+		      const char *at, uint16_t at_port)
+{
+	assert_false(tcp_arrives(from, dst, port, to, at, at_port, WAIT_DROP_MS, NULL));
+}
+
+static struct fw_rule *tcp_rule(struct fw_chain *c, const char *to, uint16_t to_port, uint16_t port)
+{
+	const struct fw_target target = {.addr = addr(to), .port = to_port};
+	struct fw_rule *r = fw_rule_dnat(c, &target);
+
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_TCP);
+	fw_match_u16(r, FW_DPORT, FW_OP_EQ, port);
+	return r;
+}
+
+static void dnat_rules(struct ruleset *rs, const char *to4)
+{
+	struct fw_table *t;
+	struct fw_chain *c;
+
+	ruleset_init(rs);
+	t = ruleset_table(rs, FW_INET, "byway");
+	c = fw_base_chain(t, "prerouting", FW_CHAIN_NAT, FW_HOOK_PREROUTING, -100, FW_ACCEPT);
+	fw_match_name(tcp_rule(c, to4, 5353, 53), FW_IIFNAME, FW_OP_EQ, "va");
+	tcp_rule(c, "10.2.0.2", 0, 54); /* the port stays */
+	tcp_rule(c, "fd02::2", 5353, 53);
+	c = fw_base_chain(t, "output", FW_CHAIN_NAT, FW_HOOK_OUTPUT, -100, FW_ACCEPT);
+	tcp_rule(c, "10.2.0.2", 5353, 53);
+}
+
+/* Whoever it is for, it goes to one destination. */
+static void test_dnat(void **state)
+{
+	struct world *w = world_of(state);
+	_ruleset_ struct ruleset rs, other;
+	struct err err = {0};
+
+	make_router(w);
+	no_tcp_at(w->a, "192.0.2.2", 53, w->b, "10.2.0.2", 5353);
+	dnat_rules(&rs, "10.2.0.2");
+	apply(w, w->r, &rs);
+	verify(w, w->r, &rs);
+	assert_true(tcp_at(w->a, "192.0.2.2", 53, w->b, "10.2.0.2", 5353));
+	assert_true(tcp_at(w->a, "10.1.0.1", 53, w->b, "10.2.0.2", 5353));
+	assert_true(tcp_at(w->a, "192.0.2.2", 54, w->b, "10.2.0.2", 54));
+	assert_true(tcp_at(w->a, "2001:db8::2", 53, w->b, "fd02::2", 5353));
+	assert_true(tcp_at(w->r, "192.0.2.2", 53, w->b, "10.2.0.2", 5353));
+	assert_true(tcp_at(w->b, "192.0.2.2", 53, w->x, "192.0.2.2", 53)); /* another interface */
+	dnat_rules(&other, "10.2.0.3");
+	assert_int_equal(firewall_verify(w->fw, w->r, &other, &err), -ESTALE);
+	removal(w, w->r, &rs);
+	no_tcp_at(w->a, "192.0.2.2", 53, w->b, "10.2.0.2", 5353);
+}
+
+/* Ports of the router's own, given to others. */
+struct ports {
+	struct ruleset rs;
+	struct fw_table *t;
+	struct fw_set *any4, *any6, *one4;
+};
+
+static void ports_init(struct ports *p)
+{
+	static const enum fw_field any[] = {FW_L4PROTO, FW_DPORT};
+	static const enum fw_field one[] = {FW_IP4_DADDR, FW_L4PROTO, FW_DPORT};
+
+	ruleset_init(&p->rs);
+	p->t = ruleset_table(&p->rs, FW_INET, "byway");
+	p->any4 = fw_dnat_map(p->t, "any4", AF_INET, 2, any);
+	p->any6 = fw_dnat_map(p->t, "any6", AF_INET6, 2, any);
+	p->one4 = fw_dnat_map(p->t, "one4", AF_INET, 3, one);
+}
+
+static void ports_build(struct ports *p)
+{
+	struct fw_chain *c;
+
+	ports_init(p);
+	c = fw_base_chain(p->t, "prerouting", FW_CHAIN_NAT, FW_HOOK_PREROUTING, -100, FW_ACCEPT);
+	fw_rule_dnat_map(c, p->one4);
+	fw_match_u32(fw_rule_dnat_map(c, p->any4), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	fw_match_u32(fw_rule_dnat_map(c, p->any6), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+}
+
+static void ports_done(struct ports *p)
+{
+	ruleset_done(&p->rs);
+}
+#define _ports_ _cleanup_(ports_done)
+
+static void publish(struct fw_set *map, const char *daddr, uint16_t port, const char *to,
+		    uint16_t to_port)
+{
+	struct fw_elem e = {.to = {.addr = addr(to), .port = to_port}};
+	size_t i = 0;
+
+	if (daddr) {
+		struct ip ip = addr(daddr);
+
+		fw_elem_ip(&e, i++, &ip);
+	}
+	fw_elem_u8_range(&e, i, IPPROTO_TCP, IPPROTO_TCP);
+	fw_elem_u16_range(&e, i + 1, port, port);
+	fw_set_add(map, &e);
+}
+
+static void test_dnat_map(void **state)
+{
+	struct world *w = world_of(state);
+	_ports_ struct ports p, change, all;
+
+	make_router(w);
+	no_tcp_at(w->x, "192.0.2.1", 8080, w->a, "10.1.0.2", 80);
+	ports_build(&p);
+	publish(p.any4, NULL, 8080, "10.1.0.2", 80);
+	publish(p.any6, NULL, 8080, "fd01::2", 80);
+	apply(w, w->r, &p.rs);
+	verify(w, w->r, &p.rs);
+	assert_true(tcp_at(w->x, "192.0.2.1", 8080, w->a, "10.1.0.2", 80));
+	assert_true(tcp_at(w->x, "2001:db8::1", 8080, w->a, "fd01::2", 80));
+	assert_true(tcp_at(w->b, "10.2.0.1", 8080, w->a, "10.1.0.2", 80));
+	no_tcp_at(w->x, "192.0.2.1", 8081, w->a, "10.1.0.2", 80);
+	assert_true(tcp_at(w->b, "192.0.2.2", 8080, w->x, "192.0.2.2", 8080)); /* not the router's */
+
+	ports_init(&change);
+	publish(change.any4, NULL, 8081, "10.2.0.2", 81);
+	publish(change.any6, NULL, 8081, "fd02::2", 81);
+	publish(change.one4, "10.2.0.1", 8080, "10.2.0.2", 80);
+	update(w, w->r, &change.rs, NULL);
+	update(w, w->r, &change.rs, NULL); /* there already: no error */
+	assert_true(tcp_at(w->x, "192.0.2.1", 8080, w->a, "10.1.0.2", 80));
+	assert_true(tcp_at(w->x, "192.0.2.1", 8081, w->b, "10.2.0.2", 81));
+	assert_true(tcp_at(w->x, "2001:db8::1", 8081, w->b, "fd02::2", 81));
+	assert_true(tcp_at(w->a, "10.2.0.1", 8080, w->b, "10.2.0.2", 80));
+	ports_build(&all);
+	publish(all.any4, NULL, 8080, "10.1.0.2", 80);
+	publish(all.any6, NULL, 8080, "fd01::2", 80);
+	publish(all.any4, NULL, 8081, "10.2.0.2", 81);
+	publish(all.any6, NULL, 8081, "fd02::2", 81);
+	publish(all.one4, "10.2.0.1", 8080, "10.2.0.2", 80);
+	verify(w, w->r, &all.rs);
+
+	update(w, w->r, NULL, &change.rs);
+	update(w, w->r, NULL, &change.rs); /* gone already: no error */
+	no_tcp_at(w->x, "192.0.2.1", 8081, w->b, "10.2.0.2", 81);
+	no_tcp_at(w->x, "2001:db8::1", 8081, w->b, "fd02::2", 81);
+	assert_true(tcp_at(w->x, "192.0.2.1", 8080, w->a, "10.1.0.2", 80));
+	verify(w, w->r, &p.rs);
+	removal(w, w->r, &p.rs);
+	no_tcp_at(w->x, "192.0.2.1", 8080, w->a, "10.1.0.2", 80);
+}
+
+/* An element for another place, another port, one more and one less: each is noticed. */
+static void test_dnat_map_verify(void **state)
+{
+	static const struct {
+		uint16_t port;
+		const char *to;
+		uint16_t to_port;
+	} others[] = {{8080, "10.1.0.3", 80}, {8080, "10.1.0.2", 81}, {8081, "10.1.0.2", 80}};
+	struct world *w = world_of(state);
+	_ports_ struct ports want, none;
+	struct err err = {0};
+
+	ports_build(&want);
+	publish(want.any4, NULL, 8080, "10.1.0.2", 80);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		_ports_ struct ports got;
+
+		ports_build(&got);
+		publish(got.any4, NULL, others[i].port, others[i].to, others[i].to_port);
+		apply(w, w->r, &got.rs);
+		verify(w, w->r, &got.rs);
+		assert_int_equal(firewall_verify(w->fw, w->r, &want.rs, &err), -ESTALE);
+	}
+	ports_build(&none);
+	apply(w, w->r, &none.rs);
+	verify(w, w->r, &none.rs);
+	assert_int_equal(firewall_verify(w->fw, w->r, &want.rs, &err), -ESTALE);
+	apply(w, w->r, &want.rs);
+	verify(w, w->r, &want.rs);
+	assert_int_equal(firewall_verify(w->fw, w->r, &none.rs, &err), -ESTALE);
+	removal(w, w->r, &want.rs);
+	assert_true(firewall_update(w->fw, w->r, &want.rs, NULL, &err) < 0);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
+}
+
+/* Elements do not grow the rules, but where the backend has nothing else. */
+static void test_dnat_map_rules(void **state)
+{
+	struct world *w = world_of(state);
+	_ports_ struct ports p;
+	_buf_ struct buf rules = {0};
+
+	if (w->id == FW_IPTABLES)
+		skip();
+	ports_build(&p);
+	for (uint16_t i = 0; i < 2000; i++)
+		publish(p.any4, NULL, (uint16_t)(10000 + i), "10.1.0.2", (uint16_t)(i + 1));
+	apply(w, w->r, &p.rs);
+	verify(w, w->r, &p.rs);
+	sh_read(&rules, "nsenter --net=/run/netns/r nft list ruleset | grep -c 'dnat ip'");
+	assert_string_equal(rules.data, "3\n");
+}
+
 /* ---- A namespace's policy ---- */
 
 static void test_policy(void **state)
@@ -1021,6 +1275,10 @@ static void test_errors(void **state)
 		TEST(id, name ": forward mark", test_forward_mark),                                \
 		TEST(id, name ": reject", test_reject),                                            \
 		TEST(id, name ": marking verified", test_marking_verify),                          \
+		TEST(id, name ": clamp", test_clamp), TEST(id, name ": dnat", test_dnat),          \
+		TEST(id, name ": dnat map", test_dnat_map),                                        \
+		TEST(id, name ": dnat map verified", test_dnat_map_verify),                        \
+		TEST(id, name ": dnat map rules", test_dnat_map_rules),                            \
 		TEST(id, name ": policy", test_policy), TEST(id, name ": mark", test_mark),        \
 		TEST(id, name ": thousand elements", test_thousand),                               \
 		TEST(id, name ": edges of address space", test_edges),                             \

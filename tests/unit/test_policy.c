@@ -315,7 +315,7 @@ static enum fw_verdict walk(const struct fw_chain *c, const struct packet *pk)
 				return r->verdict;
 			continue; /* about state, mark or neighbour discovery */
 		}
-		e = look_up(r->vmap, pk);
+		e = look_up(r->map, pk);
 		if (e)
 			return e->verdict;
 	}
@@ -378,11 +378,11 @@ static void test_ruleset_shape(void **state)
 	assert_rule(r = r->next, FW_ACCEPT, FW_ICMP6_TYPE);
 	assert_int_equal(r->match[0].lo.bytes[0], 136);
 	r = r->next;
-	assert_string_equal(r->vmap->name, "ingress_ip4_0");
-	assert_int_equal(r->vmap->n_elems, 2);
+	assert_string_equal(r->map->name, "ingress_ip4_0");
+	assert_int_equal(r->map->n_elems, 2);
 	r = r->next;
-	assert_string_equal(r->vmap->name, "ingress_ip6_0");
-	assert_int_equal(r->vmap->n_elems, 1);
+	assert_string_equal(r->map->name, "ingress_ip6_0");
+	assert_int_equal(r->map->n_elems, 1);
 	r = r->next;
 	assert_int_equal(r->verdict, FW_DROP);
 	assert_null(r->next);

@@ -554,6 +554,118 @@ static void test_capture_iptables(void **state)
 			    "-A BYWAY-out -j REJECT --reject-with icmp6-adm-prohibited\n");
 }
 
+static const enum fw_field service[] = {FW_L4PROTO, FW_DPORT};
+
+static struct fw_target target_at(const char *ip, uint16_t port)
+{
+	struct fw_target to = {.port = port};
+
+	assert_int_equal(ip_parse(ip, &to.addr, NULL), 0);
+	return to;
+}
+
+static void add_target(struct fw_set *map, uint8_t proto, uint16_t port, const char *ip,
+		       uint16_t to_port)
+{
+	struct fw_elem e = {.to = target_at(ip, to_port)};
+
+	fw_elem_u8_range(&e, 0, proto, proto);
+	fw_elem_u16_range(&e, 1, port, port);
+	fw_set_add(map, &e);
+}
+
+/* What sends packets on: to one place, by maps, and in segments that fit. */
+static struct fw_table *build_dnat(struct ruleset *rs)
+{
+	struct fw_target dns4 = target_at("10.0.0.3", 53), dns6 = target_at("fd00::3", 53),
+			 host = target_at("fd00::4", 0);
+	struct fw_set *map4, *map6;
+	struct fw_chain *c;
+	struct fw_table *t;
+
+	ruleset_init(rs);
+	t = ruleset_table(rs, FW_INET, "byway");
+	map4 = fw_dnat_map(t, "published4", AF_INET, 2, service);
+	map6 = fw_dnat_map(t, "published6", AF_INET6, 2, service);
+	add_target(map4, 6, 8080, "10.0.0.1", 80);
+	add_target(map6, 17, 53, "fd00::1", 5353);
+	c = fw_base_chain(t, "nat", FW_CHAIN_NAT, FW_HOOK_PREROUTING, -100, FW_ACCEPT);
+	fw_match_u32(fw_rule_dnat_map(c, map4), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	fw_rule_dnat_map(c, map6);
+	fw_match_u8(fw_rule_dnat(c, &dns4), FW_L4PROTO, FW_OP_EQ, 17);
+	fw_match_u8(fw_rule_dnat(c, &dns6), FW_L4PROTO, FW_OP_EQ, 17);
+	fw_rule_dnat(c, &host);
+	c = fw_base_chain(t, "clamp", FW_CHAIN_FILTER, FW_HOOK_FORWARD, -150, FW_ACCEPT);
+	fw_match_name(fw_rule(c, FW_CLAMP_MSS), FW_OIFNAME, FW_OP_EQ, "eth0");
+	return t;
+}
+
+static void test_dnat_print(void **state)
+{
+	_ruleset_ struct ruleset rs;
+	_buf_ struct buf b = {0};
+
+	(void)state;
+	build_dnat(&rs);
+	ruleset_print(&rs, &b);
+	assert_string_equal(
+		b.data,
+		"table inet byway {\n"
+		"\tcomment \"byway\"\n"
+		"\tmap published4 {\n"
+		"\t\ttype inet_proto . inet_service : ipv4_addr . inet_service;\n"
+		"\t\telements = {\n"
+		"\t\t\t6 . 8080 : 10.0.0.1 . 80\n"
+		"\t\t}\n"
+		"\t}\n"
+		"\tmap published6 {\n"
+		"\t\ttype inet_proto . inet_service : ipv6_addr . inet_service;\n"
+		"\t\telements = {\n"
+		"\t\t\t17 . 53 : fd00::1 . 5353\n"
+		"\t\t}\n"
+		"\t}\n"
+		"\tchain nat {\n"
+		"\t\ttype nat hook prerouting priority -100; policy accept;\n"
+		"\t\tfib daddr type 2 dnat ip to meta l4proto . th dport map @published4\n"
+		"\t\tdnat ip6 to meta l4proto . th dport map @published6\n"
+		"\t\tmeta l4proto 17 dnat ip to 10.0.0.3:53\n"
+		"\t\tmeta l4proto 17 dnat ip6 to [fd00::3]:53\n"
+		"\t\tdnat ip6 to [fd00::4]\n"
+		"\t}\n"
+		"\tchain clamp {\n"
+		"\t\ttype filter hook forward priority -150; policy accept;\n"
+		"\t\toifname \"eth0\" tcp flags syn tcp option maxseg size set rt mtu\n"
+		"\t}\n"
+		"}\n");
+}
+
+static void test_dnat_iptables(void **state)
+{
+	_ruleset_ struct ruleset rs;
+	_buf_ struct buf v4 = {0}, v6 = {0}, clamp = {0}, elem = {0}, sets = {0};
+	struct fw_table *t = build_dnat(&rs);
+
+	(void)state;
+	rules_text(t, "nat", IPT_IP4, &v4);
+	assert_string_equal(v4.data,
+			    "-A BYWAY-nat -m addrtype --dst-type LOCAL -j BYWAY-published4\n"
+			    "-A BYWAY-nat -p 17 -j DNAT --to-destination 10.0.0.3:53\n");
+	rules_text(t, "nat", IPT_IP6, &v6);
+	assert_string_equal(v6.data,
+			    "-A BYWAY-nat -j BYWAY-published6\n"
+			    "-A BYWAY-nat -p 17 -j DNAT --to-destination [fd00::3]:53\n"
+			    "-A BYWAY-nat -j DNAT --to-destination [fd00::4]\n");
+	rules_text(t, "clamp", IPT_IP6, &clamp);
+	assert_string_equal(clamp.data, "-A BYWAY-clamp -p 6 -o eth0 -m tcp --tcp-flags SYN,RST SYN "
+					"-j TCPMSS --clamp-mss-to-pmtu\n");
+	assert_int_equal(ipt_target_text(t, t->sets, t->sets->elems, &elem, NULL), 0);
+	assert_string_equal(elem.data, "-A BYWAY-published4 -p 6 -m tcp --dport 8080:8080 -m comment "
+				       "--comment \"6 . 8080 : 10.0.0.1 . 80\" -j DNAT "
+				       "--to-destination 10.0.0.1:80\n");
+	assert_int_equal(ipset_create_text(t, 7, &sets, NULL), 0);
+	assert_int_equal(sets.len, 0);
+}
+
 static void test_ipset(void **state)
 {
 	_ruleset_ struct ruleset rs;
@@ -651,6 +763,8 @@ int main(void)
 		cmocka_unit_test(test_iptables_rules),
 		cmocka_unit_test(test_capture_print),
 		cmocka_unit_test(test_capture_iptables),
+		cmocka_unit_test(test_dnat_print),
+		cmocka_unit_test(test_dnat_iptables),
 		cmocka_unit_test(test_ipset),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_compare),
