@@ -13,7 +13,8 @@ declare -A PACKAGES=(
 		linux-libc-dev-armhf-cross linux-libc-dev-riscv64-cross'
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps openconnect'
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
-		mandoc ocserv bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static'
+		mandoc ocserv bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static
+		python3-prometheus-client'
 	# Virtual machines for the tests and the demonstration; and a kernel for them, see below.
 	[guest]='qemu-system-x86 busybox-static'
 	[bench]='iptables containernetworking-plugins redsocks sshuttle openssh-client openssh-server passt

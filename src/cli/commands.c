@@ -148,6 +148,11 @@ static const struct cli_opt cni_install_opts[] = {
 	{"dir", 0, "DIR", "where runtimes look for networks (default /etc/cni/net.d)"},
 };
 
+static const struct cli_opt status_opts[] = {
+	{"watch", 'w', NULL, "again and again, with what passes in a second"},
+	{"interval", 0, "SECONDS", "between two looks of --watch (default 1)"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -228,9 +233,8 @@ const struct cli_cmd cli_commands[] = {
 	 "what openconnect calls as its --script"},
 	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
 	 "run a command inside a subnet"},
-	{"status", NULL, "", 0, 0, NO_OPTS, cmd_status, "show everything at a glance"},
-	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics,
-	 "print the numbers of tunnels and sessions for Prometheus"},
+	{"status", NULL, "", 0, 0, OPTS(status_opts), cmd_status, "show everything at a glance"},
+	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics, "print all that can be counted for Prometheus"},
 	{"doctor", NULL, "", 0, 0, NO_OPTS, cmd_doctor,
 	 "find what on this host is in the way, and how to fix it"},
 	{"gc", NULL, "", 0, 0, NO_OPTS, cmd_gc,

@@ -11,6 +11,7 @@
 #include "base/notify.h"
 #include "cli/cli.h"
 #include "cli/detach.h"
+#include "cli/term.h"
 #include "kernel/caps.h"
 #include "ops/session.h"
 #include "session/file.h"
@@ -164,7 +165,7 @@ int cmd_session_list(struct cli *c)
 	return print_list(c, "byway.session.list/1", columns, ARRAY_SIZE(columns));
 }
 
-static int print_status(struct cli *c)
+static int print_status(struct cli *c, void *arg)
 {
 	static const struct cli_column columns[] = {
 		{"SESSION", "name"},
@@ -183,25 +184,13 @@ static int print_status(struct cli *c)
 		{"REASON", "last_error.reason"},
 	};
 
+	(void)arg;
 	return print_list(c, "byway.session.status/1", columns, ARRAY_SIZE(columns));
 }
 
 int cmd_session_status(struct cli *c)
 {
-	bool clears = isatty(STDOUT_FILENO) && !c->json;
-	int r;
-
-	if (!cli_opt(c, "watch"))
-		return print_status(c);
-	do {
-		if (clears)
-			fputs("\033[H\033[2J", stdout);
-		r = print_status(c);
-		if (fflush(stdout))
-			return 0; /* nobody looks any more */
-		sleep(1);
-	} while (!r);
-	return r;
+	return cli_opt(c, "watch") ? term_watch(c, 1, print_status, NULL) : print_status(c, NULL);
 }
 
 /* tail(1) follows a file over its rotation. */

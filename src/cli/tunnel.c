@@ -247,56 +247,42 @@ static bool is_kind(const json_t *status, const char *kind)
 {
 	const char *is = json_string_value(json_object_get(status, "kind"));
 
-	return !is || !kind || !strcmp(is, kind);
+	return !is || !strcmp(is, kind);
 }
 
-/* The tunnel's status, if it is of that kind. */
-static int add_status(struct cli *c, const char *dir, const char *netns, const char *kind,
-		      json_t *rows)
+/* That of the tunnel of --in, or of all. */
+static int read_status(struct cli *c, json_t **ret)
 {
-	json_t *one;
-	int r = ops_tunnel_status(dir, netns, &one, &c->err);
-
-	if (r)
-		return r;
-	if (is_kind(one, kind))
-		json_array_append(rows, one);
-	json_decref(one);
-	return 0;
-}
-
-int cli_tunnel_list(struct cli *c, const char *kind, json_t *rows)
-{
-	char **names = NULL, netns[NETNS_NAME_MAX], buf[256];
+	char netns[NETNS_NAME_MAX], buf[256];
 	const char *dir = state_dir(c, buf);
-	size_t n = 0;
+	json_t *one;
 	int r;
 
-	if (cli_opt(c, "in")) {
-		r = find_netns(c, netns);
-		return r ? r : add_status(c, dir, or_host(netns), kind, rows);
-	}
-	r = ops_tunnel_list(dir, &names, &n, &c->err);
-	for (size_t i = 0; i < n; i++) {
-		if (!r)
-			r = add_status(c, dir, strcmp(names[i], TUNNEL_HOST_NAME) ? names[i] : NULL,
-				       kind, rows);
-		free(names[i]);
-	}
-	free(names);
+	if (!cli_opt(c, "in"))
+		return ops_tunnel_statuses(dir, ret, &c->err);
+	r = find_netns(c, netns);
+	if (!r)
+		r = ops_tunnel_status(dir, or_host(netns), &one, &c->err);
+	if (!r)
+		*ret = json_pack("[o]", one);
 	return r;
 }
 
 int cli_tunnel_status(struct cli *c, const char *kind, const struct cli_column *columns, size_t n)
 {
-	json_t *rows = json_array();
-	int r = cli_tunnel_list(c, kind, rows);
+	json_t *all, *one, *rows;
 	char schema[32];
+	size_t i;
+	int r = read_status(c, &all);
 
-	if (r) {
-		json_decref(rows);
+	if (r)
 		return r;
+	rows = json_array();
+	json_array_foreach(all, i, one) {
+		if (is_kind(one, kind))
+			json_array_append(rows, one);
 	}
+	json_decref(all);
 	snprintf(schema, sizeof(schema), "byway.%s.status/1", kind);
 	cli_print_list(c, schema, "tunnels", rows, columns, n);
 	return 0;

@@ -37,8 +37,6 @@ int cli_tunnel_begin(struct cli *c, struct cli_tunnel *x, const char *captured,
 int cli_tunnel_end(struct cli *c, struct tunnel_config *config, int result);
 
 int cli_tunnel_down(struct cli *c, const char *kind);
-/* Adds what the status files say; kind NULL: of all. */
-int cli_tunnel_list(struct cli *c, const char *kind, json_t *rows);
 /* columns: of the table. */
 int cli_tunnel_status(struct cli *c, const char *kind, const struct cli_column *columns, size_t n);
 /* HOST:PORT */

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
-#include "cli/tunnel.h"
-#include "ops/session.h"
 
 static int describe(struct cli *c, const char *name, json_t **ret)
 {
@@ -198,59 +196,4 @@ static int delete_vpc(struct cli *c, const char *name, bool *ret_existed)
 int cmd_vpc_delete(struct cli *c)
 {
 	return cli_delete_each(c, "VPC", "vpcs", delete_vpc);
-}
-
-static void print_more(json_t *rows, const struct cli_column *columns, size_t n)
-{
-	if (!json_array_size(rows))
-		return;
-	putchar('\n');
-	cli_print_table(rows, columns, n);
-}
-
-static void print_all(json_t *vpcs, json_t *tunnels, json_t *sessions)
-{
-	static const struct cli_column of_tunnels[] = {
-		{"TUNNEL", "name"}, {"KIND", "kind"},   {"STATE", "state"}, {"SINCE", "since"},
-		{"TUN", "tun"},     {"FLOWS", "flows"}, {"PID", "pid"},
-	};
-	static const struct cli_column of_sessions[] = {
-		{"SESSION", "name"},    {"STATE", "state"},      {"SINCE", "since"},
-		{"ADDRESS", "address"}, {"INSIDE", "addresses"}, {"SERVER", "server"},
-	};
-	json_t *one;
-	size_t i;
-
-	if (!json_array_size(vpcs))
-		puts("no VPCs");
-	json_array_foreach(vpcs, i, one) {
-		if (i)
-			putchar('\n');
-		print_vpc(one);
-	}
-	print_more(tunnels, of_tunnels, ARRAY_SIZE(of_tunnels));
-	print_more(sessions, of_sessions, ARRAY_SIZE(of_sessions));
-}
-
-int cmd_status(struct cli *c)
-{
-	json_t *vpcs, *tunnels, *sessions = NULL;
-	int r = describe_vpcs(c, false, &vpcs);
-
-	if (r)
-		return r;
-	tunnels = json_array();
-	r = cli_tunnel_list(c, NULL, tunnels);
-	if (!r)
-		r = ops_session_status(NULL, &sessions, &c->err);
-	if (!r && c->json)
-		cli_print_json("byway.status/1",
-			       json_pack("{s:O, s:O, s:O}", "vpcs", vpcs, "tunnels", tunnels,
-					 "sessions", sessions));
-	else if (!r)
-		print_all(vpcs, tunnels, sessions);
-	json_decref(vpcs);
-	json_decref(tunnels);
-	json_decref(sessions);
-	return r;
 }

@@ -47,6 +47,9 @@ static int parse_attr(const struct nlattr *attr, void *arg)
 	case IFLA_MASTER:
 		l->master = (int)mnl_attr_get_u32(attr);
 		break;
+	case IFLA_CARRIER:
+		l->carrier = mnl_attr_get_u8(attr);
+		break;
 	case IFLA_LINKINFO:
 		mnl_attr_parse_nested(attr, parse_info, l);
 		break;
@@ -68,23 +71,27 @@ static int got_link(const struct nlmsghdr *nlh, void *arg)
 	return 0;
 }
 
-static int parse_bytes(const struct nlattr *attr, void *arg)
+static int parse_counts(const struct nlattr *attr, void *arg)
 {
-	struct link_bytes *ret = arg;
+	struct link_counts *ret = arg;
 	struct rtnl_link_stats64 s;
 
 	if (mnl_attr_get_type(attr) == IFLA_STATS64 &&
-	    mnl_attr_get_payload_len(attr) >= offsetof(struct rtnl_link_stats64, rx_errors)) {
-		memcpy(&s, mnl_attr_get_payload(attr), offsetof(struct rtnl_link_stats64, rx_errors));
-		ret->received = s.rx_bytes;
-		ret->sent = s.tx_bytes;
+	    mnl_attr_get_payload_len(attr) >= offsetof(struct rtnl_link_stats64, multicast)) {
+		memcpy(&s, mnl_attr_get_payload(attr), offsetof(struct rtnl_link_stats64, multicast));
+		*ret = (struct link_counts){.rx_bytes = s.rx_bytes,
+					    .tx_bytes = s.tx_bytes,
+					    .rx_packets = s.rx_packets,
+					    .tx_packets = s.tx_packets,
+					    .rx_dropped = s.rx_dropped,
+					    .tx_dropped = s.tx_dropped};
 	}
 	return MNL_CB_OK;
 }
 
-static int got_bytes(const struct nlmsghdr *nlh, void *arg)
+static int got_counts(const struct nlmsghdr *nlh, void *arg)
 {
-	mnl_attr_parse(nlh, sizeof(struct ifinfomsg), parse_bytes, arg);
+	mnl_attr_parse(nlh, sizeof(struct ifinfomsg), parse_counts, arg);
 	return 0;
 }
 
@@ -113,15 +120,15 @@ int link_get(struct netns *ns, const char *name, struct link *ret, struct err *e
 	return r ? err_errno(err, r, "cannot look up interface %s", name) : 0;
 }
 
-int link_get_bytes(struct netns *ns, const char *name, struct link_bytes *ret, struct err *err)
+int link_get_counts(struct netns *ns, const char *name, struct link_counts *ret, struct err *err)
 {
-	struct link_bytes bytes = {0};
+	struct link_counts counts = {0};
 	char buf[256];
-	int r = nl_get(ns, get_request(buf, name, 0), got_bytes, &bytes);
+	int r = nl_get(ns, get_request(buf, name, 0), got_counts, &counts);
 
 	if (r)
 		return err_errno(err, r, "cannot look up interface %s", name);
-	*ret = bytes;
+	*ret = counts;
 	return 0;
 }
 
@@ -155,6 +162,30 @@ int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err)
 	char buf[256];
 
 	return nl_dump(ns, get_request(buf, NULL, RTEXT_FILTER_SKIP_STATS), each_link, &each, err);
+}
+
+struct each_counted {
+	link_counted_fn fn;
+	void *arg;
+};
+
+static int each_counted(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct each_counted *each = arg;
+	struct link_counts counts = {0};
+	struct link link;
+
+	parse_link(nlh, &link);
+	mnl_attr_parse(nlh, sizeof(struct ifinfomsg), parse_counts, &counts);
+	return each->fn(&link, &counts, each->arg);
+}
+
+int link_each_counted(struct netns *ns, link_counted_fn fn, void *arg, struct err *err)
+{
+	struct each_counted each = {.fn = fn, .arg = arg};
+	char buf[256];
+
+	return nl_dump(ns, get_request(buf, NULL, 0), each_counted, &each, err);
 }
 
 static bool has_mac(const struct mac *m)

@@ -24,21 +24,24 @@ struct link {
 	char kind[16]; /* "bridge", "veth", … */
 	struct mac mac;
 	uint32_t mtu_bytes, group;
-	bool up;
+	bool up, carrier; /* carrier: there is somebody at the other end */
 };
 
 /* -ENODEV when there is none of that name. */
 int link_get(struct netns *ns, const char *name, struct link *ret, struct err *err);
 /* Its index; 0 in a dry run, where it may not exist yet. */
 int link_index(struct netns *ns, const char *name, int *ret, struct err *err);
-/* Bytes that came in and went out by a link. -ENODEV. */
-struct link_bytes {
-	uint64_t received, sent;
+/* What came in and went out by a link. -ENODEV. */
+struct link_counts {
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets, rx_dropped, tx_dropped;
 };
-int link_get_bytes(struct netns *ns, const char *name, struct link_bytes *ret, struct err *err);
+int link_get_counts(struct netns *ns, const char *name, struct link_counts *ret, struct err *err);
 /* A negative return of fn ends the walk with it. */
 typedef int (*link_fn)(const struct link *link, void *arg);
 int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err);
+typedef int (*link_counted_fn)(const struct link *link, const struct link_counts *counts,
+			       void *arg);
+int link_each_counted(struct netns *ns, link_counted_fn fn, void *arg, struct err *err);
 
 /* The builders below add to a batch; nothing happens before nlbatch_commit(). */
 

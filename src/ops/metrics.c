@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "ops/look.h"
 #include "ops/metrics.h"
 #include "ops/tunnel.h"
 #include "session/life.h"
@@ -21,7 +22,9 @@ struct metric {
 
 /* A kind of objects. */
 struct scope {
-	const char *noun;        /* the label that has the object's name */
+	const char *kind;        /* of look_walk() */
+	const char *noun;        /* the label that has the object's name; NULL: it has none */
+	const char *state;       /* the key of what is one of states */
 	const char *const *more; /* keys that are labels of every sample, up to NULL */
 	const char *const *states;
 	size_t n_states;
@@ -54,10 +57,9 @@ static void put_member(struct buf *b, const json_t *o, const char *key)
 
 static void begin(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
 {
-	const char *name = json_string_value(json_object_get(o, "name"));
-
 	buf_addf(b, "%s{", m->name);
-	put_label(b, s->noun, name ? name : "");
+	if (s->noun)
+		put_label(b, s->noun, look_text(o, "name"));
 	for (size_t i = 0; s->more[i]; i++)
 		put_member(b, o, s->more[i]);
 }
@@ -78,17 +80,15 @@ static void put_number(struct buf *b, const struct metric *m, const struct scope
 	end(b, json_integer_value(v));
 }
 
-static bool is_state(const json_t *o, const char *state)
+static bool is_state(const struct scope *s, const json_t *o, const char *state)
 {
-	const char *is = json_string_value(json_object_get(o, "state"));
-
-	return is && !strcmp(is, state);
+	return !strcmp(look_text(o, s->state), state);
 }
 
 static void put_up(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
 {
 	begin(b, m, s, o);
-	end(b, is_state(o, "up"));
+	end(b, is_state(s, o, "up"));
 }
 
 /* One of them is 1, so that the others can be seen to be over. */
@@ -97,9 +97,16 @@ static void put_states(struct buf *b, const struct metric *m, const struct scope
 {
 	for (size_t i = 0; i < s->n_states; i++) {
 		begin(b, m, s, o);
-		put_label(b, "state", s->states[i]);
-		end(b, is_state(o, s->states[i]));
+		put_label(b, s->state, s->states[i]);
+		end(b, is_state(s, o, s->states[i]));
 	}
+}
+
+/* How many are in a list. */
+static void put_size(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
+{
+	begin(b, m, s, o);
+	end(b, (json_int_t)json_array_size(json_object_get(o, m->key)));
 }
 
 static bool parse_time(const json_t *v, time_t *ret)
@@ -138,8 +145,9 @@ static void put_last_error(struct buf *b, const struct metric *m, const struct s
 
 static void put_info(struct buf *b, const struct metric *m, const struct scope *s, const json_t *o)
 {
-	static const char *const keys[] = {"group",     "server",    "protocol",
-					   "transport", "namespace", "address"};
+	static const char *const keys[] = {"group",     "server",    "protocol", "transport",
+					   "namespace", "address",   "address6", "cidr",
+					   "cidr6",     "interface", "bridge",   "type"};
 
 	begin(b, m, s, o);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -148,6 +156,72 @@ static void put_info(struct buf *b, const struct metric *m, const struct scope *
 }
 
 /* ---- What there is to tell ---- */
+
+/* Of whatever has a link on the host. */
+#define LINK_METRICS(name, of)                                                                     \
+	{"byway_" name "_info", "gauge", "What the " of " is; always 1.", NULL, put_info},         \
+		{"byway_" name "_up", "gauge", "Whether the " of " is there, and its link up.",    \
+		 NULL, put_up},                                                                    \
+		{"byway_" name "_condition", "gauge",                                              \
+		 "1 for the condition that the " of " is in, 0 for the others.", NULL,             \
+		 put_states},                                                                      \
+		{"byway_" name "_received_bytes_total", "counter",                                 \
+		 "Bytes that came to the " of ".", "rx_bytes", put_number},                        \
+		{"byway_" name "_transmitted_bytes_total", "counter",                              \
+		 "Bytes that the " of " sent.", "tx_bytes", put_number},                           \
+		{"byway_" name "_received_packets_total", "counter",                               \
+		 "Packets that came to the " of ".", "rx_packets", put_number},                    \
+		{"byway_" name "_transmitted_packets_total", "counter",                            \
+		 "Packets that the " of " sent.", "tx_packets", put_number},                       \
+		{"byway_" name "_received_dropped_total", "counter",                               \
+		 "Packets to the " of " that its link dropped.", "rx_dropped", put_number},        \
+	{                                                                                          \
+		"byway_" name "_transmitted_dropped_total", "counter",                             \
+			"Packets from the " of " that its link dropped.", "tx_dropped", put_number \
+	}
+
+#define LEASE_METRICS(name, of)                                                                    \
+	{"byway_" name "_addresses_leased", "gauge", "IPv4 addresses of the " of " in use.",       \
+	 "addresses_leased", put_number},                                                          \
+	{                                                                                          \
+		"byway_" name "_addresses_free", "gauge",                                          \
+			"IPv4 addresses of the " of " to be had.", "addresses_free", put_number    \
+	}
+
+static const struct metric interface_metrics[] = {
+	LINK_METRICS("interface", "interface"),
+};
+
+static const struct metric vpc_metrics[] = {
+	LINK_METRICS("vpc", "VPC's gateway"),
+	LEASE_METRICS("vpc", "VPC"),
+	{"byway_vpc_subnets", "gauge", "Subnets of the VPC.", "subnets", put_size},
+	{"byway_vpc_ports", "gauge", "VMs and containers of the VPC.", "vms", put_size},
+	{"byway_vpc_peers", "gauge", "VPCs that the VPC is peered with.", "peers", put_size},
+};
+
+static const struct metric nat_metrics[] = {
+	{"byway_nat_info", "gauge", "By which interface the VPC goes out; always 1.", NULL,
+	 put_info},
+	{"byway_nat_up", "gauge", "Whether the VPC's NAT is on.", NULL, put_up},
+};
+
+static const struct metric peering_metrics[] = {
+	{"byway_peering_up", "gauge", "Whether the VPCs may reach each other.", NULL, put_up},
+};
+
+static const struct metric subnet_metrics[] = {
+	LINK_METRICS("subnet", "subnet"),
+	LEASE_METRICS("subnet", "subnet"),
+};
+
+static const struct metric vm_metrics[] = {
+	LINK_METRICS("vm", "virtual machine"),
+};
+
+static const struct metric container_metrics[] = {
+	LINK_METRICS("container", "container"),
+};
 
 static const struct metric tunnel_metrics[] = {
 	{"byway_tunnel_up", "gauge", "Whether what is captured reaches the other side.", NULL,
@@ -198,19 +272,46 @@ static const char *const session_states[] = {"down", "starting", "up", "reconnec
 static_assert(ARRAY_SIZE(tunnel_states) == TUNNEL_NUM_STATES, "tunnel_states[] is not complete");
 static_assert(ARRAY_SIZE(session_states) == SESSION_NUM_STATES, "session_states[] is not complete");
 
-static const struct scope tunnel_scope = {.noun = "tunnel",
-					  .more = (const char *const[]){"kind", NULL},
-					  .states = tunnel_states,
-					  .n_states = ARRAY_SIZE(tunnel_states),
-					  .metrics = tunnel_metrics,
-					  .n_metrics = ARRAY_SIZE(tunnel_metrics)};
+static const char *const conditions[] = {CONDITION_UP,      CONDITION_IDLE, CONDITION_DOWN,
+					 CONDITION_MISSING, "creating",     "deleting"};
 
-static const struct scope session_scope = {.noun = "session",
-					   .more = (const char *const[]){NULL},
-					   .states = session_states,
-					   .n_states = ARRAY_SIZE(session_states),
-					   .metrics = session_metrics,
-					   .n_metrics = ARRAY_SIZE(session_metrics)};
+#define METRICS(table) .metrics = table, .n_metrics = ARRAY_SIZE(table)
+#define STATES(key, table) .state = key, .states = table, .n_states = ARRAY_SIZE(table)
+#define LABELS(...)                                                                                \
+	.more = (const char *const[])                                                              \
+	{                                                                                          \
+		__VA_ARGS__ __VA_OPT__(, ) NULL                                                    \
+	}
+
+static const struct scope scopes[] = {
+	{"interface", "interface", LABELS(), STATES("condition", conditions),
+	 METRICS(interface_metrics)},
+	{"vpc", "vpc", LABELS(), STATES("condition", conditions), METRICS(vpc_metrics)},
+	{"nat", NULL, LABELS("vpc"), STATES("condition", conditions), METRICS(nat_metrics)},
+	{"peer", NULL, LABELS("a", "b"), STATES("condition", conditions), METRICS(peering_metrics)},
+	{"subnet", "subnet", LABELS("vpc"), STATES("condition", conditions),
+	 METRICS(subnet_metrics)},
+	{"vm", "vm", LABELS("network", "subnet"), STATES("condition", conditions),
+	 METRICS(vm_metrics)},
+	{"container", "container", LABELS("network", "subnet"), STATES("condition", conditions),
+	 METRICS(container_metrics)},
+	{"tunnel", "tunnel", LABELS("kind"), STATES("state", tunnel_states),
+	 METRICS(tunnel_metrics)},
+	{"session", "session", LABELS(), STATES("state", session_states), METRICS(session_metrics)},
+};
+
+struct pick {
+	const char *kind;
+	json_t *ret;
+};
+
+static void pick(void *arg, const struct look_object *o)
+{
+	const struct pick *p = arg;
+
+	if (!strcmp(o->kind, p->kind))
+		json_array_append(p->ret, o->json);
+}
 
 /* All samples of a metric stand together, behind what it is. */
 static void put_metric(struct buf *ret, const struct metric *m, const struct scope *s,
@@ -226,14 +327,18 @@ static void put_metric(struct buf *ret, const struct metric *m, const struct sco
 			 samples.data);
 }
 
-static void put_scope(struct buf *ret, const struct scope *s, const json_t *objects)
+static void put_scope(struct buf *ret, const struct scope *s, const json_t *doc)
 {
+	struct pick p = {.kind = s->kind, .ret = json_array()};
+
+	look_walk(doc, pick, &p);
 	for (size_t i = 0; i < s->n_metrics; i++)
-		put_metric(ret, &s->metrics[i], s, objects);
+		put_metric(ret, &s->metrics[i], s, p.ret);
+	json_decref(p.ret);
 }
 
-void metrics_format(const json_t *tunnels, const json_t *sessions, struct buf *ret)
+void metrics_format(const json_t *doc, struct buf *ret)
 {
-	put_scope(ret, &tunnel_scope, tunnels);
-	put_scope(ret, &session_scope, sessions);
+	for (size_t i = 0; i < ARRAY_SIZE(scopes); i++)
+		put_scope(ret, &scopes[i], doc);
 }

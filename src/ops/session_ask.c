@@ -35,12 +35,12 @@ static bool is_alive(const char *group)
 static void add_bytes(const char *netns, json_t *status)
 {
 	_netns_ struct netns *ns = NULL;
-	struct link_bytes bytes = {0};
+	struct link_counts counts = {0};
 
 	if (!netns_open(netns, NULL, &ns, NULL))
-		link_get_bytes(ns, SESSION_TUN, &bytes, NULL);
-	json_object_set_new(status, "bytes_in", json_integer((json_int_t)bytes.received));
-	json_object_set_new(status, "bytes_out", json_integer((json_int_t)bytes.sent));
+		link_get_counts(ns, SESSION_TUN, &counts, NULL);
+	json_object_set_new(status, "bytes_in", json_integer((json_int_t)counts.rx_bytes));
+	json_object_set_new(status, "bytes_out", json_integer((json_int_t)counts.tx_bytes));
 }
 
 /* What the row knows, for a session that nobody has told of yet, or that nobody watches over. */
@@ -70,6 +70,7 @@ static json_t *describe(const struct session *s)
 	}
 	if (!is_alive(s->group))
 		json_object_set_new(json, "state", json_string(session_state_name(SESSION_DOWN)));
+	json_object_set_new(json, "interface", json_string(s->interface));
 	add_bytes(s->netns, json);
 	return json;
 }

@@ -451,6 +451,30 @@ int ops_tunnel_list(const char *dir, char ***ret, size_t *n, struct err *err)
 	return 0;
 }
 
+int ops_tunnel_statuses(const char *dir, json_t **ret, struct err *err)
+{
+	json_t *list = json_array(), *one;
+	char **names;
+	size_t n;
+	int r = ops_tunnel_list(dir, &names, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		bool is_host = !strcmp(names[i], TUNNEL_HOST_NAME);
+
+		if (!r)
+			r = ops_tunnel_status(dir, is_host ? NULL : names[i], &one, err);
+		if (!r)
+			json_array_append_new(list, one);
+		free(names[i]);
+	}
+	free(names);
+	if (r)
+		json_decref(list);
+	else
+		*ret = list;
+	return r;
+}
+
 /* ---- Trying, without a tunnel ---- */
 
 int ops_tunnel_dial(const struct dialer *d, const char *host, uint16_t port, struct err *err)

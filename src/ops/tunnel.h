@@ -107,6 +107,8 @@ int ops_tunnel_status(const char *dir, const char *netns, json_t **ret, struct e
 /* The names of the tunnels that there are, or were before a crash; freed by the caller, each and
  * all. */
 int ops_tunnel_list(const char *dir, char ***ret, size_t *n, struct err *err);
+/* All of them, as an array of their status; a new reference. */
+int ops_tunnel_statuses(const char *dir, json_t **ret, struct err *err);
 /* Opens one stream and closes it: ERR_AUTH, ERR_UNREACHABLE, ERR_BLOCKED. Waits. */
 int ops_tunnel_dial(const struct dialer *d, const char *host, uint16_t port, struct err *err);
 

@@ -74,7 +74,8 @@ int pidlock_take(const char *path, int *ret_fd, struct err *err)
 pid_t pidlock_holder(const char *path)
 {
 	struct flock lock = whole_file();
-	_close_ int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	/* Not for writing: whoever watches the file would take closing it for its holder's death. */
+	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0 || fcntl(fd, F_GETLK, &lock) || lock.l_type == F_UNLCK)
 		return 0;

@@ -95,19 +95,23 @@ static void expect_valid(const char *text)
 	assert_int_equal(before, FORM_SAMPLE);
 }
 
-static char *format(const char *tunnels, const char *sessions)
+static char *format_doc(json_t *doc)
 {
-	json_t *t = json_loads(tunnels, 0, NULL), *s = json_loads(sessions, 0, NULL);
 	struct buf b = {0};
 
-	assert_non_null(t);
-	assert_non_null(s);
-	metrics_format(t, s, &b);
-	json_decref(t);
-	json_decref(s);
+	assert_non_null(doc);
+	metrics_format(doc, &b);
+	json_decref(doc);
 	if (b.len)
 		expect_valid(b.data);
 	return b.data;
+}
+
+static char *format(const char *tunnels, const char *sessions)
+{
+	json_t *t = json_loads(tunnels, 0, NULL), *s = json_loads(sessions, 0, NULL);
+
+	return format_doc(json_pack("{s:o, s:o}", "tunnels", t, "sessions", s));
 }
 
 static void expect_line(const char *text, const char *line)
@@ -207,6 +211,45 @@ static void test_sessions(void **state)
 	assert_null(strstr(text, "byway_session_last_error_seconds{session=\"corp-1\""));
 }
 
+static const char vpcs[] =
+	"{'interfaces': [{'name': 'eth0', 'condition': 'up', 'rx_bytes': 10}],"
+	" 'vpcs': [{'name': 'shop', 'cidr': '10.0.0.0/16', 'bridge': 'br-shop', 'condition': 'up',"
+	"   'rx_bytes': 5, 'tx_bytes': 6, 'nat': {'vpc': 'shop', 'interface': 'eth0', 'condition': 'up'},"
+	"   'peers': [{'a': 'lab', 'b': 'shop', 'condition': 'up'}],"
+	"   'subnets': [{'vpc': 'shop', 'name': 'web', 'condition': 'missing', 'type': 'public',"
+	"     'addresses_leased': 2, 'addresses_free': 251}],"
+	"   'vms': [{'network': 'shop', 'subnet': 'web', 'name': 'api', 'kind': 'tap', 'condition': 'idle',"
+	"     'rx_bytes': 7, 'tx_bytes': 8, 'rx_packets': 1, 'tx_packets': 2, 'rx_dropped': 3,"
+	"     'tx_dropped': 4},"
+	"    {'network': 'shop', 'subnet': null, 'name': 'job', 'kind': 'veth', 'condition': 'up'}]},"
+	"  {'name': 'lab', 'flat': true, 'condition': 'creating', 'addresses_free': 253,"
+	"   'peers': [{'a': 'lab', 'b': 'shop', 'condition': 'up'}]}]}";
+
+static void test_vpcs(void **state)
+{
+	_free_ char *json = quoted(vpcs);
+	_free_ char *text = format_doc(json_loads(json, 0, NULL));
+
+	(void)state;
+	expect_line(text, "byway_interface_received_bytes_total{interface=\"eth0\"} 10");
+	expect_line(text, "byway_vpc_info{vpc=\"shop\",cidr=\"10.0.0.0/16\",bridge=\"br-shop\"} 1");
+	expect_line(text, "byway_vpc_subnets{vpc=\"shop\"} 1");
+	expect_line(text, "byway_vpc_ports{vpc=\"shop\"} 2");
+	expect_line(text, "byway_vpc_up{vpc=\"lab\"} 0");
+	expect_line(text, "byway_vpc_condition{vpc=\"lab\",condition=\"creating\"} 1");
+	expect_line(text, "byway_vpc_addresses_free{vpc=\"lab\"} 253");
+	expect_line(text, "byway_nat_up{vpc=\"shop\"} 1");
+	expect_line(text, "byway_peering_up{a=\"lab\",b=\"shop\"} 1");
+	expect_line(text, "byway_subnet_condition{subnet=\"web\",vpc=\"shop\",condition=\"missing\"} 1");
+	expect_line(text, "byway_subnet_addresses_leased{subnet=\"web\",vpc=\"shop\"} 2");
+	expect_line(text, "byway_vm_received_bytes_total{vm=\"api\",network=\"shop\",subnet=\"web\"} 7");
+	expect_line(text, "byway_vm_transmitted_dropped_total{vm=\"api\",network=\"shop\","
+			  "subnet=\"web\"} 4");
+	expect_line(text, "byway_container_up{container=\"job\",network=\"shop\"} 1");
+	assert_null(strstr(text, "byway_vm_up{vm=\"job\""));
+	assert_null(strstr(text, "byway_subnet_received_bytes_total"));
+}
+
 static void test_none(void **state)
 {
 	(void)state;
@@ -244,7 +287,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tunnels),     cmocka_unit_test(test_sessions),
-		cmocka_unit_test(test_none),        cmocka_unit_test(test_escapes),
+		cmocka_unit_test(test_none), cmocka_unit_test(test_vpcs),        cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_odd_objects),
 	};
 
