@@ -22,10 +22,10 @@ struct metric {
 
 /* A kind of objects. */
 struct scope {
-	const char *kind;        /* of look_walk() */
-	const char *noun;        /* the label that has the object's name; NULL: it has none */
-	const char *state;       /* the key of what is one of states */
-	const char *const *more; /* keys that are labels of every sample, up to NULL */
+	const char *kind;    /* of look_walk() */
+	const char *noun;    /* the label that has the object's name; NULL: it has none */
+	const char *more[3]; /* keys that are labels of every sample, up to NULL */
+	const char *state;   /* the key of what is one of states */
 	const char *const *states;
 	size_t n_states;
 	const struct metric *metrics;
@@ -277,27 +277,25 @@ static const char *const conditions[] = {CONDITION_UP,      CONDITION_IDLE, COND
 
 #define METRICS(table) .metrics = table, .n_metrics = ARRAY_SIZE(table)
 #define STATES(key, table) .state = key, .states = table, .n_states = ARRAY_SIZE(table)
-#define LABELS(...)                                                                                \
-	.more = (const char *const[])                                                              \
-	{                                                                                          \
-		__VA_ARGS__ __VA_OPT__(, ) NULL                                                    \
-	}
 
 static const struct scope scopes[] = {
-	{"interface", "interface", LABELS(), STATES("condition", conditions),
+	{"interface",
+	 "interface",
+	 {NULL},
+	 STATES("condition", conditions),
 	 METRICS(interface_metrics)},
-	{"vpc", "vpc", LABELS(), STATES("condition", conditions), METRICS(vpc_metrics)},
-	{"nat", NULL, LABELS("vpc"), STATES("condition", conditions), METRICS(nat_metrics)},
-	{"peer", NULL, LABELS("a", "b"), STATES("condition", conditions), METRICS(peering_metrics)},
-	{"subnet", "subnet", LABELS("vpc"), STATES("condition", conditions),
-	 METRICS(subnet_metrics)},
-	{"vm", "vm", LABELS("network", "subnet"), STATES("condition", conditions),
-	 METRICS(vm_metrics)},
-	{"container", "container", LABELS("network", "subnet"), STATES("condition", conditions),
+	{"vpc", "vpc", {NULL}, STATES("condition", conditions), METRICS(vpc_metrics)},
+	{"nat", NULL, {"vpc"}, STATES("condition", conditions), METRICS(nat_metrics)},
+	{"peer", NULL, {"a", "b"}, STATES("condition", conditions), METRICS(peering_metrics)},
+	{"subnet", "subnet", {"vpc"}, STATES("condition", conditions), METRICS(subnet_metrics)},
+	{"vm", "vm", {"network", "subnet"}, STATES("condition", conditions), METRICS(vm_metrics)},
+	{"container",
+	 "container",
+	 {"network", "subnet"},
+	 STATES("condition", conditions),
 	 METRICS(container_metrics)},
-	{"tunnel", "tunnel", LABELS("kind"), STATES("state", tunnel_states),
-	 METRICS(tunnel_metrics)},
-	{"session", "session", LABELS(), STATES("state", session_states), METRICS(session_metrics)},
+	{"tunnel", "tunnel", {"kind"}, STATES("state", tunnel_states), METRICS(tunnel_metrics)},
+	{"session", "session", {NULL}, STATES("state", session_states), METRICS(session_metrics)},
 };
 
 struct pick {
