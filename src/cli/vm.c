@@ -12,8 +12,6 @@
 #include "vpc/port.h"
 #include "vpc/view.h"
 
-#define QUEUES_MAX 256 /* MAX_TAP_QUEUES of the kernel */
-
 /* ---- Options ---- */
 
 /* A number that a uid or gid can be: -1 is none. */
@@ -97,8 +95,6 @@ static int parse_addresses(struct cli *c, struct port *p)
 	return 0;
 }
 
-#define RATE_MAX 1000000000000000u /* what fits into any arithmetic on it */
-
 /* "100M", "1500k", "64000", "0": bits a second, by powers of 1000. Returns what follows, or NULL.
  */
 static const char *parse_rate(const char *text, uint64_t *ret)
@@ -108,12 +104,12 @@ static const char *parse_rate(const char *text, uint64_t *ret)
 	unsigned long long n = strtoull(text, &end, 10);
 	const char *unit = *end ? strchr(units, *end) : NULL;
 
-	if (text[0] < '0' || text[0] > '9' || n > RATE_MAX)
+	if (text[0] < '0' || text[0] > '9' || n > PORT_RATE_MAX)
 		return NULL;
 	for (const char *u = units; unit && u <= unit; u++)
 		n *= 1000;
 	*ret = n;
-	return n > RATE_MAX ? NULL : end + (unit != NULL);
+	return n > PORT_RATE_MAX ? NULL : end + (unit != NULL);
 }
 
 static int parse_rates(struct cli *c, struct port *p)
@@ -163,7 +159,7 @@ static int parse_port(struct cli *c, struct port *p)
 		r = parse_owner(c, p);
 	if (!r)
 		r = parse_rates(c, p);
-	return r ? r : cli_number(c, "queues", 1, QUEUES_MAX, 1, &p->queues);
+	return r ? r : cli_number(c, "queues", 1, PORT_QUEUES_MAX, 1, &p->queues);
 }
 
 /* ---- Commands ---- */

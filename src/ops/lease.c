@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "ipam/ipam.h"
 #include "ops/ops.h"
+#include "vpc/names.h"
 #include "vpc/plan.h"
 #include "vpc/port.h"
 
@@ -52,8 +53,70 @@ int ops_lease_usage(struct ops *o, const char *vpc, const char *subnet, int fami
 }
 
 /* A subnet is the owner of its own name: no name has a slash. */
-const char *ops_port_owner(const struct port *p, char ret[NAME_MAX_LEN + 8])
+const char *ops_port_owner(const char *name, char ret[OPS_OWNER_MAX])
 {
-	snprintf(ret, NAME_MAX_LEN + 8, "vm/%s", p->name);
+	snprintf(ret, OPS_OWNER_MAX, "vm/%s", name);
 	return ret;
+}
+
+int ops_lease_port(struct ops *o, const struct vpc *v, const struct subnet *s, const char *name,
+		   struct ip *addr, struct ip *addr6, struct err *err)
+{
+	const struct cidr *net6 = s ? &s->cidr6 : &v->cidr6;
+	const char *subnet = s ? s->name : OPS_NO_SUBNET;
+	char owner[OPS_OWNER_MAX];
+	int r = ops_lease(o, v, subnet, s ? &s->cidr : &v->cidr, ops_port_owner(name, owner), addr,
+			  err);
+
+	if (r)
+		return r;
+	if (net6->addr.family)
+		return ops_lease(o, v, subnet, net6, owner, addr6, err);
+	return addr6->family
+		       ? err_set(err, ERR_USAGE, -EINVAL, "'%s' has no IPv6 network", v->name)
+		       : 0;
+}
+
+int ops_address_take(struct ops *o, const char *vpc, const char *name, struct ip *addr,
+		     struct ip *addr6, struct err *err)
+{
+	struct vpc v;
+	int r = name_check("VM", name, err);
+
+	if (!r)
+		r = ops_vpc_active(o, vpc, &v, err);
+	if (!r && !v.flat)
+		r = err_set(err, ERR_USAGE, -EINVAL, "VPC '%s' is not flat", vpc);
+	if (!r)
+		r = ops_begin(o, err);
+	if (r)
+		return r;
+	return ops_end(o, ops_lease_port(o, &v, NULL, name, addr, addr6, err), err);
+}
+
+static int release_both(struct ops *o, const char *vpc, const char *name, struct err *err)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	char owner[OPS_OWNER_MAX];
+	int r = ops_begin(o, err);
+
+	ops_port_owner(name, owner);
+	for (size_t i = 0; !r && i < ARRAY_SIZE(families); i++) {
+		r = ops_lease_release(o, vpc, OPS_NO_SUBNET, families[i], owner, err);
+		r = r == -ENOENT ? 0 : r; /* nobody has leased there yet */
+	}
+	return ops_end(o, r, err);
+}
+
+int ops_address_release(struct ops *o, const char *vpc, const char *name, struct err *err)
+{
+	struct port p;
+	int r = port_load(o->st, vpc, name, &p, NULL);
+
+	if (!r)
+		return err_set(err, ERR_CONFLICT, -EBUSY,
+			       "the address of '%s/%s' is in use: it goes with the %s", vpc, name,
+			       port_kind_what(p.kind));
+	return r == -ENOENT ? release_both(o, vpc, name, err)
+			    : err_errno(err, r, "cannot look up '%s/%s'", vpc, name);
 }

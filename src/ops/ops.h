@@ -97,6 +97,12 @@ int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_
 
 /* Ports in the order of their VPCs, all of a VPC at once. */
 int ops_ports_delete(struct ops *o, const struct port *p, size_t n, struct err *err);
+/* Takes the addresses of a flat VPC's port before there is one of the name: ops_port_add() gets
+ * these. Addresses that have a family are exactly those; the others are given. */
+int ops_address_take(struct ops *o, const char *vpc, const char *name, struct ip *addr,
+		     struct ip *addr6, struct err *err);
+/* While there is a port of the name: conflict. Not taken, or no such VPC: done. */
+int ops_address_release(struct ops *o, const char *vpc, const char *name, struct err *err);
 /* Whether the port's interface is there, and ours. */
 bool ops_port_there(struct ops *o, const struct port *p);
 
@@ -185,13 +191,17 @@ int ops_vpc_active(struct ops *o, const char *name, struct vpc *ret, struct err 
 #define OPS_NO_SUBNET "."
 int ops_lease(struct ops *o, const struct vpc *v, const char *subnet, const struct cidr *net,
 	      const char *owner, struct ip *ret, struct err *err);
+/* Both families' for the port of that name; s NULL: of a flat VPC. */
+int ops_lease_port(struct ops *o, const struct vpc *v, const struct subnet *s, const char *name,
+		   struct ip *addr, struct ip *addr6, struct err *err);
 int ops_lease_release(struct ops *o, const char *vpc, const char *subnet, int family,
 		      const char *owner, struct err *err);
 /* -ENOENT when nobody has leased from it yet. */
 int ops_lease_usage(struct ops *o, const char *vpc, const char *subnet, int family,
 		    struct ipam_usage *ret, struct err *err);
-/* Who leases a port's address. */
-const char *ops_port_owner(const struct port *p, char ret[NAME_MAX_LEN + 8]);
+/* Who leases the address of the port of that name. */
+#define OPS_OWNER_MAX (NAME_MAX_LEN + 8)
+const char *ops_port_owner(const char *name, char ret[OPS_OWNER_MAX]);
 
 int ops_publish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish(struct ops *o, const char *vpc, struct err *err);

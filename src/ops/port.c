@@ -77,25 +77,6 @@ static int load(struct job *j, struct err *err)
 	return r ? r : segments_init(&j->segments, j->o, &j->vpc, err);
 }
 
-static int lease(struct job *j, struct err *err)
-{
-	const struct vpc *v = &j->vpc;
-	const struct cidr *net = v->flat ? &v->cidr : &j->subnet.cidr;
-	const struct cidr *net6 = v->flat ? &v->cidr6 : &j->subnet.cidr6;
-	const char *subnet = v->flat ? OPS_NO_SUBNET : j->subnet.name;
-	struct port *p = j->port;
-	char owner[NAME_MAX_LEN + 8];
-	int r = ops_lease(j->o, v, subnet, net, ops_port_owner(p, owner), &p->addr, err);
-
-	if (r)
-		return r;
-	if (net6->addr.family)
-		return ops_lease(j->o, v, subnet, net6, owner, &p->addr6, err);
-	return p->addr6.family
-		       ? err_set(err, ERR_USAGE, -EINVAL, "'%s' has no IPv6 network", v->name)
-		       : 0;
-}
-
 /* 1: somebody on the VPC's bridges has it. */
 static int mac_taken(struct job *j, const char *mac, struct err *err)
 {
@@ -140,7 +121,8 @@ static int intend(struct job *j, struct err *err)
 	if (!r)
 		r = name_port(j->o->st, j->o->host, p, err);
 	if (!r)
-		r = lease(j, err);
+		r = ops_lease_port(j->o, &j->vpc, j->vpc.flat ? NULL : &j->subnet, p->name,
+				   &p->addr, &p->addr6, err);
 	if (!r)
 		r = choose_mac(j, err);
 	now_utc(p->created);

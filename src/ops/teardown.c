@@ -71,8 +71,8 @@ static int forget_subnet(struct ops *o, const struct subnet *s, struct err *err)
 static int forget_port(struct ops *o, const struct port *p, struct err *err)
 {
 	const char *subnet = *p->subnet ? p->subnet : OPS_NO_SUBNET;
-	char owner[NAME_MAX_LEN + 8];
-	int r = ops_lease_release(o, p->vpc, subnet, p->addr.family, ops_port_owner(p, owner), err);
+	char owner[OPS_OWNER_MAX];
+	int r = ops_lease_release(o, p->vpc, subnet, p->addr.family, ops_port_owner(p->name, owner), err);
 
 	if (!r)
 		r = ops_lease_release(o, p->vpc, subnet, p->addr6.family, owner, err);

@@ -29,6 +29,9 @@ const char *port_kind_prefix(enum port_kind k);
 #define PORT_NO_UID ((uid_t)-1)
 #define PORT_NO_GID ((gid_t)-1)
 
+#define PORT_QUEUES_MAX 256u             /* MAX_TAP_QUEUES of the kernel */
+#define PORT_RATE_MAX 1000000000000000u /* bits a second: fits into any arithmetic on it */
+
 #define CONTAINER_MAX_LEN 256 /* with the NUL */
 
 /* What a container's interface is known by, as CNI has it. */
