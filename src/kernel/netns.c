@@ -179,7 +179,7 @@ static int open_at(const char *path, const char *name, bool enter, struct oplog 
 
 int netns_open(const char *name, struct oplog *log, struct netns **ret, struct err *err)
 {
-	char path[NETNS_NAME_MAX + 16] = "/proc/self/ns/net";
+	char path[NETNS_NAME_MAX + 16] = "/proc/thread-self/ns/net";
 
 	if (name)
 		path_of(name, path);

@@ -289,3 +289,50 @@ int tun_persist(struct netns *ns, const char *name, pid_t pid, struct err *err)
 			       "the kernel lacks pidfd_getfd(2), which came with Linux 5.6");
 	return r ? err_errno(err, r, "TUN device %s: cannot make it persistent", name) : 0;
 }
+
+/* TUNSETIFF makes what it does not find. That is not persistent, and goes when it is closed. */
+static int attach_to(int fd, const char *name, int more)
+{
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | more)};
+
+	memcpy(ifr.ifr_name, name, strlen(name) + 1);
+	if (ioctl(fd, TUNSETIFF, &ifr) || ioctl(fd, TUNGETIFF, &ifr))
+		return -errno;
+	return ifr.ifr_flags & IFF_PERSIST ? 0 : -ENODEV;
+}
+
+static int attach_tap(const char *name, int *ret_fd)
+{
+	_close_ int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	int size = TUN_HEADER, r;
+
+	if (fd < 0)
+		return -errno;
+	r = attach_to(fd, name, 0);
+	if (r == -EINVAL) /* one of several queues has to be asked for as such */
+		r = attach_to(fd, name, IFF_MULTI_QUEUE);
+	if (!r && (ioctl(fd, TUNSETVNETHDRSZ, &size) || ioctl(fd, TUNSETOFFLOAD, 0UL)))
+		r = -errno;
+	if (!r)
+		*ret_fd = TAKE_FD(fd);
+	return r;
+}
+
+int tap_attach(const char *name, int *ret_fd, struct err *err)
+{
+	int r = strlen(name) < IFNAMSIZ && if_nametoindex(name) ? attach_tap(name, ret_fd) : -ENODEV;
+
+	switch (r) {
+	case 0:
+		return 0;
+	case -ENODEV:
+		return err_set(err, ERR_NOT_FOUND, r, "there is no TAP device '%s'", name);
+	case -EBUSY:
+		return err_set(err, ERR_CONFLICT, r, "TAP device %s is open already, as often as it "
+						     "may be", name);
+	case -EINVAL:
+		return err_set(err, ERR_CONFLICT, r, "interface %s is no TAP device", name);
+	default:
+		return err_errno(err, r, "cannot open TAP device %s", name);
+	}
+}

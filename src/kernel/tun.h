@@ -39,4 +39,9 @@ struct tap_spec {
 int tap_open(struct netns *ns, const struct tap_spec *spec, int *ret_fd, struct err *err);
 int tap_persist(struct netns *ns, const char *name, int fd, struct err *err);
 
+/* What the one does for whom it was made: attaches to a TAP device that is there and persistent, by
+ * another queue if it has several, in the namespace of this thread. TUN_HEADER bytes are in front of
+ * each frame, offloads are off. -ENODEV: there is no such device, and none is made. */
+int tap_attach(const char *name, int *ret_fd, struct err *err);
+
 #endif
