@@ -149,10 +149,27 @@ check_yaml() {
 		comm -23 - <(keys src/session/file*.c))" ''
 }
 
+# libbyway(3) has each function, struct, member and constant of byway.h.
+check_library() {
+	local text synopsis name
+	text=$(render man/libbyway.3)
+	synopsis=$(section "$text" SYNOPSIS)
+	while read -r name; do
+		contains "libbyway $name, in the synopsis" "$synopsis" " $name("
+		like "libbyway $name, described" "${text#*DESCRIPTION}" "$name\(\)"
+	done < <(sed -nE 's/^BYWAY_API .*[ *](byway_[a-z_]+)\(.*/\1/p' include/byway.h)
+	while read -r name; do
+		like "libbyway $name" "${text#*DESCRIPTION}" "(^|[^A-Za-z_])$name([^A-Za-z_]|$)"
+	done < <(grep -vE '^#define BYWAY_(H|API)|_(MAX|LEN) ' include/byway.h |
+		sed -nE 's/^#define (BYWAY_[A-Z_]+).*/\1/p; s/^\t(BYWAY_[A-Z_]+) = .*/\1/p
+			s/^(struct byway_[a-z_]+)[ ;].*/\1/p; s/^\t[a-z].*[ *]([a-z_0-9]+)(\[.*)?;.*/\1/p' |
+		sort -u)
+}
+
 mkdir "$TAP_OUTPUT.d"
 PAGE=$(render man/byway.8)
 COMMANDS=$(section "$PAGE" COMMANDS)
-for page in man/*.[58]; do
+for page in man/*.[358]; do
 	check "mandoc finds nothing wrong in $page" mandoc -T lint -W warning "$page"
 done
 check_commands
@@ -162,5 +179,6 @@ check_vpcctl
 check_proxyvpn
 check_x2ssh
 check_yaml
+check_library
 rm -rf "$TAP_OUTPUT" "$TAP_OUTPUT".*
 done_testing
