@@ -301,6 +301,7 @@ int cmd_vm_snippet(struct cli *c)
 	nic.addr = (struct cidr){p.addr, v.cidr.prefix};
 	nic.gateway = vpc_gateway(&v.cidr);
 	nic.queues = p.queues;
+	nic.mtu_bytes = v.mtu_bytes;
 	nic.rx_bits = p.rate_rx;
 	nic.tx_bits = p.rate_tx;
 	r = vm_snippet(&nic, format, &text, &c->err);

@@ -32,6 +32,7 @@ struct vm_nic {
 	struct cidr addr;       /* IPv4, with the prefix that the guest is to use */
 	struct ip gateway, dns; /* IPv4; dns: of no family for none */
 	unsigned int queues;    /* pairs of a receive and a transmit queue */
+	uint32_t mtu_bytes;     /* of the network: guests take 1500 for granted */
 	uint64_t rx_bits,
 		tx_bits; /* what the guest may receive and send in a second; 0: no limit */
 };

@@ -17,7 +17,7 @@
 
 static struct vm_nic plain(void)
 {
-	struct vm_nic n = {.name = "web-1", .ifname = "tap-web-1", .queues = 1};
+	struct vm_nic n = {.name = "web-1", .ifname = "tap-web-1", .queues = 1, .mtu_bytes = 1500};
 
 	assert_int_equal(mac_parse("06:00:0a:0a:00:02", &n.mac, NULL), 0);
 	assert_int_equal(cidr_parse("10.10.0.2/24", &n.addr, NULL), 0);
@@ -107,6 +107,29 @@ static void limits_are_printed(void **state)
 		    "      }\n"
 		    "    }\n"
 		    "  ]\n"
+		    "}\n");
+}
+
+/* A guest takes 1500 for granted. */
+static void another_mtu_is_printed(void **state)
+{
+	struct vm_nic n = rich();
+
+	(void)state;
+	n.mtu_bytes = 9000;
+	assert_text(n, VM_QEMU,
+		    "-netdev tap,id=eth0,ifname=tap-web-1,script=no,downscript=no,queues=4 "
+		    "-device virtio-net-pci,netdev=eth0,mac=06:00:0a:0a:00:02,host_mtu=9000,mq=on,"
+		    "vectors=10\n");
+	assert_text(n, VM_CLOUD_HYPERVISOR,
+		    "--net tap=tap-web-1,mac=06:00:0a:0a:00:02,num_queues=8,mtu=9000\n");
+	n.queues = 1;
+	assert_text(n, VM_FIRECRACKER,
+		    "{\n"
+		    "  \"iface_id\": \"eth0\",\n"
+		    "  \"host_dev_name\": \"tap-web-1\",\n"
+		    "  \"guest_mac\": \"06:00:0a:0a:00:02\",\n"
+		    "  \"mtu\": 9000\n"
 		    "}\n");
 }
 
@@ -212,8 +235,12 @@ static void assert_valid(struct vm_nic n)
 
 static void what_firecracker_gets_is_valid(void **state)
 {
+	struct vm_nic jumbo = plain();
+
 	(void)state;
 	assert_valid(plain());
+	jumbo.mtu_bytes = 9000;
+	assert_valid(jumbo);
 	assert_valid(limited(1, 0));
 	assert_valid(limited(0, 100000000));
 	assert_valid(limited(UINT64_MAX / 1000, UINT64_MAX / 1000));
@@ -248,6 +275,7 @@ int main(void)
 		cmocka_unit_test(a_plain_one_is_printed),
 		cmocka_unit_test(queues_and_resolver_are_printed),
 		cmocka_unit_test(limits_are_printed),
+		cmocka_unit_test(another_mtu_is_printed),
 		cmocka_unit_test(firecracker_has_one_queue),
 		cmocka_unit_test(what_firecracker_gets_is_valid),
 		cmocka_unit_test(the_schema_refuses),
