@@ -69,7 +69,7 @@ static int complete(struct ops *o, const struct network_params *p, const struct 
 		    bool *ret_changed, struct err *err)
 {
 	struct nat nat;
-	bool has_nat;
+	bool has_row, has_nat, existed;
 	int r = ops_network_same(v, &p->vpc, err);
 
 	if (!r)
@@ -77,11 +77,15 @@ static int complete(struct ops *o, const struct network_params *p, const struct 
 	*ret_changed = false;
 	if (r)
 		return r;
-	has_nat = !nat_load(o->st, v->name, &nat, NULL) && nat.state == ROW_ACTIVE;
+	has_row = !nat_load(o->st, v->name, &nat, NULL);
+	has_nat = has_row && nat.state == ROW_ACTIVE;
 	if (p->no_nat && has_nat)
 		return err_set(err, ERR_CONFLICT, -EEXIST,
 			       "network '%s' has NAT through %s: `byway nat disable %s` ends that",
 			       v->name, nat.interface, v->name);
+	*ret_changed = p->no_nat && has_row; /* what a crash left, of rules too */
+	if (*ret_changed)
+		return ops_nat_disable(o, v->name, &existed, err);
 	if (p->no_nat || (has_nat && !p->interface))
 		return 0;
 	return ops_nat_enable(o, v->name, p->interface, &nat, ret_changed, err);
