@@ -77,7 +77,7 @@ static int load(struct job *j, struct err *err)
 	return r ? r : segments_init(&j->segments, j->o, &j->vpc, err);
 }
 
-/* 1: somebody on the VPC's bridges has it. */
+/* 1: a workload of the VPC has it. */
 static int mac_taken(struct job *j, const char *mac, struct err *err)
 {
 	_stmt_ struct sqlite3_stmt *q = NULL;
@@ -89,20 +89,35 @@ static int mac_taken(struct job *j, const char *mac, struct err *err)
 	return r ? r : store_step(j->o->st, q, err);
 }
 
+/* 1: a bridge, a trunk or the host's end of a port has it. */
+static int compare_mac(const struct link *link, void *arg)
+{
+	return link_is_ours(link) && !memcmp(&link->mac, arg, sizeof(link->mac)) ? -EEXIST : 0;
+}
+
+static int mac_on_links(struct job *j, struct err *err)
+{
+	int r = link_each(j->o->host, compare_mac, &j->port->mac, err);
+
+	return r == -EEXIST ? 1 : r;
+}
+
 static int choose_mac(struct job *j, struct err *err)
 {
 	static const struct mac none;
-	struct mac bridge = vpc_bridge_mac(&j->vpc);
 	struct port *p = j->port;
+	bool given = memcmp(&p->mac, &none, sizeof(none)) != 0;
 	char mac[MAC_STRLEN];
 	int r;
 
-	if (!memcmp(&p->mac, &none, sizeof(none)))
+	if (!given)
 		p->mac = port_mac(p);
 	mac_format(&p->mac, mac);
 	if (p->mac.bytes[0] & 1)
 		return err_set(err, ERR_USAGE, -EINVAL, "%s is a multicast address", mac);
-	r = memcmp(&p->mac, &bridge, sizeof(bridge)) ? mac_taken(j, mac, err) : 1;
+	r = mac_taken(j, mac, err);
+	if (!r && given) /* derived ones are hashes of different things */
+		r = mac_on_links(j, err);
 	if (r <= 0)
 		return r;
 	return err_set(err, ERR_CONFLICT, -EEXIST, "somebody else in '%s' has the MAC address %s",

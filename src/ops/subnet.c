@@ -185,10 +185,29 @@ static int plan(struct job *j, const struct subnet_params *p, size_t n, struct e
 	return 0;
 }
 
+/* Somebody may have given a port the MAC that this one will have. */
+static int check_mac(struct job *j, const struct subnet *s, struct err *err)
+{
+	_stmt_ struct sqlite3_stmt *q = NULL;
+	char mac[MAC_STRLEN];
+	int r = store_query(j->o->st, &q, err, "SELECT 1 FROM port WHERE vpc = ?1 AND mac = ?2", "ss",
+			    s->vpc, mac_format(&s->mac, mac));
+
+	if (!r)
+		r = store_step(j->o->st, q, err);
+	return r <= 0 ? r
+		      : err_set(err, ERR_CONFLICT, -EEXIST,
+				"a VM or container in '%s' has the MAC address %s, which would be "
+				"subnet '%s''s", s->vpc, mac, s->name);
+}
+
 /* Names, addresses and the row: the intent. */
 static int insert(struct job *j, struct subnet *s, struct err *err)
 {
-	int r = name_subnet(j->o->st, j->o->host, s, err);
+	int r = check_mac(j, s, err);
+
+	if (!r)
+		r = name_subnet(j->o->st, j->o->host, s, err);
 
 	if (!r)
 		r = ops_lease(j->o, &j->vpc, s->name, &s->cidr, s->name, &s->addr, err);
