@@ -14,12 +14,46 @@
 #include "kernel/netns.h"
 #include "kernel/oplog.h"
 
+/* The kind stands before what is of it. */
+static int parse_bridge(const struct nlattr *attr, void *arg)
+{
+	struct br_boolopt_multi options;
+	struct link *l = arg;
+
+	if (mnl_attr_get_type(attr) == IFLA_BR_MULTI_BOOLOPT && !strcmp(l->kind, "bridge") &&
+	    mnl_attr_get_payload_len(attr) >= sizeof(options)) {
+		memcpy(&options, mnl_attr_get_payload(attr), sizeof(options));
+		l->ll_learn = !(options.optval & 1U << BR_BOOLOPT_NO_LL_LEARN);
+	}
+	return MNL_CB_OK;
+}
+
+static int parse_port(const struct nlattr *attr, void *arg)
+{
+	struct link *l = arg;
+
+	if (mnl_attr_get_type(attr) == IFLA_BRPORT_ISOLATED)
+		l->isolated = mnl_attr_get_u8(attr);
+	if (mnl_attr_get_type(attr) == IFLA_BRPORT_MULTICAST_ROUTER)
+		l->multicast_router = mnl_attr_get_u8(attr);
+	return MNL_CB_OK;
+}
+
 static int parse_info(const struct nlattr *attr, void *arg)
 {
 	struct link *l = arg;
 
-	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+	switch (mnl_attr_get_type(attr)) {
+	case IFLA_INFO_KIND:
 		snprintf(l->kind, sizeof(l->kind), "%s", mnl_attr_get_str(attr));
+		break;
+	case IFLA_INFO_DATA:
+		mnl_attr_parse_nested(attr, parse_bridge, l);
+		break;
+	case IFLA_INFO_SLAVE_DATA:
+		mnl_attr_parse_nested(attr, parse_port, l);
+		break;
+	}
 	return MNL_CB_OK;
 }
 
@@ -201,6 +235,14 @@ static void put_mac(struct nlmsghdr *nlh, const struct mac *m)
 		mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(m->bytes), m->bytes);
 }
 
+static void put_no_ll_learn(struct nlmsghdr *nlh)
+{
+	const struct br_boolopt_multi options = {.optval = 1U << BR_BOOLOPT_NO_LL_LEARN,
+						 .optmask = 1U << BR_BOOLOPT_NO_LL_LEARN};
+
+	mnl_attr_put(nlh, IFLA_BR_MULTI_BOOLOPT, sizeof(options), &options);
+}
+
 void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 {
 	char mac[MAC_STRLEN];
@@ -210,8 +252,6 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 		"ip link add %s address %s mtu %u group %u type bridge stp_state 0 "
 		"no_linklocal_learn 1", spec->name,
 		mac_format(&spec->mac, mac), spec->mtu_bytes, spec->group);
-	const struct br_boolopt_multi options = {.optval = 1U << BR_BOOLOPT_NO_LL_LEARN,
-						 .optmask = 1U << BR_BOOLOPT_NO_LL_LEARN};
 	struct nlattr *info, *data;
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->name);
@@ -222,7 +262,7 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
 	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
 	mnl_attr_put_u32(nlh, IFLA_BR_STP_STATE, 0);
-	mnl_attr_put(nlh, IFLA_BR_MULTI_BOOLOPT, sizeof(options), &options);
+	put_no_ll_learn(nlh);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
 }
@@ -308,12 +348,13 @@ static void put_no_autoconf(struct nlmsghdr *nlh)
 }
 
 /* What a bridge keeps of a port is only set by RTM_NEWLINK. */
-static void isolate(struct nlbatch *b, const struct link_change *c)
+static void set_port(struct nlbatch *b, const struct link_change *c)
 {
 	void *extra;
-	struct nlmsghdr *nlh =
-		nlbatch_add(b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra, 0,
-			    "ip link set dev %s type bridge_slave isolated on", c->name);
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra, 0,
+					   "ip link set dev %s type bridge_slave%s%s", c->name,
+					   c->isolated ? " isolated on" : "",
+					   c->no_multicast_router ? " mcast_router 0" : "");
 	struct ifinfomsg *ifi = extra;
 	struct nlattr *info, *data;
 
@@ -323,7 +364,10 @@ static void isolate(struct nlbatch *b, const struct link_change *c)
 	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_strz(nlh, IFLA_INFO_SLAVE_KIND, "bridge");
 	data = mnl_attr_nest_start(nlh, IFLA_INFO_SLAVE_DATA);
-	mnl_attr_put_u8(nlh, IFLA_BRPORT_ISOLATED, 1);
+	if (c->isolated)
+		mnl_attr_put_u8(nlh, IFLA_BRPORT_ISOLATED, 1);
+	if (c->no_multicast_router)
+		mnl_attr_put_u8(nlh, IFLA_BRPORT_MULTICAST_ROUTER, 0);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
 }
@@ -365,14 +409,31 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 		if (c->no_ipv6_autoconf)
 			put_no_autoconf(nlh);
 	}
-	if (c->isolated)
-		isolate(b, c);
+	if (c->isolated || c->no_multicast_router)
+		set_port(b, c);
 	/* A message of its own: the kernel brings a link up before it reads IFLA_AF_SPEC. */
 	if (c->up) {
 		set_message(b, c, &ifi, " up");
 		ifi->ifi_flags = IFF_UP;
 		ifi->ifi_change = IFF_UP;
 	}
+}
+
+void link_set_no_ll_learn(struct nlbatch *b, int index, const char *name)
+{
+	void *extra;
+	struct nlmsghdr *nlh =
+		nlbatch_add(b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra, 0,
+			    "ip link set dev %s type bridge no_linklocal_learn 1", name);
+	struct nlattr *info, *data;
+
+	((struct ifinfomsg *)extra)->ifi_index = index;
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	put_no_ll_learn(nlh);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
 }
 
 static struct nlmsghdr *name_message(struct nlbatch *b, int index, const char *name,

@@ -25,6 +25,9 @@ struct link {
 	struct mac mac;
 	uint32_t mtu_bytes, group;
 	bool up, carrier; /* carrier: there is somebody at the other end */
+	bool ll_learn; /* of a bridge: learns from frames to 01-80-C2-00-00-0X, see link_add_bridge() */
+	bool isolated; /* of a bridge's port */
+	bool multicast_router;
 };
 
 /* -ENODEV when there is none of that name. */
@@ -79,11 +82,15 @@ struct link_change {
 	const char *master_name; /* for the words only */
 	uint32_t group, mtu_bytes;
 	uint32_t queue_packets;  /* txqueuelen */
-	bool isolated;           /* as a bridge's port: passes nothing to others that are */
+	/* As a bridge's port: passes nothing to others that are; is nobody that all multicast goes
+	 * to, whatever it asks or announces. */
+	bool isolated, no_multicast_router;
 	bool no_ipv6_autoconf;   /* no link-local address by itself: effective before `up` */
 	bool up;                 /* last */
 };
 void link_set(struct nlbatch *b, const struct link_change *c);
+/* Of a bridge that was made without, by its index: it learns from no such frames any more. */
+void link_set_no_ll_learn(struct nlbatch *b, int index, const char *name);
 
 /* Found by index: the name in the message is the new one. name and to_name are for the words only.
  * A moved link arrives down, without addresses, and with the other namespace's IPv6 defaults; it

@@ -132,7 +132,7 @@ int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struc
 
 /* What gc found and put right. */
 struct gc_report {
-	size_t rows, links, namespaces, rulesets, sysctls;
+	size_t rows, links, namespaces, rulesets, ports, sysctls; /* ports: and bridges */
 };
 int ops_gc(struct ops *o, struct gc_report *ret, struct err *err);
 /* Removes everything byway made, known to the state or not, and the state. Opens what it needs itself:

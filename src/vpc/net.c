@@ -137,6 +137,7 @@ static void add_port(struct nlbatch *b, const struct vpc *v, const struct subnet
 				   .alias = alias,
 				   .master = bridge_index,
 				   .master_name = bridge,
+				   .no_multicast_router = true,
 				   .no_ipv6_autoconf = true,
 				   .up = true};
 
@@ -286,6 +287,7 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 				   .group = GROUP_PORT,
 				   .mtu_bytes = v->mtu_bytes,
 				   .isolated = p->isolated,
+				   .no_multicast_router = true,
 				   .no_ipv6_autoconf = true,
 				   .up = true};
 	_nlbatch_ struct nlbatch b;
@@ -314,6 +316,57 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 		return r;
 	return p->kind == PORT_TAP ? tap_persist(host, p->ifname, fd, err)
 				   : container_up(inside, v, p, err);
+}
+
+int bridge_port_repair(struct netns *host, const struct bridge_port *p, bool *ret_changed,
+		       struct err *err)
+{
+	struct link_change change = {.name = p->ifname,
+				     .master_name = p->bridge,
+				     .isolated = p->isolated,
+				     .no_multicast_router = true,
+				     .up = true};
+	_nlbatch_ struct nlbatch b;
+	struct link link, bridge;
+	int r = link_get(host, p->ifname, &link, err);
+
+	nlbatch_init(&b, host);
+	if (!r)
+		r = link_get(host, p->bridge, &bridge, err);
+	if (r)
+		return r;
+	*ret_changed = link.master != bridge.index || !link.up || link.multicast_router ||
+		       (p->isolated && !link.isolated);
+	change.master = bridge.index;
+	if (*ret_changed)
+		link_set(&b, &change);
+	return nlbatch_commit(&b, err);
+}
+
+int port_limits_repair(struct netns *host, const struct port *p, bool *ret_changed,
+		       struct err *err)
+{
+	char alias[LINK_ALIAS_MAX];
+	struct link link;
+
+	*ret_changed = *p->ifb && link_get(host, p->ifb, &link, NULL);
+	alias_port(p, alias, sizeof(alias));
+	return *ret_changed ? limit_rates(host, p, alias, err) : 0;
+}
+
+int bridge_repair(struct netns *host, const char *name, bool *ret_changed, struct err *err)
+{
+	_nlbatch_ struct nlbatch b;
+	struct link link;
+	int r = link_get(host, name, &link, err);
+
+	nlbatch_init(&b, host);
+	if (r)
+		return r;
+	*ret_changed = link.ll_learn;
+	if (link.ll_learn)
+		link_set_no_ll_learn(&b, link.index, name);
+	return nlbatch_commit(&b, err);
 }
 
 int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,

@@ -6,6 +6,7 @@
 #ifndef BYWAY_VPC_NET_H
 #define BYWAY_VPC_NET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,18 @@ int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, c
  * goes to; NULL for others. */
 int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
 	    struct netns *inside, struct err *err);
+/* Puts back on its bridge what somebody took off, with what the bridge keeps of it. */
+struct bridge_port {
+	const char *ifname, *bridge;
+	bool isolated;
+};
+int bridge_port_repair(struct netns *host, const struct bridge_port *p, bool *ret_changed,
+		       struct err *err);
+/* Its limits, when the device that keeps one of them is gone. */
+int port_limits_repair(struct netns *host, const struct port *p, bool *ret_changed,
+		       struct err *err);
+/* What a bridge of an earlier byway has not. */
+int bridge_repair(struct netns *host, const char *name, bool *ret_changed, struct err *err);
 /* The VPC's bridge forgets them; the link goes by links_down(). No such bridge: done. */
 int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,
 		 struct err *err);

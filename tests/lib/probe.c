@@ -366,6 +366,26 @@ static int cmd_send_dhcp(char **a)
 	return 0;
 }
 
+/* send-igmp-query IF SMAC SIP: of all groups, at once (RFC 2236 2). */
+static int cmd_send_igmp_query(char **a)
+{
+	struct iphdr ip = {.version = 4, .ihl = 5, .ttl = 1, .protocol = IPPROTO_IGMP};
+	uint8_t body[8] = {0x11, 1};
+	uint16_t sum = checksum(sum16(0, body, sizeof(body)));
+	struct frame f = {.len = 0};
+
+	memcpy(body + 2, &sum, sizeof(sum));
+	ip.tot_len = htons((uint16_t)(sizeof(ip) + sizeof(body)));
+	parse_ip(AF_INET, a[2], &ip.saddr);
+	parse_ip(AF_INET, "224.0.0.1", &ip.daddr);
+	ip.check = checksum(sum16(0, &ip, sizeof(ip)));
+	ethernet(&f, a[1], "01:00:5e:00:00:01", ETH_P_IP);
+	put(&f, &ip, sizeof(ip));
+	put(&f, body, sizeof(body));
+	send_frame(a[0], &f);
+	return 0;
+}
+
 /* send-arp IF ETHER-SMAC ARP-SMAC SIP TIP WORD: a request to all; the mark is in the padding. */
 static int cmd_send_arp(char **a)
 {
@@ -491,6 +511,7 @@ static const struct {
 	{"stubborn", 0, cmd_stubborn},
 	{"send-udp", 6, cmd_send_udp},
 	{"send-dhcp", 6, cmd_send_dhcp},
+	{"send-igmp-query", 3, cmd_send_igmp_query},
 	{"send-arp", 6, cmd_send_arp},
 	{"send-ra", 4, cmd_send_ra},
 	{"send-na", 5, cmd_send_na},

@@ -329,6 +329,18 @@ test_dhcp() {
 	stop watch-neighbour
 }
 
+# Who asks for groups is taken for a router of multicast, which hears all of them.
+test_multicast() {
+	local to=(01:00:5e:01:02:03 "$PEER" 239.1.2.3)
+	watch asker one eth0
+	send send-igmp-query "$MY_MAC" "$MY_ADDR"
+	pause 0.3 # until then, a bridge that has just heard of a querier floods
+	must inside two "$PROBE" send-udp eth0 "$PEER_MAC" "${to[@]}" all-groups
+	must inside two "$PROBE" send-arp eth0 "$PEER_MAC" "$PEER_MAC" "$PEER" "$MY_ADDR" true-4
+	check "who asks for groups does not hear all multicast" dropped asker all-groups true-4
+	stop watch-asker
+}
+
 # ---- addresses ----
 
 test_leases() {
@@ -362,6 +374,8 @@ test_leases() {
 	check "the address of one that was deleted is free" by vm add l f --ip 10.40.0.6
 	must by vm delete l/f
 	exits 7 "a MAC that another has" by vm add l e --mac 02:00:00:00:00:55
+	exits 7 "the MAC of a bridge" by vm add l e --mac "$(link_mac host l)"
+	exits 7 "the MAC of another's TAP device" by vm add l e --mac "$(link_mac host tap-d)"
 	exits 2 "a multicast MAC" by vm add l e --mac 01:00:5e:00:00:01
 	exits 2 "no MAC" by vm add l e --mac nonsense
 	is "what was refused has left nothing" "$(json '[.vms[].name] | join(" ")' vm list l)" "a b d other"
@@ -369,6 +383,14 @@ test_leases() {
 	is "they are what it gets" "$(vm m/both address) $(vm m/both address6)" "10.30.0.200 fd30::200"
 	must by vm delete m/both
 	must by network down l
+	must by vpc create v 10.31.0.0/16
+	must by subnet add v a
+	must by subnet add v b
+	mac=$(json '.subnets[] | select(.name == "b").mac' subnet list v)
+	must by subnet delete v/b
+	must by vm add v/a early --mac "$mac"
+	exits 7 "a subnet whose MAC a VM was given" by subnet add v b
+	must by vpc delete v
 }
 
 test_conflicts() {
@@ -418,6 +440,12 @@ test_rates() {
 	like "a device's name may be taken" "$(rate_devices)" '^ifb-rated ifb-taken ifb-taken-[0-9a-f]{5}$'
 	check "gc" by gc
 	prints "finds all as it should be" 'nothing to do'
+	must ip link del ifb-rated
+	must ip link add ifb-left type ifb
+	must ip link set ifb-left alias byway:vm/m/left
+	check "gc, after somebody deleted a limit's device, and left another" by gc
+	like "what comes from the VM is limited again" "$(tc qdisc show dev ifb-rated root)" 'tbf .* rate 1500Kbit '
+	like "what was left is gone" "$(rate_devices)" '^ifb-rated ifb-taken ifb-taken-[0-9a-f]{5}$'
 	must by vm delete m/{taking,taken}
 	is "a VM's device goes with it, and nobody else's" "$(rate_devices)" "ifb-rated ifb-taken"
 	must ip link del ifb-taken
@@ -470,6 +498,14 @@ test_gc() {
 	check "gc, after the state forgot a device" by gc
 	fails "removes it" has_link tap-lost
 	can two "$(vm m/one address)" 7 "after gc"
+	must by vm add m alone --owner $USER_ID --isolated
+	must ip link set tap-alone nomaster
+	must ip link set dev m type bridge no_linklocal_learn 0
+	check "gc, after somebody took a device off its bridge" by gc
+	is "puts it back" "$(ip -j -d link show tap-alone | jq -c '.[0] | [.master, .linkinfo.info_slave_data.isolated, .linkinfo.info_slave_data.multicast_router]')" '["m",true,0]'
+	is "as the bridge was made" "$(ip -j -d link show m | jq -c '.[0].linkinfo.info_data.no_linklocal_learn')" 1
+	is "and then it is as it should be" "$(by -q gc --json | jq .ports)" 0
+	must by vm delete m/alone
 	must by network up lost 10.60.0.0/24 --no-nat
 	must ip link del lost
 	exits 7 "up, of a network whose bridge somebody deleted" by network up lost
@@ -509,6 +545,14 @@ test_killed() {
 	kill_later 0.002 network up k 10.50.0.0/24
 	check "up, whatever a killed one left" by network up k 10.50.0.0/24
 	is "with its way out" "$(json .nat.interface network show k)" eth0
+	for i in {0..9}; do
+		must by network down k
+		must by network up k 10.50.0.0/24 --no-nat
+		kill_later "0.00$i" nat enable k
+		[[ $(json .nat.state network show k) == active ]] || must by network up k --no-nat
+		[[ $(json .nat.state network show k) =~ ^(active|null)$ ]] || bad+=" $i"
+	done
+	is "up without NAT, whatever a killed one left of it" "$bad" ""
 	can two "$(vm m/one address)" 7 "all the while"
 }
 
@@ -534,6 +578,7 @@ liar
 test_spoofed_source
 test_spoofed_discovery
 test_dhcp
+test_multicast
 br_netfilter 1
 test_leases
 test_conflicts
