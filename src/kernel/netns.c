@@ -235,20 +235,28 @@ static int set_mark(struct netns *ns, const char *mark)
 	return 0;
 }
 
+/* The calling thread's, which is new. */
+static int open_own(void *p)
+{
+	struct netns *ns = p;
+	char self[64];
+
+	snprintf(self, sizeof(self), "/proc/self/task/%ld/ns/net", (long)syscall(SYS_gettid));
+	ns->fd = open(self, O_RDONLY | O_CLOEXEC);
+	return ns->fd < 0 ? -errno : open_sockets(ns);
+}
+
 static int create_inside(void *p)
 {
 	struct create *c = p;
 	char self[64];
 	int r;
 
-	snprintf(self, sizeof(self), "/proc/self/task/%ld/ns/net", (long)syscall(SYS_gettid));
 	c->failed = "cannot open the new namespace";
-	c->ns->fd = open(self, O_RDONLY | O_CLOEXEC);
-	if (c->ns->fd < 0)
-		return -errno;
-	r = open_sockets(c->ns);
+	r = open_own(c->ns);
 	if (r)
 		return r;
+	snprintf(self, sizeof(self), "/proc/self/task/%ld/ns/net", (long)syscall(SYS_gettid));
 	c->failed = "cannot mark the new namespace";
 	r = fault_point("netns mark");
 	if (!r)
@@ -294,6 +302,20 @@ int netns_create(const char *name, const char *mark, struct oplog *log, struct n
 				       "the kernel has no network namespaces (CONFIG_NET_NS)");
 		return err_errno(err, r, "network namespace %s: %s", name, c.failed);
 	}
+	*ret = TAKE_PTR(ns);
+	return 0;
+}
+
+int netns_create_private(struct oplog *log, struct netns **ret, struct err *err)
+{
+	_netns_ struct netns *ns = handle_new(NULL, log);
+	int r = run_job(-1, open_own, ns);
+
+	if (r == -EINVAL)
+		return err_set(err, ERR_UNSUPPORTED, -EOPNOTSUPP,
+			       "the kernel has no network namespaces (CONFIG_NET_NS)");
+	if (r)
+		return err_errno(err, r, "cannot make a network namespace");
 	*ret = TAKE_PTR(ns);
 	return 0;
 }

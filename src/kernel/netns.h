@@ -41,6 +41,8 @@ void netns_free_p(struct netns **ns);
  * becomes visible under its name, so that nobody ever sees it without an owner. -EEXIST. */
 int netns_create(const char *name, const char *mark, struct oplog *log, struct netns **ret,
 		 struct err *err);
+/* Makes a namespace without a name, for the caller alone: it goes with the handle. */
+int netns_create_private(struct oplog *log, struct netns **ret, struct err *err);
 /* Unmounts and unlinks NAME; processes still inside keep it alive, nameless. Absent: done. */
 int netns_delete(const char *name, struct oplog *log, struct err *err);
 bool netns_exists(const char *name);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
 #include "kernel/netlink.h"
@@ -43,4 +44,72 @@ void rule_del(struct nlbatch *b, int family, uint32_t priority)
 	((struct fib_rule_hdr *)extra)->family = (uint8_t)family;
 	mnl_attr_put_u32(nlh, FRA_PRIORITY, priority);
 	mnl_attr_put_u8(nlh, FRA_PROTOCOL, ROUTE_PROTOCOL);
+}
+
+struct each {
+	rule_fn fn;
+	void *arg;
+};
+
+static int parse_attr(const struct nlattr *attr, void *arg)
+{
+	struct rule *r = arg;
+
+	switch (mnl_attr_get_type(attr)) {
+	case FRA_PRIORITY:
+		r->priority = mnl_attr_get_u32(attr);
+		break;
+	case FRA_FWMARK:
+		r->fwmark = mnl_attr_get_u32(attr);
+		break;
+	case FRA_FWMASK:
+		r->mask = mnl_attr_get_u32(attr);
+		break;
+	case FRA_TABLE:
+		r->table = mnl_attr_get_u32(attr);
+		break;
+	case FRA_PROTOCOL:
+		r->protocol = mnl_attr_get_u8(attr);
+		break;
+	case FRA_SUPPRESS_PREFIXLEN:
+		r->specifics = mnl_attr_get_u32(attr) != UINT32_MAX;
+		break;
+	case FRA_SRC:
+	case FRA_DST:
+	case FRA_IIFNAME:
+	case FRA_OIFNAME:
+	case FRA_UID_RANGE:
+	case FRA_IP_PROTO:
+	case FRA_SPORT_RANGE:
+	case FRA_DPORT_RANGE:
+		r->selects = true;
+		break;
+	}
+	return MNL_CB_OK;
+}
+
+static int each_rule(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct fib_rule_hdr *frh = mnl_nlmsg_get_payload(nlh);
+	const struct each *each = arg;
+	struct rule r = {.family = frh->family, .table = frh->table};
+
+	if (nlh->nlmsg_type != RTM_NEWRULE)
+		return 0;
+	mnl_attr_parse(nlh, sizeof(*frh), parse_attr, &r);
+	r.selects = r.selects || r.mask || (frh->flags & FIB_RULE_INVERT);
+	return each->fn(&r, each->arg);
+}
+
+int rule_each(struct netns *ns, int family, rule_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.fn = fn, .arg = arg};
+	char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct fib_rule_hdr *frh;
+
+	nlh->nlmsg_type = RTM_GETRULE;
+	frh = mnl_nlmsg_put_extra_header(nlh, sizeof(*frh));
+	frh->family = (uint8_t)family;
+	return nl_dump(ns, nlh, each_rule, &each, err);
 }

@@ -3,8 +3,11 @@
 #ifndef BYWAY_KERNEL_RULE_H
 #define BYWAY_KERNEL_RULE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+struct err;
+struct netns;
 struct nlbatch;
 
 /* Packets of a family (AF_INET, AF_INET6) for which (mark & mask) == fwmark look into table. */
@@ -17,5 +20,18 @@ struct rule_spec {
 void rule_add(struct nlbatch *b, const struct rule_spec *spec);
 /* Our rule with this priority. Absent: done. */
 void rule_del(struct nlbatch *b, int family, uint32_t priority);
+
+/* A rule that is there, whoever made it. */
+struct rule {
+	int family;
+	uint32_t priority, fwmark, mask, table;
+	uint8_t protocol;
+	bool selects;   /* not every packet: by addresses, interfaces, marks, ... */
+	bool specifics; /* finds no default route: suppress_prefixlength */
+};
+
+/* A negative return of fn ends the walk with it. */
+typedef int (*rule_fn)(const struct rule *rule, void *arg);
+int rule_each(struct netns *ns, int family, rule_fn fn, void *arg, struct err *err);
 
 #endif
