@@ -20,6 +20,8 @@
 #include "kernel/sysctl.h"
 #include "ops/ops.h"
 
+#define FORWARDING "forwarding"
+
 #define FORWARD4 "net/ipv4/ip_forward"
 #define REDIRECTS4 "net/ipv4/conf/all/accept_redirects"
 #define FORWARD6 "net/ipv6/conf/all/forwarding"
@@ -36,13 +38,17 @@ static void get_text(sqlite3_stmt *q, int i, char *dst, size_t size)
 	snprintf(dst, size, "%s", (const char *)sqlite3_column_text(q, i));
 }
 
-/* In the order to put them back: the forwarding switches first, they reset what hangs on them. */
-static int each_saved(struct ops *o, int (*fn)(struct ops *, const struct saved *, void *), void *arg,
+/* In the order to put them back: the forwarding switches first, they reset what hangs on them. owner
+ * NULL: everybody's. */
+static int each_saved(struct ops *o, const char *owner,
+		      int (*fn)(struct ops *, const struct saved *, void *), void *arg,
 		      struct err *err)
 {
 	_stmt_ sqlite3_stmt *q = NULL;
 	int r = store_query(o->st, &q, err,
-			    "SELECT key, old, new FROM sysctl ORDER BY key LIKE '%accept%', key", "");
+			    "SELECT key, old, new FROM sysctl WHERE ?1 IS NULL OR owner = ?1"
+			    " ORDER BY key LIKE '%accept%', key",
+			    "s", owner);
 
 	while (!r && (r = store_step(o->st, q, err)) == 1) {
 		struct saved s;
@@ -69,7 +75,7 @@ static int publish(struct ops *o, struct err *err)
 {
 	json_t *list = json_array();
 	_free_ char *text = NULL;
-	int r = each_saved(o, add_to_view, list, err);
+	int r = each_saved(o, NULL, add_to_view, list, err);
 
 	text = json_dumps(list, JSON_INDENT(2));
 	if (!r && !o->log.dry_run)
@@ -80,22 +86,22 @@ static int publish(struct ops *o, struct err *err)
 	return r;
 }
 
-static int record(struct ops *o, const char *key, const char *old, const char *value,
-		  struct err *err)
+static int record(struct ops *o, const char *owner, const char *key, const char *old,
+		  const char *value, struct err *err)
 {
 	int r = ops_begin(o, err);
 
 	if (!r)
 		r = store_exec(o->st, err,
-			       "INSERT OR IGNORE INTO sysctl (key, old, new) VALUES (?1, ?2, ?3)", "sss",
-			       key, old, value);
+			       "INSERT OR IGNORE INTO sysctl (key, old, new, owner)"
+			       " VALUES (?1, ?2, ?3, ?4)",
+			       "ssss", key, old, value, owner);
 	r = ops_end(o, r, err);
 	return r ? r : publish(o, err);
 }
 
-/* Records and sets. Done already, by us or by others: nothing. */
-static int change(struct ops *o, const char *key, const char *value, bool *ret_changed,
-		  struct err *err)
+int ops_setting_change(struct ops *o, const char *owner, const char *key, const char *value,
+		       bool *ret_changed, struct err *err)
 {
 	char old[SYSCTL_VALUE_MAX];
 	int r = sysctl_get(o->host, key, old, err);
@@ -104,8 +110,14 @@ static int change(struct ops *o, const char *key, const char *value, bool *ret_c
 		return r;
 	if (ret_changed)
 		*ret_changed = true;
-	r = record(o, key, old, value, err);
+	r = record(o, owner, key, old, value, err);
 	return r ? r : sysctl_set(o->host, key, value, err);
+}
+
+static int change(struct ops *o, const char *key, const char *value, bool *ret_changed,
+		  struct err *err)
+{
+	return ops_setting_change(o, FORWARDING, key, value, ret_changed, err);
 }
 
 /* Every switch of ip_forward sets this to the opposite (net/ipv4/devinet.c, inet_forward_change()):
@@ -119,7 +131,7 @@ static int keep_redirects(struct ops *o, struct err *err)
 		r = sysctl_get(o->host, REDIRECTS4, old, err);
 	if (r || !strcmp(forward, "1") || strcmp(old, "0"))
 		return r;
-	return record(o, REDIRECTS4, old, "1", err);
+	return record(o, FORWARDING, REDIRECTS4, old, "1", err);
 }
 
 struct learners {
@@ -201,25 +213,38 @@ int ops_forwarding_users(struct ops *o, int64_t *ret, struct err *err)
 }
 
 /* The records go when all is put back, and after the file: doing it twice changes nothing. */
-int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err)
+int ops_setting_restore(struct ops *o, const char *owner, size_t *ret_changed, struct err *err)
 {
 	struct restoring restoring = {.err = err};
-	int64_t users = 0;
-	int r = ops_forwarding_users(o, &users, err);
+	int r = each_saved(o, owner, put_back_one, &restoring, err);
 
-	if (r || users)
-		return r;
-	r = each_saved(o, put_back_one, &restoring, err);
 	if (r || !restoring.n)
 		return r;
 	if (ret_changed)
 		*ret_changed += restoring.n;
 	r = ops_begin(o, err);
 	if (!r)
-		r = store_exec(o->st, err, "DELETE FROM sysctl", "");
+		r = store_exec(o->st, err, "DELETE FROM sysctl WHERE owner = ?1", "s", owner);
 	if (!r)
 		r = publish(o, err);
 	return ops_end(o, r, err);
+}
+
+int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err)
+{
+	int64_t users = 0;
+	int r = ops_forwarding_users(o, &users, err);
+
+	return r || users ? r : ops_setting_restore(o, FORWARDING, ret_changed, err);
+}
+
+/* Is it the state that knows what becomes of this? */
+static bool is_recorded(struct ops *o, const char *key)
+{
+	int64_t n = 0;
+
+	return o->st &&
+	       !row_number(o->st, "SELECT COUNT(*) FROM sysctl WHERE key = ?1", key, &n, NULL) && n;
 }
 
 int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err)
@@ -235,7 +260,7 @@ int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err)
 		struct saved s;
 
 		if (json_unpack(one, "{s:s, s:s, s:s}", "key", &key, "old", &old, "set", &set) ||
-		    str_copy(s.key, sizeof(s.key), key) || str_copy(s.old, sizeof(s.old), old) ||
+		    is_recorded(o, key) || str_copy(s.key, sizeof(s.key), key) || str_copy(s.old, sizeof(s.old), old) ||
 		    str_copy(s.set, sizeof(s.set), set))
 			continue;
 		r = put_back(o, &s, err);
@@ -244,5 +269,5 @@ int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err)
 		++*ret_changed;
 	}
 	json_decref(list);
-	return r || !o->st || o->log.dry_run ? r : store_unpublish_all(o->st, VIEW_DIR, err);
+	return r || !o->st ? r : publish(o, err);
 }

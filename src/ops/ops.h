@@ -135,19 +135,14 @@ struct gc_report {
 	size_t rows, links, namespaces, rulesets, ports, sysctls; /* ports: and bridges */
 };
 int ops_gc(struct ops *o, struct gc_report *ret, struct err *err);
+/* How many objects and links it would take away. Reads only; 0 while a command is changing something. */
+int ops_gc_look(struct ops *o, size_t *ret, struct err *err);
 /* Removes everything byway made, known to the state or not, and the state. Opens what it needs itself:
  * it works when ops_open() refuses the database. */
 int ops_reset(struct ops *o, struct gc_report *ret, struct err *err);
 
 /* Replaces this process by argv inside the subnet's namespace; returns on failure only. */
 int ops_exec(struct ops *o, const struct subnet *s, char *const argv[], struct err *err);
-
-/* One thing that is in the way of a VPC's traffic. */
-struct finding {
-	char what[256], fix[256];
-};
-/* ret is freed by the caller. Read-only. */
-int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err);
 
 /* ---- Shared by the files of this folder. ---- */
 
@@ -210,6 +205,12 @@ int ops_unpublish_all(struct ops *o, struct err *err);
 /* One VPC with all that is in it, as JSON (schema byway.vpc/1); a new reference. */
 int ops_describe(struct ops *o, const char *vpc, struct json_t **ret, struct err *err);
 
+/* Sets a kernel setting (kernel/sysctl.h) and remembers what it was, for its owner: "forwarding" or
+ * "doctor". Set already, by us or by others: nothing. */
+int ops_setting_change(struct ops *o, const char *owner, const char *key, const char *value,
+		       bool *ret_changed, struct err *err);
+/* Puts the owner's back, but for those that somebody has changed since. */
+int ops_setting_restore(struct ops *o, const char *owner, size_t *ret_changed, struct err *err);
 /* ret_changed, when not NULL, becomes true when a switch had to be changed. */
 int ops_forwarding_on(struct ops *o, bool v6, bool *ret_changed, struct err *err);
 /* How many VPCs and sessions there are. */

@@ -149,7 +149,11 @@ static const char version_3[] = "ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NUL
 				"CREATE UNIQUE INDEX port_attachment ON port(container, inside)"
 				" WHERE container <> '';";
 
-const char *const schema_steps[] = {version_1, version_2, version_3};
+static const char version_4[] =
+	/* Who changed a kernel setting, and so puts it back: 'forwarding' or 'doctor'. */
+	"ALTER TABLE sysctl ADD COLUMN owner TEXT NOT NULL DEFAULT 'forwarding';";
+
+const char *const schema_steps[] = {version_1, version_2, version_3, version_4};
 const int schema_version = ARRAY_SIZE(schema_steps);
 
 /* A column that no index has, or an order that only the table has: the table has to be readable,
@@ -165,7 +169,7 @@ const char schema_probe[] =
 	PROBE("state", "nat")
 	PROBE("state", "peer")
 	PROBE("text", "policy")
-	PROBE("old", "sysctl")
+	PROBE("owner", "sysctl")
 	PROBE("first", "ipam_pool")
 	PROBE("addr", "ipam_lease ORDER BY pool, owner")
 	PROBE("first", "ipam_free")
