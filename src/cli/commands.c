@@ -153,6 +153,11 @@ static const struct cli_opt status_opts[] = {
 	{"interval", 0, "SECONDS", "between two looks of --watch (default 1)"},
 };
 
+static const struct cli_opt doctor_opts[] = {
+	{"fix", 0, NULL, "change what can be changed, and put back again"},
+	{"undo", 0, NULL, "put back what --fix changed"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -235,7 +240,7 @@ const struct cli_cmd cli_commands[] = {
 	 "run a command inside a subnet"},
 	{"status", NULL, "", 0, 0, OPTS(status_opts), cmd_status, "show everything at a glance"},
 	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics, "print all that can be counted for Prometheus"},
-	{"doctor", NULL, "", 0, 0, NO_OPTS, cmd_doctor,
+	{"doctor", NULL, "", 0, 0, OPTS(doctor_opts), cmd_doctor,
 	 "find what on this host is in the way, and how to fix it"},
 	{"gc", NULL, "", 0, 0, NO_OPTS, cmd_gc,
 	 "remove what a crash left, and repair what differs from the state"},

@@ -1,70 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * What on this host is in the way of a VPC's traffic, without changing anything.
- *
- * Docker, ufw and firewalld leave the FORWARD chain of iptables at policy DROP. Netfilter asks every
- * base chain on a hook: an accept in ours does not overrule a drop in theirs. The remedy is a rule in
- * their chain for the links of our group.
- */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "kernel/netns.h"
-#include "kernel/sysctl.h"
+#include "ops/doctor.h"
 #include "ops/ops.h"
+#include "ops/tunnel.h"
 #include "proc/run.h"
-#include "vpc/names.h"
 
-struct findings {
-	struct finding *v;
-	size_t n;
+static const char *const severity_names[] = {
+	[SEVERITY_NOTE] = "note",
+	[SEVERITY_WARNING] = "warning",
+	[SEVERITY_PROBLEM] = "problem",
 };
+_Static_assert(ARRAY_SIZE(severity_names) == SEVERITY_NUM, "a name for each severity");
 
-static void _printf_(3, 4)
-	found(struct findings *f, const char *fix, const char *fmt, ...)
+const char *severity_name(enum severity s)
+{
+	return severity_names[s];
+}
+
+/* ---- What checks report ---- */
+
+struct finding *doctor_found(struct findings *f, enum severity s, const char *fmt, ...)
 {
 	struct finding *one;
 	va_list ap;
 
 	f->v = xrealloc(f->v, f->n + 1, sizeof(*f->v));
 	one = &f->v[f->n++];
-	snprintf(one->fix, sizeof(one->fix), "%s", fix);
+	*one = (struct finding){.check = f->check, .severity = s};
 	va_start(ap, fmt);
 	vsnprintf(one->what, sizeof(one->what), fmt, ap);
 	va_end(ap);
+	return one;
 }
 
-/* Who made the chain policy what it is, by the chains that they leave. */
-static const char *who_filters(const char *rules)
+void doctor_why(struct finding *f, const char *fmt, ...)
 {
-	static const struct {
-		const char *chain, *who;
-	} known[] = {
-		{"DOCKER-FORWARD", "Docker"}, {"DOCKER-USER", "Docker"},  {"DOCKER", "Docker"},
-		{"ufw-", "ufw"},	      {"LIBVIRT_FWI", "libvirt"}, {"FORWARD_direct", "firewalld"},
-	};
+	va_list ap;
 
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		if (strstr(rules, known[i].chain))
-			return known[i].who;
-	}
-	return "another program";
+	va_start(ap, fmt);
+	vsnprintf(f->why, sizeof(f->why), fmt, ap);
+	va_end(ap);
 }
 
-static bool accepts_group(const char *rules)
+void doctor_fix(struct finding *f, const char *fmt, ...)
 {
-	char match[64];
+	va_list ap;
 
-	snprintf(match, sizeof(match), "--src-group 0x%x", GROUP_VPC);
-	return strstr(rules, match) != NULL;
+	va_start(ap, fmt);
+	vsnprintf(f->fix, sizeof(f->fix), fmt, ap);
+	va_end(ap);
 }
 
-/* What a program says, or nothing when it is not installed or fails: a kernel without such a table. */
-static int output_of(struct ops *o, const char *const argv[], struct buf *out, struct err *err)
+static int mend_setting(struct ops *o, const struct finding *f, struct err *err)
+{
+	return ops_setting_change(o, "doctor", f->target, f->value, NULL, err);
+}
+
+/* sysctl(8) takes slashes too, which an interface with a dot in its name needs. */
+void doctor_fix_setting(struct finding *f, const char *key, const char *value)
+{
+	doctor_fix(f, "sysctl -w %s=%s", key, value);
+	snprintf(f->target, sizeof(f->target), "%s", key);
+	snprintf(f->value, sizeof(f->value), "%s", value);
+	f->mend = mend_setting;
+}
+
+void findings_done(struct findings *f)
+{
+	free(f->v);
+}
+
+/* ---- What checks have in common ---- */
+
+int doctor_output(struct ops *o, const char *const argv[], struct buf *out, struct err *err)
 {
 	int status = 0, r;
 
@@ -76,165 +92,111 @@ static int output_of(struct ops *o, const char *const argv[], struct buf *out, s
 	return r;
 }
 
-/* Reads `iptables -S FORWARD` and the names of all chains. */
-static int check_forward(struct ops *o, const char *program, struct findings *f, struct err *err)
+const char *doctor_link_owner(const char *link)
 {
-	const char *const argv[] = {program, "-w", "5", "-S", NULL};
-	_buf_ struct buf out = {0};
-	char fix[256];
-	int r = output_of(o, argv, &out, err);
-
-	if (r || !out.data || !strstr(out.data, "-P FORWARD DROP") || accepts_group(out.data))
-		return r;
-	snprintf(fix, sizeof(fix),
-		 "%s -I FORWARD -m devgroup --src-group 0x%x -j ACCEPT && "
-		 "%s -I FORWARD -m devgroup --dst-group 0x%x -j ACCEPT",
-		 program, GROUP_VPC, program, GROUP_VPC);
-	found(f, fix, "the policy of %s's chain FORWARD is DROP (\"-P FORWARD DROP\", set by %s): it "
-		      "drops what VPCs forward",
-	      program, who_filters(out.data));
-	return 0;
-}
-
-static void insert_command(const char *family, const char *table, const char *chain, char *ret,
-			   size_t size)
-{
-	snprintf(ret, size,
-		 "nft 'insert rule %s %s %s meta iifgroup %u accept; insert rule %s %s %s meta oifgroup %u "
-		 "accept'",
-		 family, table, chain, GROUP_VPC, family, table, chain, GROUP_VPC);
-}
-
-/* Does the chain let our group through? */
-static int check_chain(struct ops *o, const char *family, const char *table, const char *chain,
-		       struct findings *f, struct err *err)
-{
-	const char *const argv[] = {"nft", "list", "chain", family, table, chain, NULL};
-	_buf_ struct buf out = {0};
-	char fix[256], match[32];
-	int r = output_of(o, argv, &out, err);
-
-	snprintf(match, sizeof(match), "iifgroup %u", GROUP_VPC);
-	if (r || !out.data || strstr(out.data, match))
-		return r;
-	insert_command(family, table, chain, fix, sizeof(fix));
-	found(f, fix, "the policy of chain %s in table %s %s is drop, on the hook forward: it drops what "
-		      "VPCs forward",
-	      chain, family, table);
-	return 0;
-}
-
-/* iptables' own tables, when nftables carries them, are looked at through iptables. */
-static bool is_iptables(const char *family, const char *table)
-{
-	return (!strcmp(family, "ip") || !strcmp(family, "ip6")) && !strcmp(table, "filter");
-}
-
-/* Reads `nft list chains`: every base chain on the hook forward whose policy is drop. */
-static int check_nft(struct ops *o, struct findings *f, struct err *err)
-{
-	static const char *const argv[] = {"nft", "list", "chains", NULL};
-	char family[16] = "", table[128] = "", chain[128] = "";
-	_buf_ struct buf out = {0};
-	char *rest = NULL;
-	int r = output_of(o, argv, &out, err);
-
-	for (char *line = out.data ? strtok_r(out.data, "\n", &rest) : NULL; line && !r;
-	     line = strtok_r(NULL, "\n", &rest)) {
-		if (sscanf(line, "table %15s %127s", family, table) == 2 ||
-		    sscanf(line, " chain %127s", chain) == 1)
-			continue;
-		if (strstr(line, "hook forward") && strstr(line, "policy drop") &&
-		    !is_iptables(family, table))
-			r = check_chain(o, family, table, chain, f, err);
-	}
-	return r;
-}
-
-static bool is_trusted(struct ops *o, const char *bridge)
-{
-	const char *const argv[] = {"firewall-cmd", "--get-zone-of-interface", bridge, NULL};
-	_buf_ struct buf zone = {0};
-
-	return !output_of(o, argv, &zone, NULL) && zone.data && strstr(zone.data, "trusted");
-}
-
-/* firewalld's last word in its forward chain is a reject, whatever the policy: our bridges belong into
- * a zone that forwards, or our group before that. */
-static int check_firewalld(struct ops *o, struct findings *f, struct err *err)
-{
-	static const char *const argv[] = {"nft", "list", "chain", "inet", "firewalld",
-					   "filter_FORWARD", NULL};
-	_free_ struct vpc *v = NULL;
-	_buf_ struct buf out = {0};
-	char fix[256], match[32];
-	size_t n = 0;
-	int r = output_of(o, argv, &out, err);
-
-	snprintf(match, sizeof(match), "iifgroup %u", GROUP_VPC);
-	if (!r && out.data && *out.data && !strstr(out.data, match))
-		r = vpc_list(o->st, &v, &n, err);
-	insert_command("inet", "firewalld", "filter_FORWARD", fix, sizeof(fix));
-	for (size_t i = 0; !r && i < n; i++) {
-		if (is_trusted(o, v[i].bridge))
-			continue;
-		if (run_has("firewall-cmd"))
-			snprintf(fix, sizeof(fix), "firewall-cmd --zone=trusted --add-interface=%s", v[i].bridge);
-		found(f, fix, "firewalld's chain filter_FORWARD rejects what %s forwards: it is in no "
-			      "trusted zone",
-		      v[i].bridge);
-	}
-	return r;
-}
-
-/* The variants that there are, each with tables of its own; else whatever goes by the plain name. */
-static int check_iptables(struct ops *o, struct findings *f, struct err *err)
-{
-	static const char *const programs[][3] = {
-		{"iptables-nft", "iptables-legacy", "iptables"},
-		{"ip6tables-nft", "ip6tables-legacy", "ip6tables"},
+	static const struct {
+		const char *prefix, *who;
+	} known[] = {
+		{"docker", "Docker"},       {"br-", "Docker"},         {"virbr", "libvirt"},
+		{"tailscale", "Tailscale"}, {"podman", "podman"},      {"cni", "a CNI plugin"},
+		{"cali", "Kubernetes"},     {"flannel", "Kubernetes"}, {"cilium", "Kubernetes"},
+		{"kube", "Kubernetes"},     {"lxdbr", "LXD"},          {"lxcbr", "LXC"},
+		{"wg", "WireGuard"},
 	};
-	int r = 0;
 
-	for (size_t i = 0; !r && i < ARRAY_SIZE(programs); i++) {
-		bool variants = run_has(programs[i][0]) || run_has(programs[i][1]);
-
-		for (size_t k = variants ? 0 : 2; !r && k < (variants ? 2 : 3); k++)
-			r = check_forward(o, programs[i][k], f, err);
-	}
-	return r;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (!strncmp(link, known[i].prefix, strlen(known[i].prefix)))
+			return known[i].who;
+	return NULL;
 }
 
-static int check_forwarding(struct ops *o, struct findings *f, struct err *err)
-{
-	char value[SYSCTL_VALUE_MAX];
-	int64_t vpcs = 0;
-	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc", NULL, &vpcs, err);
+/* ---- What gc would do ---- */
 
-	if (r || !vpcs || sysctl_get(o->host, "net/ipv4/ip_forward", value, NULL))
+static int mend_leftovers(struct ops *o, const struct finding *f, struct err *err)
+{
+	struct gc_report report;
+
+	(void)f;
+	return ops_gc(o, &report, err);
+}
+
+static int doctor_leftovers(struct ops *o, struct findings *f, struct err *err)
+{
+	struct finding *one;
+	size_t n = 0;
+	int r = ops_gc_look(o, &n, err);
+
+	if (r || !n)
 		return r;
-	if (!strcmp(value, "0"))
-		found(f, "sysctl -w net.ipv4.ip_forward=1",
-		      "net.ipv4.ip_forward is 0, though there are VPCs: something switched it off");
+	one = doctor_found(f, SEVERITY_WARNING,
+			   "%zu object%s that a crash left, or that somebody "
+			   "took away behind byway's back",
+			   n, n > 1 ? "s" : "");
+	doctor_why(one, "names and networks stay taken, and what is half-made does not work");
+	doctor_fix(one, "byway gc");
+	one->mend = mend_leftovers;
 	return 0;
 }
 
-int ops_doctor(struct ops *o, struct finding **ret, size_t *n, struct err *err)
-{
-	struct findings f = {0};
-	int r = check_iptables(o, &f, err);
+/* ---- All of them ---- */
 
-	if (!r)
-		r = check_nft(o, &f, err);
-	if (!r)
-		r = check_firewalld(o, &f, err);
-	if (!r)
-		r = check_forwarding(o, &f, err);
-	if (r) {
-		free(f.v);
+static const struct {
+	const char *name;
+	doctor_check run;
+} checks[] = {
+	{"capabilities", doctor_capabilities},
+	{"kernel", doctor_kernel},
+	{"programs", doctor_programs},
+	{"iptables", doctor_iptables},
+	{"nftables", doctor_nftables},
+	{"firewalld", doctor_firewalld},
+	{"bridge-netfilter", doctor_bridge_netfilter},
+	{"forwarding", doctor_forwarding},
+	{"rp-filter", doctor_rp_filter},
+	{"overlaps", doctor_overlaps},
+	{"routing-rules", doctor_routing_rules},
+	{"marks", doctor_marks},
+	{"resolvers", doctor_resolvers},
+	{"limits", doctor_limits},
+	{"leftovers", doctor_leftovers},
+};
+
+int ops_doctor(struct ops *o, struct findings *ret, struct err *err)
+{
+	int64_t users = 0;
+	int r = ops_forwarding_users(o, &users, err);
+
+	if (r)
 		return r;
+	ret->in_use = users > 0;
+	ret->tunnel = !access(TUNNEL_DIR "/" TUNNEL_HOST_NAME ".lock", F_OK);
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		struct err why = {0};
+
+		ret->check = checks[i].name;
+		if (checks[i].run(o, ret, &why))
+			doctor_found(ret, SEVERITY_WARNING, "this could not be looked at: %s",
+				     why.msg);
 	}
-	*ret = f.v;
-	*n = f.n;
 	return 0;
+}
+
+int ops_doctor_fix(struct ops *o, const struct findings *f, bool ret_mended[], struct err *err)
+{
+	struct failures failures = {.err = err};
+
+	for (size_t i = 0; i < f->n; i++) {
+		int r = f->v[i].mend ? f->v[i].mend(o, &f->v[i], failures_err(&failures)) : 0;
+
+		ret_mended[i] = f->v[i].mend && !r;
+		failures_add(&failures, r);
+	}
+	return failures_tell(&failures);
+}
+
+int ops_doctor_undo(struct ops *o, struct undone *ret, struct err *err)
+{
+	int r = doctor_rules_undo(o, &ret->rules, err);
+
+	return r || !o->st ? r : ops_setting_restore(o, "doctor", &ret->settings, err);
 }

@@ -21,6 +21,7 @@
 #include "kernel/neigh.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
+#include "ops/doctor.h"
 #include "ops/ops.h"
 #include "ops/session.h"
 #include "ops/tunnel.h"
@@ -283,6 +284,11 @@ static bool link_there(struct ops *o, const char *name)
 	return !link_get(o->host, name, &link, NULL) && link_is_ours(&link);
 }
 
+static bool subnet_there(struct ops *o, const struct subnet *s)
+{
+	return netns_exists(s->netns) && link_there(o, s->veth_host);
+}
+
 static int sweep_vpcs(struct ops *o, size_t *count, struct err *err)
 {
 	_free_ struct vpc *v = NULL;
@@ -307,7 +313,7 @@ static int sweep_subnets(struct ops *o, size_t *count, struct err *err)
 	for (size_t i = 0; !r && i < n; i++) {
 		struct vpc v;
 
-		if (s[i].state == ROW_ACTIVE && netns_exists(s[i].netns) && link_there(o, s[i].veth_host))
+		if (s[i].state == ROW_ACTIVE && subnet_there(o, &s[i]))
 			continue;
 		r = vpc_load(o->st, s[i].vpc, &v, err);
 		if (!r)
@@ -623,6 +629,66 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 	return r ? r : republish(o, err);
 }
 
+/* Half-made rows are what a crash left only if nobody is at work. */
+static int look_rows(struct ops *o, size_t *count, struct err *err)
+{
+	static const char *const sql[] = {
+		"SELECT COUNT(*) FROM vpc WHERE state <> 'active'",
+		"SELECT COUNT(*) FROM subnet WHERE state <> 'active'",
+		"SELECT COUNT(*) FROM port WHERE state <> 'active'",
+		"SELECT COUNT(*) FROM nat WHERE state <> 'active'",
+		"SELECT COUNT(*) FROM peer WHERE state <> 'active'",
+		"SELECT COUNT(*) FROM segment WHERE state <> 'active'",
+	};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(sql); i++) {
+		int64_t n = 0;
+
+		r = row_number(o->st, sql[i], NULL, &n, err);
+		*count += (size_t)n;
+	}
+	return r;
+}
+
+/* Rows whose bridge or namespace is gone. */
+static int look_gone(struct ops *o, size_t *count, struct err *err)
+{
+	_free_ struct vpc *v = NULL;
+	_free_ struct subnet *s = NULL;
+	size_t n_vpcs = 0, n_subnets = 0;
+	int r = vpc_list(o->st, &v, &n_vpcs, err);
+
+	for (size_t i = 0; !r && i < n_vpcs; i++)
+		*count += v[i].state == ROW_ACTIVE && !link_there(o, v[i].bridge);
+	if (!r)
+		r = subnet_list(o->st, NULL, &s, &n_subnets, err);
+	for (size_t i = 0; !r && i < n_subnets; i++)
+		*count += s[i].state == ROW_ACTIVE && !subnet_there(o, &s[i]);
+	return r;
+}
+
+int ops_gc_look(struct ops *o, size_t *ret, struct err *err)
+{
+	_cleanup_(claims_done) struct claims c = {0};
+	struct orphans f = {.claimed = &c.links};
+	size_t n = 0;
+	int r;
+
+	if (pidlock_holder(STORE_DIR "/lock"))
+		return 0;
+	r = look_rows(o, &n, err);
+	if (!r)
+		r = look_gone(o, &n, err);
+	if (!r)
+		r = claim_rows(o, &c, err);
+	if (!r)
+		r = link_each(o->host, note_orphan, &f, err);
+	*ret = n + f.found.n;
+	names_done(&f.found);
+	return r;
+}
+
 static void count_known(struct ops *o, struct gc_report *ret)
 {
 	int64_t objects = 0, settings = 0;
@@ -731,6 +797,7 @@ static void reset_tunnels(struct ops *o)
 int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 {
 	_cleanup_(claims_done) struct claims known = {0};
+	struct undone undone = {0};
 	int r = netns_open(NULL, &o->log, &o->host, err);
 
 	*ret = (struct gc_report){0};
@@ -741,6 +808,8 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 		reset_tunnels(o);
 	}
 	reset_known(o, ret, &known);
+	if (ops_doctor_undo(o, &undone, err))
+		log_warn("%s", err->msg);
 	r = remove_orphans(o, &known, ret, err);
 	if (!r && !(o->log.dry_run && o->fw)) /* said already */
 		r = ops_host_remove(o, err);

@@ -21,6 +21,9 @@ struct subnet;
 struct vpc;
 
 /* ip-link(8) groups: the mark that a link has from birth, and what firewall rules match. */
+/* All of ours: a group that is equal to GROUP_OURS under GROUP_MASK, so 25208 to 25215. */
+#define GROUP_OURS 25208u
+#define GROUP_MASK 0xfffffff8u
 #define GROUP_VPC 25209u    /* a VPC's bridge: routed traffic of a VPC goes through one of these */
 #define GROUP_PORT 25210u   /* bridge ports, trunks and further segments */
 #define GROUP_SESSION 25212u /* the host's ends of the sessions' veth pairs */
