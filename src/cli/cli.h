@@ -163,6 +163,8 @@ int cmd_session_validate(struct cli *c);
 int cmd_session_hook(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_status(struct cli *c);
+int cmd_events(struct cli *c);
+int cmd_graph(struct cli *c);
 int cmd_metrics(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_reset(struct cli *c);

@@ -158,6 +158,16 @@ static const struct cli_opt doctor_opts[] = {
 	{"undo", 0, NULL, "put back what --fix changed"},
 };
 
+static const struct cli_opt graph_opts[] = {
+	{"ascii", 0, NULL, "as a tree, but without lines that not every terminal has"},
+	{"dot", 0, NULL, "in the language of Graphviz"},
+	{"svg", 0, NULL, "as Graphviz draws it"},
+};
+
+static const struct cli_opt events_opts[] = {
+	{"snapshot", 0, NULL, "begin with what is there"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -239,6 +249,8 @@ const struct cli_cmd cli_commands[] = {
 	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
 	 "run a command inside a subnet"},
 	{"status", NULL, "", 0, 0, OPTS(status_opts), cmd_status, "show everything at a glance"},
+	{"events", NULL, "", 0, 0, OPTS(events_opts), cmd_events, "say what changes, when it does"},
+	{"graph", NULL, "", 0, 0, OPTS(graph_opts), cmd_graph, "draw what is joined to what"},
 	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics, "print all that can be counted for Prometheus"},
 	{"doctor", NULL, "", 0, 0, OPTS(doctor_opts), cmd_doctor,
 	 "find what on this host is in the way, and how to fix it"},

@@ -342,14 +342,6 @@ struct rates {
 	uint64_t ms;
 };
 
-static void index_object(void *arg, const struct look_object *o)
-{
-	char key[LOOK_ID_MAX + 16];
-
-	snprintf(key, sizeof(key), "%s %s", o->kind, o->id);
-	json_object_set(arg, key, o->json);
-}
-
 static void set_rate(const struct rates *r, json_t *now, const json_t *before, const char *total,
 		     const char *rate)
 {
@@ -363,11 +355,9 @@ static void set_rate(const struct rates *r, json_t *now, const json_t *before, c
 static void add_rates(void *arg, const struct look_object *o)
 {
 	const struct rates *r = arg;
-	char key[LOOK_ID_MAX + 16];
-	const json_t *before;
+	char key[LOOK_KEY_MAX];
+	const json_t *before = json_object_get(r->before, look_key(o, key));
 
-	snprintf(key, sizeof(key), "%s %s", o->kind, o->id);
-	before = json_object_get(r->before, key);
 	if (!before)
 		return;
 	set_rate(r, o->json, before, "rx_bytes", "rx_rate");
@@ -376,9 +366,8 @@ static void add_rates(void *arg, const struct look_object *o)
 
 void look_rates(const struct look *now, const struct look *before)
 {
-	struct rates r = {.before = json_object(), .ms = now->at_ms - before->at_ms};
+	struct rates r = {.before = look_index(before->doc), .ms = now->at_ms - before->at_ms};
 
-	look_walk(before->doc, index_object, r.before);
 	if (r.ms)
 		look_walk(now->doc, add_rates, &r);
 	json_decref(r.before);

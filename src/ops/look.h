@@ -56,6 +56,12 @@ typedef void (*look_fn)(void *arg, const struct look_object *o);
 /* Every object once; what is in a VPC after the VPC. */
 void look_walk(const json_t *doc, look_fn fn, void *arg);
 
+/* "KIND ID" */
+#define LOOK_KEY_MAX (LOOK_ID_MAX + 16)
+const char *look_key(const struct look_object *o, char ret[LOOK_KEY_MAX]);
+/* The objects by that; a new reference to an object that has them. */
+json_t *look_index(const json_t *doc);
+
 /* A member that is text; "" when there is none. */
 const char *look_text(const json_t *o, const char *key);
 /* A member that is a number; 0 when there is none. */

@@ -87,3 +87,24 @@ void look_walk(const json_t *doc, look_fn fn, void *arg)
 		json_array_foreach(json_object_get(doc, lists[k].key), i, one)
 			give(&w, lists[k].kind, one, NULL, look_text(one, "name"));
 }
+
+static void index_object(void *arg, const struct look_object *o)
+{
+	char key[LOOK_KEY_MAX];
+
+	json_object_set(arg, look_key(o, key), o->json);
+}
+
+json_t *look_index(const json_t *doc)
+{
+	json_t *index = json_object();
+
+	look_walk(doc, index_object, index);
+	return index;
+}
+
+const char *look_key(const struct look_object *o, char ret[LOOK_KEY_MAX])
+{
+	snprintf(ret, LOOK_KEY_MAX, "%s %s", o->kind, o->id);
+	return ret;
+}

@@ -23,6 +23,8 @@ struct sqlite3_stmt;
 struct store;
 
 #define STORE_DIR "/run/byway"
+/* Every commit is written to this file before anything else. */
+#define STORE_LOG STORE_DIR "/state.db-wal"
 
 enum store_mode {
 	STORE_READ,  /* no lock; no database yet reads as an empty one */

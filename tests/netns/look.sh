@@ -163,6 +163,132 @@ test_metrics() {
 	fi
 }
 
+# ---- pictures ----
+
+test_graph() {
+	LC_ALL=C run by graph
+	like "graph" "$(out)" '^internet'
+	prints "what goes out by an interface" '`-- eth0  interface'
+	prints "a VPC below it" '(.-- |[|] +)shop  vpc 10\.0\.0\.0/16'
+	prints "its subnets below that" '-- db  private 10\.0\.2\.0/24'
+	prints "and its peers" '-- peers with lab'
+	prints "a machine, idle" '-- api  vm 10\.10\.0\.2  idle'
+	prints "what does not go out stands apart" 'no way out(.|\n)*-- lab  vpc'
+	LC_ALL=C.UTF-8 run by graph
+	like "with lines" "$(out)" '└── eth0'
+	LC_ALL=C.UTF-8 run by graph --ascii
+	unlike "or without" "$(out)" '└'
+	check "for Graphviz" by graph --dot
+	prints "a box for each VPC" 'subgraph "cluster shop"'
+	prints "a way out" '"vpc shop" -> "interface eth0" \[label="NAT"\]'
+	exits 2 "one form at a time" by graph --dot --svg
+}
+
+test_svg() {
+	if ! command -v dot >/dev/null; then
+		skip "as SVG" "graphviz is not installed"
+		return
+	fi
+	by graph --dot >"$WORLD/graph.dot"
+	check "Graphviz takes it" dot -Tcanon -o /dev/null "$WORLD/graph.dot"
+	check "as SVG" by graph --svg
+	prints "a picture" '<svg '
+	prints "with the names" '>web<'
+	mount --bind /dev/null "$(command -v dot)"
+	exits 9 "without Graphviz" by graph --svg
+	like "it says what is missing" "$(err)" 'apt install graphviz'
+	umount "$(command -v dot)"
+}
+
+# ---- events ----
+
+# happened FILTER: an event that jq(1) selects.
+happened() { jq -es "map(select($1)) | length > 0" "$WORLD/events"; }
+# event WHAT KIND ID [CONDITION]
+event() {
+	happened ".event == \"$1\" and .kind == \"$2\" and .id == \"$3\"${4:+ and .condition == \"$4\"}"
+}
+sees() { check "$1 $2 $3${4:+ $4}" wait_for event "$@"; }
+
+events_begin() {
+	"$BYWAY" events --json "$@" >"$WORLD/events" 2>"$WORLD/events.err" &
+	PIDS["events"]=$!
+}
+
+# Times that the process of the events was given the processor.
+switches() { awk '/ctxt_switches/ { n += $2 } END { print n }' "/proc/${PIDS["events"]}/status"; }
+at_rest() {
+	local before
+	before=$(switches)
+	pause 1
+	[[ $(switches) == "$before" ]]
+}
+
+test_events() {
+	local before
+	events_begin --snapshot
+	sees present subnet shop/web up
+	sees present vm micropod0/api idle
+	must by subnet add shop cache 10.0.3.0/24
+	sees added subnet shop/cache
+	ip link set "$(port_of shop-cache)" down
+	sees changed subnet shop/cache down
+	check "and what it was" happened '.event == "changed" and .id == "shop/cache" and .was.condition == "up"'
+	must by subnet delete shop/cache
+	sees removed subnet shop/cache
+	must by peer delete lab shop
+	sees removed peer lab/shop
+	must by peer add lab shop
+	sees added peer lab/shop
+	must by nat disable shop
+	sees removed nat shop
+	must by nat enable shop
+	sees added nat shop
+	is "numbered one by one" "$(jq -s 'map(.seq) == [range(1; length + 1)]' "$WORLD/events")" true
+	is "with a schema" "$(jq -r .schema "$WORLD/events" | sort -u)" byway.event/1
+	check "it comes to rest" wait_for at_rest
+	before=$(switches)
+	pause 4
+	is "in which it does not run at all" "$(switches)" "$before"
+	is "with nothing on standard error" "$(cat "$WORLD/events.err")" ""
+	stop events
+}
+
+# A proxy that nobody is: the tunnel stands, and says so.
+test_events_of_tunnels() {
+	events_begin --snapshot
+	sees present vpc shop
+	must by proxy up --detach --proxy-host "$INTERNET4" --proxy-port 9 --in shop-web --allow-dns "$INTERNET4"
+	sees added tunnel shop-web
+	kill -KILL "$(by proxy status --json | jq '.tunnels[0].pid')"
+	sees changed tunnel shop-web killed
+	LC_ALL=C run by status
+	prints "status has it" 'shop-web +proxy +killed +'"$INTERNET4"
+	must by proxy down --in shop-web
+	sees removed tunnel shop-web
+	stop events
+}
+
+# From nothing, and to nothing: also the folder of the state goes and comes.
+test_events_of_everything() {
+	must by reset
+	events_begin
+	check "at rest without any state" wait_for at_rest
+	must by vpc create shop 10.0.0.0/16
+	sees added vpc shop
+	must by reset
+	sees removed vpc shop
+	must by vpc create other 10.0.0.0/16
+	sees added vpc other
+	stop events
+	"$BYWAY" events >"$WORLD/events" &
+	PIDS["events"]=$!
+	check "as text" wait_for at_rest
+	must by vpc delete other
+	check "a line" wait_for grep -qE '^[0-9T:Z-]+  removed   vpc other' "$WORLD/events"
+	stop events
+}
+
 check "a machine with nothing on it" by status
 prints "says so" 'nothing is set up'
 lay_out
@@ -172,5 +298,10 @@ test_watch_file
 test_watch_terminal
 test_refusals
 test_metrics
+test_graph
+test_svg
+test_events
+test_events_of_tunnels
 test_wrong
+test_events_of_everything
 done_testing
