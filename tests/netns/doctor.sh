@@ -133,10 +133,11 @@ test_ufw() {
 firewalld_up() {
 	mkdir -p /run/dbus /run/firewalld
 	dbus-daemon --system --nofork --nopidfile >"$WORLD/dbus.log" 2>&1 </dev/null &
-	PIDS[dbus]=$!
+	PIDS["dbus"]=$!
 	wait_for test -S /run/dbus/system_bus_socket || return
 	firewalld --nofork --nopid >"$WORLD/firewalld.log" 2>&1 </dev/null &
-	PIDS[firewalld]=$!
+	# shellcheck disable=SC2034 # of world.sh
+	PIDS["firewalld"]=$!
 	WAIT_S=60 wait_for firewall-cmd --state
 }
 
