@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ways out, as the state database has them.
+ *
+ * egress  a named way out with a namespace of its own, to which the host has a leg
+ * way     a list of egresses, of which the first that is up counts; known by a mark
+ * use     which list a workload goes out by
+ */
+#ifndef BYWAY_VPC_WAY_H
+#define BYWAY_VPC_WAY_H
+
+#include "vpc/vpc.h"
+
+/* Numbers of egresses, from 1: of addresses and routing tables. */
+#define EGRESS_MAX 80u
+/* Numbers of lists, from 1: what the mark holds. */
+#define WAY_MAX 127u
+#define WAY_EGRESSES_MAX 8u
+#define WAY_LIST_LEN (WAY_EGRESSES_MAX * NAME_MAX_LEN)
+
+/* The bits of a packet's mark that say by which list it leaves: no others are touched. */
+#define WAY_MARK_MASK 0xfe000000u
+#define WAY_MARK_SHIFT 25
+/* Of byway's range (see tunnel/capture.h): routing tables of egresses, that of those who have none,
+ * and rules, one priority for each place in a list. */
+#define EGRESS_ROUTE_TABLE 9800u /* + its number */
+#define WAY_BLOCKED_TABLE 9899u
+#define WAY_RULE_PRIORITY 9810u /* + the place */
+#define WAY_BLOCKED_PRIORITY 9819u
+
+struct egress {
+	char name[NAME_MAX_LEN];
+	unsigned int no;
+	char kind[16];
+	char via[NAME_MAX_LEN]; /* "": the host's own way out */
+	char *spec, *path;      /* owned: egress/spec.h */
+	char leg[IFNAMSIZ];     /* the host's end */
+	char created[TIME_STRLEN];
+	enum row_state state;
+};
+void egress_done(struct egress *e);
+void egress_list_free(struct egress *list, size_t n);
+
+struct way {
+	unsigned int no;
+	char list[WAY_LIST_LEN]; /* names with commas between them */
+};
+
+struct use {
+	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN]; /* name "": all of a network */
+	char list[WAY_LIST_LEN];                    /* "": no way out */
+	enum row_state state;
+};
+
+/* The group of the session whose namespaces an egress lives in: its lock is the process's. */
+#define EGRESS_NAME_MAX 56
+const char *egress_group(const char *name, char ret[NAME_MAX_LEN]);
+/* What a leg has on the host and inside. */
+struct ip egress_leg_addr(unsigned int no, int family, bool inside);
+uint32_t way_mark(unsigned int no);
+/* Calls fn with each name of a list. */
+int way_each(const char *list, int (*fn)(const char *name, void *arg), void *arg);
+
+int egress_load(struct store *st, const char *name, struct egress *ret, struct err *err);
+/* By number; freed by egress_list_free(). */
+int egress_list(struct store *st, struct egress **ret, size_t *n, struct err *err);
+/* Or replaces. */
+int egress_insert(struct store *st, const struct egress *e, struct err *err);
+int egress_remove(struct store *st, const char *name, struct err *err);
+/* The lowest number that no egress has. */
+int egress_free_no(struct store *st, unsigned int *ret, struct err *err);
+
+/* -ENOENT without words. */
+int way_load(struct store *st, const char *list, struct way *ret, struct err *err);
+int way_list(struct store *st, struct way **ret, size_t *n, struct err *err);
+/* The one that is there, or a new one with the lowest free number. */
+int way_take(struct store *st, const char *list, struct way *ret, struct err *err);
+/* Those that no workload and no egress goes out by any more. */
+int way_remove_unused(struct store *st, struct err *err);
+
+/* -ENOENT without words. */
+int use_load(struct store *st, const char *vpc, const char *name, struct use *ret, struct err *err);
+int use_list(struct store *st, struct use **ret, size_t *n, struct err *err);
+int use_save(struct store *st, const struct use *u, struct err *err); /* inserts or replaces */
+int use_remove(struct store *st, const char *vpc, const char *name, struct err *err);
+
+#endif
