@@ -365,6 +365,24 @@ int doc_read_list(struct doc *d, struct fy_node *node, const char *what, size_t 
 	return 0;
 }
 
+struct fy_node *doc_member(struct fy_node *map, const char *key)
+{
+	return map && fy_node_is_mapping(map)
+		       ? fy_node_mapping_lookup_value_by_simple_key(map, key, FY_NT)
+		       : NULL;
+}
+
+char *doc_print(struct fy_node *node)
+{
+	char *text = fy_emit_node_to_string(node, FYECF_MODE_FLOW_ONELINE | FYECF_SORT_KEYS |
+							  FYECF_WIDTH_INF);
+	size_t len = text ? strlen(text) : 0;
+
+	while (len && text[len - 1] == '\n')
+		text[--len] = '\0';
+	return text ? text : xstrdup("");
+}
+
 static bool is_plain(struct fy_node *node)
 {
 	return fy_node_get_style(node) == FYNS_PLAIN;

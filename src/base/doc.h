@@ -67,6 +67,11 @@ int doc_read_map(struct doc *d, struct fy_node *node, const char *what, const st
 int doc_read_list(struct doc *d, struct fy_node *node, const char *what, size_t max,
 		  doc_read_fn *read, void *into, struct err *err);
 
+/* What a mapping has under a key; NULL: nothing, or it is no mapping. */
+struct fy_node *doc_member(struct fy_node *map, const char *key);
+/* The value as one line of YAML without comments, keys in order; freed by the caller. */
+char *doc_print(struct fy_node *node);
+
 /* What a scalar looks like. In YAML an unquoted word is a string too. */
 bool doc_is_string(const struct doc *d, struct fy_node *node);
 bool doc_is_number(const struct doc *d, struct fy_node *node);

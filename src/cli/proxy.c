@@ -35,32 +35,6 @@ static int read_password(struct cli *c, char ret[PASSWORD_MAX])
 	return r;
 }
 
-static int from_url(struct cli *c, const char *text, struct connect_config *k)
-{
-	_proxy_url_ struct proxy_url url = {0};
-	struct connect_upstream *u = &k->upstreams[k->n_upstreams];
-	int r = proxy_url_parse(text, &url, &c->err);
-
-	if (r)
-		return r;
-	u->tls = url.tls;
-	u->port = url.port;
-	str_copy(u->host, sizeof(u->host), url.host);
-	if (ip_parse(url.host, &u->addr, NULL))
-		u->addr = (struct ip){0};
-	k->n_upstreams++;
-	if (*url.username && *k->username &&
-	    (strcmp(url.username, k->username) || strcmp(url.password, k->password)))
-		return err_set(&c->err, ERR_USAGE, -EINVAL,
-			       "the proxies' user names or passwords differ: there is one for all "
-			       "of them");
-	if (*url.username)
-		str_copy(k->username, sizeof(k->username), url.username);
-	if (url.has_password)
-		str_copy(k->password, sizeof(k->password), url.password);
-	return 0;
-}
-
 static int from_host(struct cli *c, const char *host, struct connect_config *k)
 {
 	struct connect_upstream *u = &k->upstreams[0];
@@ -119,10 +93,7 @@ static int read_upstreams(struct cli *c, struct connect_config *k)
 	urls = url ? xstrdup(url) : NULL;
 	for (char *w = urls ? strtok_r(urls, ",", &rest) : NULL; w && !r;
 	     w = strtok_r(NULL, ",", &rest))
-		r = k->n_upstreams == CONNECT_UPSTREAMS_MAX
-			    ? err_set(&c->err, ERR_USAGE, -E2BIG, "at most %d proxies",
-				      CONNECT_UPSTREAMS_MAX)
-			    : from_url(c, w, k);
+		r = proxy_url_add(w, k, &c->err);
 	if (urls)
 		explicit_bzero(urls, strlen(url ? url : ""));
 	if (!r && host)

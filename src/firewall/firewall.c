@@ -31,6 +31,11 @@ static const char *const backend_names[] = {
 };
 static_assert(ARRAY_SIZE(backend_names) == FW_NUM_BACKENDS, "one name per enum fw_backend_id");
 
+const char *firewall_backend_name(enum fw_backend_id id)
+{
+	return backend_names[id];
+}
+
 int firewall_backend_parse(const char *name, enum fw_backend_id *ret, struct err *err)
 {
 	const char *nearest;

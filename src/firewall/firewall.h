@@ -31,6 +31,7 @@ struct firewall; /* the chosen backend */
 
 /* "auto", "native", "nft", "iptables". */
 int firewall_backend_parse(const char *name, enum fw_backend_id *ret, struct err *err);
+const char *firewall_backend_name(enum fw_backend_id id);
 /* Chooses; probes in ns (the host's). ERR_UNSUPPORTED names the CONFIG_ or program missing. */
 int firewall_new(enum fw_backend_id want, struct netns *ns, struct firewall **ret, struct err *err);
 void firewall_free(struct firewall *fw);

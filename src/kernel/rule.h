@@ -20,6 +20,8 @@ struct rule_spec {
 void rule_add(struct nlbatch *b, const struct rule_spec *spec);
 /* Our rule with this priority. Absent: done. */
 void rule_del(struct nlbatch *b, int family, uint32_t priority);
+/* The one rule of ours that is so in all of it. Absent: done. */
+void rule_del_same(struct nlbatch *b, const struct rule_spec *spec);
 
 /* A rule that is there, whoever made it. */
 struct rule {

@@ -71,3 +71,10 @@ int sysctl_set(struct netns *ns, const char *key, const char *value, struct err 
 		r = run_transfer(ns, &a, key);
 	return r ? err_errno(err, r, "cannot set sysctl %s to %s", key, value) : 0;
 }
+
+bool sysctl_has_ipv6(struct netns *ns)
+{
+	char value[SYSCTL_VALUE_MAX];
+
+	return sysctl_get(ns, "net/ipv6/conf/all/disable_ipv6", value, NULL) != -ENOENT;
+}

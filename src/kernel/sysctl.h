@@ -3,6 +3,7 @@
 #ifndef BYWAY_KERNEL_SYSCTL_H
 #define BYWAY_KERNEL_SYSCTL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct err;
@@ -13,5 +14,7 @@ struct netns;
 /* key in path form, "net/ipv4/ip_forward". Without the newline. -ENOENT: the kernel lacks it. */
 int sysctl_get(struct netns *ns, const char *key, char ret[SYSCTL_VALUE_MAX], struct err *err);
 int sysctl_set(struct netns *ns, const char *key, const char *value, struct err *err);
+/* Whether the kernel has IPv6 at all. */
+bool sysctl_has_ipv6(struct netns *ns);
 
 #endif

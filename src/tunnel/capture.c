@@ -520,11 +520,7 @@ static void build(const struct capture *c, struct ruleset *rs)
 
 static size_t n_families(struct netns *ns)
 {
-	char value[SYSCTL_VALUE_MAX];
-
-	return sysctl_get(ns, "net/ipv6/conf/all/disable_ipv6", value, NULL) == -ENOENT
-		       ? 1
-		       : N_FAMILIES;
+	return sysctl_has_ipv6(ns) ? N_FAMILIES : 1;
 }
 
 static void add_rule(struct nlbatch *b, int family)

@@ -5,6 +5,8 @@
 
 #include "base/err.h"
 #include "base/ip.h"
+#include "base/util.h"
+#include "tunnel/dialer.h"
 #include "tunnel/url.h"
 
 static int bad(struct err *err, const char *why)
@@ -213,4 +215,38 @@ int proxy_url_parse(const char *text, struct proxy_url *ret, struct err *err)
 void proxy_url_done(struct proxy_url *u)
 {
 	explicit_bzero(u, sizeof(*u));
+}
+
+/* There is one for all upstreams. */
+static int add_credentials(const struct proxy_url *url, struct connect_config *k, struct err *err)
+{
+	if (*url->username && *k->username &&
+	    (strcmp(url->username, k->username) || strcmp(url->password, k->password)))
+		return err_set(err, ERR_USAGE, -EINVAL,
+			       "the proxies' user names or passwords differ: there is one for all "
+			       "of them");
+	if (*url->username)
+		str_copy(k->username, sizeof(k->username), url->username);
+	if (url->has_password)
+		str_copy(k->password, sizeof(k->password), url->password);
+	return 0;
+}
+
+int proxy_url_add(const char *text, struct connect_config *k, struct err *err)
+{
+	_proxy_url_ struct proxy_url url = {0};
+	struct connect_upstream *u;
+	int r = proxy_url_parse(text, &url, err);
+
+	if (!r && k->n_upstreams == CONNECT_UPSTREAMS_MAX)
+		r = err_set(err, ERR_USAGE, -E2BIG, "at most %d proxies", CONNECT_UPSTREAMS_MAX);
+	if (r)
+		return r;
+	u = &k->upstreams[k->n_upstreams++];
+	u->tls = url.tls;
+	u->port = url.port;
+	str_copy(u->host, sizeof(u->host), url.host);
+	if (ip_parse(url.host, &u->addr, NULL))
+		u->addr = (struct ip){0};
+	return add_credentials(&url, k, err);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct connect_config;
 struct err;
 
 #define URL_PORT_HTTP 3128
@@ -30,5 +31,8 @@ int proxy_url_parse(const char *text, struct proxy_url *ret, struct err *err);
 /* Wipes it. */
 void proxy_url_done(struct proxy_url *u);
 #define _proxy_url_ _cleanup_(proxy_url_done)
+/* Parses it, and adds it to k as one upstream more, with its user name and password, which have to
+ * be those of the upstreams before. -E2BIG. */
+int proxy_url_add(const char *text, struct connect_config *k, struct err *err);
 
 #endif
