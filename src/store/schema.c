@@ -151,7 +151,27 @@ static const char version_3[] = "ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NUL
 
 static const char version_4[] =
 	/* Who changed a kernel setting, and so puts it back: 'forwarding' or 'doctor'. */
-	"ALTER TABLE sysctl ADD COLUMN owner TEXT NOT NULL DEFAULT 'forwarding';";
+	"ALTER TABLE sysctl ADD COLUMN owner TEXT NOT NULL DEFAULT 'forwarding';"
+	/* via: "" for the host's own way out. vpc/way.h explains these three. */
+	"CREATE TABLE egress("
+	"  name TEXT NOT NULL PRIMARY KEY,"
+	"  no INTEGER NOT NULL UNIQUE,"
+	"  kind TEXT NOT NULL,"
+	"  via TEXT NOT NULL,"
+	"  spec TEXT NOT NULL,"
+	"  path TEXT NOT NULL,"
+	"  leg TEXT NOT NULL UNIQUE,"
+	"  created TEXT NOT NULL,"
+	"  " STATE ") WITHOUT ROWID;"
+	"CREATE TABLE way("
+	"  no INTEGER NOT NULL PRIMARY KEY,"
+	"  list TEXT NOT NULL UNIQUE) WITHOUT ROWID;"
+	"CREATE TABLE egress_use("
+	"  vpc TEXT NOT NULL,"
+	"  name TEXT NOT NULL,"
+	"  list TEXT NOT NULL,"
+	"  " STATE ","
+	"  PRIMARY KEY(vpc, name)) WITHOUT ROWID;";
 
 const char *const schema_steps[] = {version_1, version_2, version_3, version_4};
 const int schema_version = ARRAY_SIZE(schema_steps);
@@ -175,6 +195,9 @@ const char schema_probe[] =
 	PROBE("first", "ipam_free")
 	PROBE("state", "session")
 	PROBE("state", "port")
+	PROBE("state", "egress")
+	PROBE("list", "way ORDER BY no")
+	PROBE("state", "egress_use")
 	" FROM meta WHERE key = 'boot'";
 /* clang-format on */
 

@@ -25,6 +25,16 @@
  *  3. From outside into a VPC pass replies only.
  *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery.
  *  5. Nothing is routed, or taken in, that came by a port itself or by a further segment's bridge.
+ *  6. What has a way out of its own is in no NAT set; a port that has one, in a network that has
+ *     another, passes by its own alone.
+ *
+ * Ways out. A list of egresses has a mark (vpc/way.h), by which policy routing sends packets to the
+ * first of them that is up. Who goes out by which list is in two sets of it: networks in one,
+ * single ports in the other, which comes first. That is routing; what passes is in the sets `way`
+ * and `port_way`, pairs of a source and the legs of its list. So a mark that somebody changes, a
+ * rule or a route that is missing may block, and never let out elsewhere. Not marked is what a
+ * VPC's bridge reaches by itself (reach), and what answers a connection that began elsewhere. Rules
+ * grow with the number of different lists, not with those who use them.
  *
  * Port guard. A frame that enters a bridge from a port, of a subnet or of anybody else, must carry
  * the port's own MAC and addresses, in the Ethernet, ARP, IP and neighbour discovery headers; it
@@ -32,6 +42,7 @@
  * redirects and any other protocol are dropped. A port is in the sets before it exists, so that it
  * is guarded from its first frame.
  */
+#include <errno.h>
 #include <net/ethernet.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
@@ -45,11 +56,13 @@
 #include "vpc/names.h"
 #include "vpc/port.h"
 #include "vpc/vpc.h"
+#include "vpc/way.h"
 
 /* From linux/icmp.h, linux/netfilter_ipv4.h and linux/netfilter_bridge.h, which clash with
  * netinet/in.h. */
 #define ICMP_REDIRECT 5
 #define ICMP_ECHO 8
+#define NF_IP_PRI_MANGLE (-150)
 #define NF_IP_PRI_FILTER 0
 #define NF_IP_PRI_NAT_SRC 100
 #define NF_BR_PRI_NAT_DST_BRIDGED (-300)
@@ -62,6 +75,8 @@ static const enum fw_field reach4_fields[] = {FW_IP4_SADDR, FW_OIFNAME};
 static const enum fw_field reach6_fields[] = {FW_IP6_SADDR, FW_OIFNAME};
 static const enum fw_field back4_fields[] = {FW_IP4_DADDR, FW_IIFNAME};
 static const enum fw_field back6_fields[] = {FW_IP6_DADDR, FW_IIFNAME};
+static const enum fw_field from4_fields[] = {FW_IP4_SADDR, FW_IIFNAME};
+static const enum fw_field from6_fields[] = {FW_IP6_SADDR, FW_IIFNAME};
 static const enum fw_field port_fields[] = {FW_IIFNAME};
 static const enum fw_field port_mac_fields[] = {FW_IIFNAME, FW_ETHER_SADDR};
 static const enum fw_field port_ip4_fields[] = {FW_IIFNAME, FW_IP4_SADDR};
@@ -207,19 +222,26 @@ void host_rules_port(struct host_rules *h, const struct port *p, const struct vp
 	add_isolated(h->isolated6, &p->addr6, v->bridge);
 }
 
+static struct fw_set *find_set(struct host_rules *h, const char *name)
+{
+	for (struct fw_set *s = h->inet->sets; s; s = s->next) {
+		if (!strcmp(s->name, name))
+			return s;
+	}
+	return NULL;
+}
+
 /* One set for each outgoing interface and family. */
 static struct fw_set *nat_set(struct host_rules *h, const char *interface, int family)
 {
 	enum fw_field field = family == AF_INET6 ? FW_IP6_SADDR : FW_IP4_SADDR;
 	char name[FW_NAME_MAX];
+	struct fw_set *s;
 
 	snprintf(name, sizeof(name), "nat%c_%08llx", family == AF_INET6 ? '6' : '4',
 		 hash_str(interface) & 0xffffffff);
-	for (struct fw_set *s = h->inet->sets; s; s = s->next) {
-		if (!strcmp(s->name, name))
-			return s;
-	}
-	return fw_interval_set(h->inet, name, 1, &field);
+	s = find_set(h, name);
+	return s ? s : fw_interval_set(h->inet, name, 1, &field);
 }
 
 static void add_nat(struct host_rules *h, const struct cidr *c, const char *interface)
@@ -237,6 +259,70 @@ void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct 
 {
 	add_nat(h, cidr, interface);
 	add_nat(h, cidr6, interface);
+}
+
+/* Ways out. */
+
+/* Pairs of a source and an interface, in or out. */
+static struct fw_set *pair_set(struct host_rules *h, const char *name, int family, bool in)
+{
+	static const enum fw_field *const of[][2] = {{reach4_fields, from4_fields},
+						     {reach6_fields, from6_fields}};
+	const enum fw_field *fields = of[family == AF_INET6][in];
+	char full[FW_NAME_MAX];
+	struct fw_set *s;
+
+	snprintf(full, sizeof(full), "%s%c", name, family == AF_INET6 ? '6' : '4');
+	s = find_set(h, full);
+	return s ? s : fw_interval_set(h->inet, full, 2, fields);
+}
+
+static struct fw_set *mark_set(struct host_rules *h, const struct way *w, int family, bool is_port)
+{
+	char name[FW_NAME_MAX - 1];
+
+	snprintf(name, sizeof(name), "%s%u_", is_port ? "port_from" : "from", w->no);
+	return pair_set(h, name, family, true);
+}
+
+static struct fw_set *way_set(struct host_rules *h, int family, bool is_port)
+{
+	return pair_set(h, is_port ? "port_way" : "way", family, false);
+}
+
+static struct fw_set *own_set(struct host_rules *h, int family)
+{
+	return pair_set(h, "port_own", family, true);
+}
+
+static void add_pair(struct fw_set *set, const struct cidr *c, const char *interface)
+{
+	struct fw_elem e = {0};
+
+	fw_elem_cidr(&e, 0, c);
+	fw_elem_name(&e, 1, interface);
+	fw_set_add(set, &e);
+}
+
+static void add_way(struct host_rules *h, const struct way_user *u, const struct cidr *c)
+{
+	int family = c->addr.family;
+
+	if (!family)
+		return;
+	if (u->is_port)
+		add_pair(own_set(h, family), c, u->bridge);
+	if (!u->way)
+		return;
+	add_pair(mark_set(h, u->way, family, u->is_port), c, u->bridge);
+	for (size_t i = 0; i < u->n_legs; i++)
+		add_pair(way_set(h, family, u->is_port), c, u->legs[i]);
+}
+
+void host_rules_way(struct host_rules *h, const struct way_user *u)
+{
+	add_way(h, u, u->cidr);
+	add_way(h, u, u->cidr6);
 }
 
 /* Rules. */
@@ -316,7 +402,64 @@ static void rules_bridged(struct host_rules *h, struct fw_chain *c)
 	rule_bridged(c, h->link6);
 }
 
-static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n)
+/* A rule of both families about what comes from a VPC and is in a set of pairs. */
+static void rules_pair(struct fw_chain *c, enum fw_verdict verdict, struct fw_set *set4,
+		       struct fw_set *set6, const enum fw_field fields4[],
+		       const enum fw_field fields6[])
+{
+	struct fw_rule *r = fw_rule(c, verdict);
+
+	match_from(r);
+	fw_match_set(r, FW_OP_IN, set4, 2, fields4);
+	r = fw_rule(c, verdict);
+	match_from(r);
+	fw_match_set(r, FW_OP_IN, set6, 2, fields6);
+}
+
+/* The port's way out counts, or that it has none; then its network's. */
+static void rules_ways(struct host_rules *h, struct fw_chain *c)
+{
+	rules_pair(c, FW_ACCEPT, way_set(h, AF_INET, true), way_set(h, AF_INET6, true),
+		   reach4_fields, reach6_fields);
+	rules_pair(c, FW_DROP, own_set(h, AF_INET), own_set(h, AF_INET6), from4_fields,
+		   from6_fields);
+	rules_pair(c, FW_ACCEPT, way_set(h, AF_INET, false), way_set(h, AF_INET6, false),
+		   reach4_fields, reach6_fields);
+}
+
+static void rule_mark(struct host_rules *h, struct fw_chain *c, const struct way *w, int family,
+		      bool is_port)
+{
+	fw_match_set(fw_rule_set_bits(c, FW_SET_MARK, way_mark(w->no)), FW_OP_IN,
+		     mark_set(h, w, family, is_port), 2,
+		     family == AF_INET6 ? from6_fields : from4_fields);
+}
+
+static void rules_mark(struct host_rules *h, struct fw_chain *c, const struct way *ways, size_t n,
+		       bool is_port)
+{
+	for (size_t i = 0; i < n; i++) {
+		rule_mark(h, c, &ways[i], AF_INET, is_port);
+		rule_mark(h, c, &ways[i], AF_INET6, is_port);
+	}
+}
+
+/* Marks add up: what a port's rule has marked goes no further. */
+static void mark_chain(struct host_rules *h, const struct way *ways, size_t n)
+{
+	struct fw_chain *c = fw_base_chain(h->inet, "prerouting", FW_CHAIN_FILTER,
+					   FW_HOOK_PREROUTING, NF_IP_PRI_MANGLE, FW_ACCEPT);
+
+	fw_match_u32(fw_rule(c, FW_ACCEPT), FW_IIFGROUP, FW_OP_NE, GROUP_VPC);
+	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
+	rules_pair(c, FW_ACCEPT, h->reach4, h->reach6, back4_fields, back6_fields);
+	rules_mark(h, c, ways, n, true);
+	rules_pair(c, FW_ACCEPT, own_set(h, AF_INET), own_set(h, AF_INET6), from4_fields,
+		   from6_fields);
+	rules_mark(h, c, ways, n, false);
+}
+
+static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n, bool has_ways)
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
 					   NF_IP_PRI_FILTER, FW_ACCEPT);
@@ -332,6 +475,8 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 	r = fw_rule(c, FW_DROP);
 	match_from(r);
 	match_to(r);
+	if (has_ways)
+		rules_ways(h, c);
 	for (size_t i = 0; i < n; i++) {
 		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET), nats[i].interface,
 			 true);
@@ -529,8 +674,132 @@ static const char *interface_of(const struct nat *nats, size_t n, const char *vp
 	return NULL;
 }
 
+/* What the state says of ways out. */
+struct ways {
+	struct egress *egresses;
+	struct way *ways;
+	struct use *uses;
+	size_t n_egresses, n_ways, n_uses;
+};
+
+static void ways_done(struct ways *w)
+{
+	egress_list_free(w->egresses, w->n_egresses);
+	free(w->ways);
+	free(w->uses);
+}
+
+static int load_ways(struct store *st, struct ways *w, struct err *err)
+{
+	int r = egress_list(st, &w->egresses, &w->n_egresses, err);
+
+	if (!r)
+		r = way_list(st, &w->ways, &w->n_ways, err);
+	return r ? r : use_list(st, &w->uses, &w->n_uses, err);
+}
+
+static const struct way *find_way(const struct ways *w, const char *list)
+{
+	for (size_t i = 0; i < w->n_ways; i++) {
+		if (!strcmp(w->ways[i].list, list))
+			return &w->ways[i];
+	}
+	return NULL;
+}
+
+struct legs {
+	const struct ways *ways;
+	const char *names[WAY_EGRESSES_MAX];
+	size_t n;
+};
+
+static int add_leg(const char *egress, void *arg)
+{
+	struct legs *l = arg;
+
+	for (size_t i = 0; i < l->ways->n_egresses && l->n < WAY_EGRESSES_MAX; i++) {
+		if (!strcmp(l->ways->egresses[i].name, egress))
+			l->names[l->n++] = l->ways->egresses[i].leg;
+	}
+	return 0;
+}
+
+static bool has_use(const struct ways *w, const char *vpc, const char *name)
+{
+	for (size_t i = 0; i < w->n_uses; i++) {
+		if (!strcmp(w->uses[i].vpc, vpc) && !strcmp(w->uses[i].name, name))
+			return w->uses[i].state != ROW_DELETING;
+	}
+	return false;
+}
+
+static struct cidr single(const struct ip *ip)
+{
+	return (struct cidr){.addr = *ip, .prefix = ip_bits(ip->family)};
+}
+
+/* A port's name is its VPC's only one; a subnet's may be the same, and counts then. */
+static int add_use(struct store *st, struct host_rules *h, const struct ways *w,
+		   const struct use *use, struct err *err)
+{
+	struct legs legs = {.ways = w};
+	struct way_user u = {.way = find_way(w, use->list), .legs = legs.names};
+	struct cidr addr, addr6;
+	struct subnet s;
+	struct port p;
+	struct vpc v;
+	int r = vpc_load(st, use->vpc, &v, err);
+
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	way_each(use->list, add_leg, &legs);
+	u.n_legs = legs.n;
+	u.bridge = v.bridge;
+	u.cidr = &v.cidr;
+	u.cidr6 = &v.cidr6;
+	if (*use->name && !subnet_load(st, use->vpc, use->name, &s, NULL)) {
+		u.cidr = &s.cidr;
+		u.cidr6 = &s.cidr6;
+	} else if (*use->name) {
+		r = port_load(st, use->vpc, use->name, &p, NULL);
+		if (r)
+			return r == -ENOENT ? 0 : err_errno(err, r, "cannot look up a port");
+		addr = single(&p.addr);
+		addr6 = single(&p.addr6);
+		u.cidr = &addr;
+		u.cidr6 = &addr6;
+		u.is_port = true;
+	}
+	host_rules_way(h, &u);
+	return 0;
+}
+
+int host_rules_use(struct store *st, struct host_rules *h, const char *vpc, const char *name,
+		   struct err *err)
+{
+	_cleanup_(ways_done) struct ways w = {0};
+	struct use use;
+	int r = use_load(st, vpc, name, &use, NULL);
+
+	if (r)
+		return r == -ENOENT ? 0 : err_errno(err, r, "cannot look up a way out");
+	r = load_ways(st, &w, err);
+	return r ? r : add_use(st, h, &w, &use, err);
+}
+
+static int add_uses(struct store *st, struct host_rules *h, const struct ways *w, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < w->n_uses; i++) {
+		if (w->uses[i].state != ROW_DELETING)
+			r = add_use(st, h, w, &w->uses[i], err);
+	}
+	return r;
+}
+
 static int add_subnets(struct store *st, struct host_rules *h, const struct nat *nats,
-		       size_t n_nats, struct err *err)
+		       size_t n_nats, const struct ways *ways, struct err *err)
 {
 	_free_ struct subnet *subnets = NULL;
 	size_t n = 0;
@@ -542,7 +811,8 @@ static int add_subnets(struct store *st, struct host_rules *h, const struct nat 
 		if (subnets[i].state == ROW_DELETING)
 			continue;
 		host_rules_subnet(h, &subnets[i]);
-		if (out && subnets[i].is_public)
+		if (out && subnets[i].is_public &&
+		    !has_use(ways, subnets[i].vpc, subnets[i].name))
 			host_rules_nat(h, &subnets[i].cidr, &subnets[i].cidr6, out);
 	}
 	return r;
@@ -598,6 +868,7 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 {
 	_free_ struct vpc *vpcs = NULL;
 	_free_ struct nat *nats = NULL;
+	_cleanup_(ways_done) struct ways ways = {0};
 	size_t n_vpcs = 0, n_nats = 0, live = 0;
 	int r;
 
@@ -606,11 +877,15 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 	if (!r)
 		r = live_nats(st, &nats, &n_nats, err);
 	if (!r)
-		r = add_subnets(st, ret, nats, n_nats, err);
+		r = load_ways(st, &ways, err);
+	if (!r)
+		r = add_subnets(st, ret, nats, n_nats, &ways, err);
 	if (!r)
 		r = add_ports(st, ret, vpcs, n_vpcs, err);
 	if (!r)
 		r = add_peers(st, ret, vpcs, n_vpcs, err);
+	if (!r)
+		r = add_uses(st, ret, &ways, err);
 	if (r)
 		return r;
 	for (size_t i = 0; i < n_vpcs; i++) {
@@ -620,11 +895,13 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 			continue;
 		live++;
 		host_rules_vpc(ret, &vpcs[i]);
-		if (out && vpcs[i].flat)
+		if (out && vpcs[i].flat && !has_use(&ways, vpcs[i].name, ""))
 			host_rules_nat(ret, &vpcs[i].cidr, &vpcs[i].cidr6, out);
 	}
 	n_nats = distinct_interfaces(nats, n_nats);
-	forward_chain(ret, nats, n_nats);
+	if (ways.n_uses)
+		mark_chain(ret, ways.ways, ways.n_ways);
+	forward_chain(ret, nats, n_nats, ways.n_uses);
 	masquerade_chain(ret, nats, n_nats);
 	input_chain(ret);
 	output_chain(ret);

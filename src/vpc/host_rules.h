@@ -20,6 +20,7 @@ struct port;
 struct store;
 struct subnet;
 struct vpc;
+struct way;
 
 struct host_rules {
 	struct ruleset rs;
@@ -46,6 +47,21 @@ void host_rules_port(struct host_rules *h, const struct port *p, const struct vp
 /* A way out through an interface: for public subnets of a VPC with NAT, or all of a flat one. */
 void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
 		    const char *interface);
+
+/* Who goes out by a list of egresses, and by nothing else. */
+struct way_user {
+	const char *bridge;              /* of its VPC */
+	const struct cidr *cidr, *cidr6; /* a subnet's or a network's; of a port, its addresses */
+	bool is_port;                    /* counts more than the network it is in */
+	const struct way *way;           /* NULL: no way out at all */
+	const char *const *legs;         /* the host's ends, of the list's egresses */
+	size_t n_legs;
+};
+void host_rules_way(struct host_rules *h, const struct way_user *u);
+/* The same for what the state says of `name` in a VPC ("": all of a network); nothing when it has no
+ * way out of its own. */
+int host_rules_use(struct store *st, struct host_rules *h, const char *vpc, const char *name,
+		   struct err *err);
 
 /* Everything, from the state: tables, chains, rules and all elements. ret is initialised here, and
  * done by the caller whatever comes back. Rows that are being deleted are left out. *empty: there is no VPC, the tables should not exist. */

@@ -130,6 +130,13 @@ int name_veth(struct store *st, struct netns *host, const char *base, const char
 	return ifname_form("veth-", inner, full, 0, ret_ns);
 }
 
+int name_leg(struct store *st, struct netns *host, const char *egress, char ret[IFNAMSIZ],
+	     struct err *err)
+{
+	return pick(st, host, "SELECT COUNT(*) FROM egress WHERE leg = ?1", "leg-", egress, egress,
+		    ret, err);
+}
+
 int name_port(struct store *st, struct netns *host, struct port *p, struct err *err)
 {
 	char full[NAME_MAX_LEN * 2];
@@ -210,10 +217,15 @@ void alias_session(const char *name, char *ret, size_t size)
 	snprintf(ret, size, ALIAS_PREFIX "session/%s", name);
 }
 
+void alias_egress(const char *name, char *ret, size_t size)
+{
+	snprintf(ret, size, ALIAS_PREFIX "egress/%s", name);
+}
+
 bool link_is_ours(const struct link *l)
 {
 	if (*l->alias)
 		return !strncmp(l->alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX));
 	return l->group == GROUP_VPC || l->group == GROUP_PORT || l->group == GROUP_SESSION ||
-	       l->group == GROUP_DOOMED;
+	       l->group == GROUP_DOOMED || l->group == GROUP_LEG;
 }

@@ -28,6 +28,7 @@ struct vpc;
 #define GROUP_PORT 25210u   /* bridge ports, trunks and further segments */
 #define GROUP_SESSION 25212u /* the host's ends of the sessions' veth pairs */
 #define GROUP_DOOMED 25211u /* about to be deleted, all at once */
+#define GROUP_LEG 25213u    /* the host's ends of the pairs to egresses */
 
 #define ALIAS_PREFIX "byway:"
 
@@ -50,6 +51,9 @@ int name_veth(struct store *st, struct netns *host, const char *base, const char
 	      char ret_host[IFNAMSIZ], char ret_ns[IFNAMSIZ], struct err *err);
 /* Fills ifname of p, and ifb if what it sends is limited. */
 int name_port(struct store *st, struct netns *host, struct port *p, struct err *err);
+/* The host's end of an egress's leg. */
+int name_leg(struct store *st, struct netns *host, const char *egress, char ret[IFNAMSIZ],
+	     struct err *err);
 /* Whether state or kernel has a namespace of that name: 0, 1 or -errno. */
 int name_netns_taken(struct store *st, const char *name, struct err *err);
 /* Fills netns, veth_host and veth_ns of s from its vpc and name. */
@@ -61,6 +65,7 @@ void alias_segment(const char *vpc, unsigned int no, char *ret, size_t size);
 void alias_subnet(const struct subnet *s, char *ret, size_t size);
 void alias_port(const struct port *p, char *ret, size_t size);
 void alias_session(const char *name, char *ret, size_t size);
+void alias_egress(const char *name, char *ret, size_t size);
 /* Marked from birth by its group, or by the alias that it gets next. */
 bool link_is_ours(const struct link *l);
 

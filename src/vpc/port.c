@@ -9,6 +9,7 @@
 #include "store/store.h"
 #include "vpc/columns.h"
 #include "vpc/port.h"
+#include "vpc/way.h"
 
 static const struct {
 	const char *name, *what, *mark, *prefix;
@@ -145,6 +146,9 @@ int port_set_state(struct store *st, const struct port *p, enum row_state state,
 
 int port_remove(struct store *st, const struct port *p, struct err *err)
 {
-	return store_exec(st, err, "DELETE FROM port WHERE vpc = ?1 AND name = ?2", "ss", p->vpc,
-			  p->name);
+	int r = use_remove(st, p->vpc, p->name, err);
+
+	return r ? r
+		 : store_exec(st, err, "DELETE FROM port WHERE vpc = ?1 AND name = ?2", "ss",
+			      p->vpc, p->name);
 }

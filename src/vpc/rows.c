@@ -12,6 +12,7 @@
 #include "store/store.h"
 #include "vpc/columns.h"
 #include "vpc/vpc.h"
+#include "vpc/way.h"
 
 void now_utc(char ret[TIME_STRLEN])
 {
@@ -106,6 +107,7 @@ int vpc_remove(struct store *st, const char *name, struct err *err)
 		"DELETE FROM peer WHERE a = ?1",      "DELETE FROM peer WHERE b = ?1",
 		"DELETE FROM subnet WHERE vpc = ?1",  "DELETE FROM port WHERE vpc = ?1",
 		"DELETE FROM segment WHERE vpc = ?1", "DELETE FROM vpc WHERE name = ?1",
+		"DELETE FROM egress_use WHERE vpc = ?1",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sql); i++) {
@@ -191,6 +193,8 @@ int subnet_remove(struct store *st, const struct subnet *s, struct err *err)
 {
 	int r = policy_remove(st, s, err);
 
+	if (!r)
+		r = use_remove(st, s->vpc, s->name, err);
 	return r ? r
 		 : store_exec(st, err, "DELETE FROM subnet WHERE vpc = ?1 AND name = ?2", "ss", s->vpc,
 			      s->name);
