@@ -26,11 +26,16 @@
 
 #define ETC_NETNS "/etc/netns"
 
-/* /sys shows the network devices of the namespace it was mounted in. */
-static int remount_sys(struct err *err)
+static int own_mounts(struct err *err)
 {
 	if (unshare(CLONE_NEWNS) || mount("", "/", "none", MS_SLAVE | MS_REC, NULL))
 		return err_errno(err, -errno, "cannot make a mount namespace");
+	return 0;
+}
+
+/* /sys shows the network devices of the namespace it was mounted in. */
+static int remount_sys(struct err *err)
+{
 	if (umount2("/sys", MNT_DETACH) && errno != EINVAL)
 		return err_errno(err, -errno, "cannot unmount /sys");
 	if (mount("byway", "/sys", "sysfs", 0, NULL))
@@ -133,6 +138,8 @@ static int exec_in(struct ops *o, const char *netns, bool hide_daemons, char *co
 	if (!r && netns_enter(ns))
 		r = err_errno(err, -errno, "cannot enter namespace %s", netns);
 	if (!r)
+		r = own_mounts(err);
+	if (!r)
 		r = remount_sys(err);
 	if (!r && hide_daemons)
 		r = mask_daemons(err);
@@ -144,6 +151,17 @@ static int exec_in(struct ops *o, const char *netns, bool hide_daemons, char *co
 	execvp(argv[0], argv);
 	return err_set(err, errno == ENOENT ? ERR_NO_COMMAND : ERR_NOT_EXECUTABLE, -errno,
 		       "cannot run %s: %s", argv[0], strerror(errno));
+}
+
+int ops_enter(const struct netns *ns, struct err *err)
+{
+	int r = netns_enter(ns) ? err_errno(err, -errno, "cannot enter namespace %s", ns->name) : 0;
+
+	if (!r)
+		r = own_mounts(err);
+	if (!r)
+		r = mask_daemons(err);
+	return r ? r : bind_etc(ns->name, err);
 }
 
 int ops_exec(struct ops *o, const struct subnet *s, char *const argv[], struct err *err)

@@ -70,7 +70,7 @@ static int find_interface(struct job *j, struct err *err)
 
 	if (!r)
 		r = link_get(j->o->host, j->interface, &link, err);
-	if (!r && link_is_ours(&link))
+	if (!r && link_is_ours(&link) && link.group != GROUP_LEG)
 		r = err_set(err, ERR_USAGE, -EINVAL,
 			    "%s is byway's own: name an interface that leads out", link.name);
 	return r;

@@ -44,12 +44,19 @@ int ops_session_exec(struct ops *o, const char *name, char *const argv[], struct
 
 /* ---- The process of a group (supervisor.c) ---- */
 
+struct watch;
+
 struct supervise_config {
 	const struct session_file *file;
 	const char *self; /* byway's own path, for openconnect's --script */
 	enum fw_backend_id backend;
 	bool verbose;
 	unsigned int settle_ms; /* for all sessions to be up, until settled() is called anyway */
+	/* Or NULL. What the sessions need is there; the state is still open. On failure it is all
+	 * taken away again. */
+	int (*made)(void *arg, struct ops *o, const struct session *rows, struct err *err);
+	/* Or NULL: a session's state has changed, or what its server said. */
+	void (*news)(void *arg, const struct watch *w);
 	/* Everything that the sessions need is there, and they begin to start. */
 	void (*begun)(void *arg);
 	/* All are up (code 0), or some are not and have been given up, or it took too long: which

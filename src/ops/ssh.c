@@ -243,6 +243,7 @@ static void update(struct tunnel *t, const struct worker_status *unused)
 	relay_refuse(t->relay, agent.state == SSH_AGENT_OFF);
 	warn_without_agent(s, &agent);
 	s->was_up = s->was_up || up;
+	t->carries = up;
 	if (up)
 		t->state = TUNNEL_UP;
 	else if (is_stopped(&status))

@@ -257,6 +257,8 @@ static bool step_member(struct supervisor *s, struct member *m, uint64_t now_ms,
 	if (m->watch.is_news) {
 		publish(&m->watch);
 		tell_manager(s);
+		if (s->c->news)
+			s->c->news(s->c->arg, &m->watch);
 	}
 	if (m->leaves && !watch_is_running(&m->watch)) {
 		leave(s, m);
@@ -516,6 +518,8 @@ static int prepare(struct supervisor *s, struct err *err)
 	r = ops_open(&s->ops, STORE_WRITE, err);
 	if (!r)
 		r = ops_session_prepare(&s->ops, s->c->file, on_made, s, &s->rows, err);
+	if (!r && s->c->made)
+		r = s->c->made(s->c->arg, &s->ops, s->rows, err);
 	ops_suspend(&s->ops);
 	malloc_trim(0); /* what making them took is not needed again for long */
 	if (r)

@@ -55,6 +55,9 @@ struct tunnel_config {
 	struct oplog log;
 	/* Called once everything stands; for readiness and progress. */
 	void (*ready)(void *arg);
+	/* Or NULL: whether what is sent into it has a chance to get through; whenever that is
+	 * judged anew. */
+	void (*judged)(void *arg, bool carries);
 	void *arg;
 };
 
@@ -69,6 +72,7 @@ struct tunnel {
 	int lock;
 	time_t since; /* when it stood; 0 before */
 	enum tunnel_state state;
+	bool carries;
 };
 
 /* What a kind of tunnel does. Those that may fail return -errno, with a sentence in err. */
@@ -82,7 +86,7 @@ struct tunnel_ops {
 	/* Behind the rules, and with a TUN device: makes t->dialer, and t->relay of the TUN, when
 	 * it carries datagrams. */
 	int (*connect)(struct tunnel *t, int tun, struct err *err);
-	/* Once a second, and when wait() returned: t->state, from what there is. */
+	/* Once a second, and when wait() returned: t->state and t->carries, from what there is. */
 	void (*update)(struct tunnel *t, const struct worker_status *s);
 	/* Adds members to the status. */
 	void (*describe)(const struct tunnel *t, json_t *status);

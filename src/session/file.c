@@ -408,6 +408,58 @@ int session_file_read(const char *path, unsigned int count, struct session_file 
 	return r;
 }
 
+static int leave_to_caller(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	(void)d;
+	(void)node;
+	(void)into;
+	(void)err;
+	return 0;
+}
+
+/* The keys of "vpn" as c has them. */
+static size_t single_keys(const struct session_single *c, struct doc_key *keys)
+{
+	size_t n = FILE_VPN_KEYS;
+
+	memcpy(keys, file_vpn_keys, sizeof(file_vpn_keys));
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(keys[i].name, "server"))
+			keys[i].name = c->server_key;
+		else if (!strcmp(keys[i].name, "password"))
+			keys[i].refusal = "a password is not written here: password_file names a "
+					  "file that has it, password_command prints it";
+	}
+	keys[n++] = (struct doc_key){.name = c->foreign_key, .read = leave_to_caller};
+	return n;
+}
+
+int session_file_single(struct doc *d, struct fy_node *node, const struct session_single *c,
+			struct session_file **ret, struct err *err)
+{
+	static const struct doc_key shared[] = {{"dns", file_read_dns},
+						{"health", file_read_health},
+						{"backoff", file_read_backoff},
+						{"mtu", file_read_mtu}};
+	_session_file_ struct session_file *f = file_new(c->path);
+	struct reading rd = {.f = f};
+	struct doc_key keys[FILE_VPN_KEYS + 1 + ARRAY_SIZE(shared)];
+	size_t n = single_keys(c, keys);
+	int r;
+
+	memcpy(&keys[n], shared, sizeof(shared));
+	str_copy(f->group, sizeof(f->group), c->name);
+	f->sessions = xcalloc(1, sizeof(*f->sessions));
+	spec_init(&rd.defaults);
+	rd.spec = add_session(&rd);
+	str_copy(rd.spec->name, sizeof(rd.spec->name), c->name);
+	r = doc_read_map(d, node, c->what, keys, n + ARRAY_SIZE(shared), &rd, err);
+	spec_done(&rd.defaults);
+	if (!r)
+		*ret = TAKE_PTR(f);
+	return r;
+}
+
 void session_file_free(struct session_file *f)
 {
 	if (!f)

@@ -7,6 +7,9 @@
 
 #include "session/session.h"
 
+struct doc;
+struct fy_node;
+
 #define SESSIONS_MAX 1024 /* of one file */
 
 enum session_log_level {
@@ -41,6 +44,19 @@ int session_file_read(const char *path, unsigned int count, struct session_file 
 /* The same from memory; for tests. */
 int session_file_parse(const char *path, const char *text, size_t len, unsigned int count,
 		       struct session_file **ret, struct err *err);
+
+/* One session in mode full, that a mapping in somebody else's document describes: with the keys of
+ * "vpn", of which one has another name and none is the password itself, and with "dns", "health",
+ * "backoff" and "mtu". Interface and subnet are not set. The document's text has to be writable. */
+struct session_single {
+	const char *path; /* absolute: where relative paths begin, and what the session's row says */
+	const char *name; /* the session's, and its group's */
+	const char *what; /* the mapping, in messages */
+	const char *server_key;
+	const char *foreign_key; /* is left to the caller */
+};
+int session_file_single(struct doc *d, struct fy_node *node, const struct session_single *c,
+			struct session_file **ret, struct err *err);
 void session_file_free(struct session_file *f);
 void session_file_free_p(struct session_file **f);
 #define _session_file_ _cleanup_(session_file_free_p)

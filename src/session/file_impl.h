@@ -23,6 +23,10 @@ struct reading {
 	struct fy_node *subnet, *sessions;
 };
 
+/* Those of "vpn". */
+#define FILE_VPN_KEYS 12
+extern const struct doc_key file_vpn_keys[FILE_VPN_KEYS];
+
 doc_read_fn file_read_vpn, file_read_routing, file_read_dns, file_read_health, file_read_backoff,
 	file_read_mtu;
 /* A relative path begins in the file's folder, wherever the program was started. */

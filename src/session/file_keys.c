@@ -250,25 +250,25 @@ static int read_connect_timeout(struct doc *d, struct fy_node *node, void *into,
 			      &((struct reading *)into)->spec->connect_timeout_ms, err);
 }
 
+const struct doc_key file_vpn_keys[FILE_VPN_KEYS] = {
+	{"server", read_server},
+	{"username", read_username},
+	{"password", read_password},
+	{"password_file", read_password_file},
+	{"password_command", read_password_command},
+	{"totp_file", read_totp_file},
+	{"protocol", read_protocol},
+	{"servercert", read_servercert},
+	{"cafile", read_cafile},
+	{"extra_args", read_extra_args},
+	{"max_auth_attempts", read_max_auth_attempts},
+	{"connect_timeout", read_connect_timeout},
+};
+
 int file_read_vpn(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
-	static const struct doc_key keys[] = {
-		{"server", read_server},
-		{"username", read_username},
-		{"password", read_password},
-		{"password_file", read_password_file},
-		{"password_command", read_password_command},
-		{"totp_file", read_totp_file},
-		{"protocol", read_protocol},
-		{"servercert", read_servercert},
-		{"cafile", read_cafile},
-		{"extra_args", read_extra_args},
-		{"max_auth_attempts", read_max_auth_attempts},
-		{"connect_timeout", read_connect_timeout},
-	};
-
 	((struct reading *)into)->only_key = NULL;
-	return doc_read_map(d, node, "\"vpn\"", keys, ARRAY_SIZE(keys), into, err);
+	return doc_read_map(d, node, "\"vpn\"", file_vpn_keys, FILE_VPN_KEYS, into, err);
 }
 
 /* ---- routing and dns ---- */
