@@ -168,6 +168,14 @@ static const struct cli_opt events_opts[] = {
 	{"snapshot", 0, NULL, "begin with what is there"},
 };
 
+static const struct cli_opt egress_add_opts[] = {
+	{"replace", 0, NULL, "one of that name becomes this one, at its next start"},
+};
+
+static const struct cli_opt egress_run_opts[] = {
+	{"detach", 'd', NULL, "go on in the background once it has begun to connect"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -246,6 +254,18 @@ const struct cli_cmd cli_commands[] = {
 	 "check a file of sessions"},
 	{"session", "hook", "", 0, 0, NO_OPTS, cmd_session_hook,
 	 "what openconnect calls as its --script"},
+	{"egress", "add", "NAME SPEC", 2, 2, OPTS(egress_add_opts), cmd_egress_add,
+	 "name a way out, such as {ssh: alice@bastion.example.com}"},
+	{"egress", "list", "", 0, 0, NO_OPTS, cmd_egress_list, "list the ways out"},
+	{"egress", "show", "EGRESS", 1, 1, NO_OPTS, cmd_egress_show, "show one with who uses it"},
+	{"egress", "use", "WORKLOAD EGRESS,...", 2, 2, NO_OPTS, cmd_egress_use,
+	 "let a subnet, network or VM out by these, or by nat or none"},
+	{"egress", "run", "EGRESS", 1, 1, OPTS(egress_run_opts), cmd_egress_run,
+	 "connect it, and keep it up"},
+	{"egress", "stop", "EGRESS", 1, 1, NO_OPTS, cmd_egress_stop,
+	 "end it; what goes out by it is blocked"},
+	{"egress", "delete", "EGRESS...", 1, -1, NO_OPTS, cmd_egress_delete,
+	 "end ways out that nobody uses, and forget them"},
 	{"exec", NULL, "VPC/SUBNET -- COMMAND...", 2, -1, NO_OPTS, cmd_exec,
 	 "run a command inside a subnet"},
 	{"status", NULL, "", 0, 0, OPTS(status_opts), cmd_status, "show everything at a glance"},

@@ -144,6 +144,10 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err);
 /* Replaces this process by argv inside the subnet's namespace; returns on failure only. */
 int ops_exec(struct ops *o, const struct subnet *s, char *const argv[], struct err *err);
 
+/* Moves this process, which has one thread, into a namespace for good, with the namespace's files of
+ * /etc and away from daemons that would ask another network: a child that is to live there. */
+int ops_enter(const struct netns *ns, struct err *err);
+
 /* ---- Shared by the files of this folder. ---- */
 
 int ops_begin(struct ops *o, struct err *err);
@@ -197,6 +201,12 @@ int ops_lease_usage(struct ops *o, const char *vpc, const char *subnet, int fami
 /* Who leases the address of the port of that name. */
 #define OPS_OWNER_MAX (NAME_MAX_LEN + 8)
 const char *ops_port_owner(const char *name, char ret[OPS_OWNER_MAX]);
+
+/* Makes marks, rules and routes what the state says of ways out; lists that nobody goes out by any
+ * more are forgotten before. tables_too: also the VPCs' tables, where lists have rules. */
+int ops_ways_sync(struct ops *o, bool tables_too, struct err *err);
+/* After workloads went: those of their lists that nobody else goes out by. */
+int ops_ways_prune(struct ops *o, struct err *err);
 
 int ops_publish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish(struct ops *o, const char *vpc, struct err *err);

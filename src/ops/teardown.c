@@ -58,6 +58,18 @@ static void parts_elems(struct host_rules *h, const struct parts *p, const struc
 		host_rules_port(h, &p->ports[i], p->v);
 }
 
+/* What the state says of their ways out. */
+static int way_elems(struct ops *o, struct host_rules *h, const struct parts *p, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < p->n_subnets; i++)
+		r = host_rules_use(o->st, h, p->v->name, p->subnets[i].name, err);
+	for (size_t i = 0; !r && i < p->n_ports; i++)
+		r = host_rules_use(o->st, h, p->v->name, p->ports[i].name, err);
+	return r;
+}
+
 /* The pools stay with the VPC: who comes back gets its address back. */
 static int forget_subnet(struct ops *o, const struct subnet *s, struct err *err)
 {
@@ -130,9 +142,12 @@ static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 	failures_add(&f, ports_forget(o->host, p->v, p->ports, p->n_ports, failures_err(&f)));
 	host_rules_init(&del);
 	parts_elems(&del, p, nat_load(o->st, p->v->name, &nat, NULL) ? NULL : &nat);
+	failures_add(&f, way_elems(o, &del, p, failures_err(&f)));
 	failures_add(&f, ops_host_update(o, NULL, &del, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, forget_parts(o, p, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, ops_ways_prune(o, failures_err(&f)));
 	if (!f.code && p->n_subnets) /* ports are not in the view */
 		failures_add(&f, ops_publish(o, p->v->name, failures_err(&f)));
 	return failures_tell(&f);
@@ -259,6 +274,11 @@ static int firewall_down(struct ops *o, const struct whole *w, struct err *err)
 	host_rules_init(&del);
 	host_rules_vpc(&del, w->v);
 	parts_elems(&del, &parts, w->has_nat ? &w->nat : NULL);
+	r = way_elems(o, &del, &parts, err);
+	if (!r)
+		r = host_rules_use(o->st, &del, w->v->name, "", err);
+	if (r)
+		return r;
 	if (w->has_nat && w->v->flat)
 		host_rules_nat(&del, &w->v->cidr, &w->v->cidr6, w->nat.interface);
 	del_peer_elems(o, &del, w);
@@ -313,6 +333,8 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 	failures_add(&f, firewall_down(o, &w, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, forget_vpc(o, v, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, ops_ways_prune(o, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, republish_peers(o, &w, failures_err(&f)));
 	if (!f.code)

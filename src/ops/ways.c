@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Lists of ways out, in the kernel: the rules that look from a list's mark into the tables of its
+ * egresses, one after the other, and at last into one where nothing leads on; and the host's table
+ * for legs. What passes at all is vpc/host_rules.c's.
+ */
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "egress/leg.h"
+#include "firewall/firewall.h"
+#include "kernel/netlink.h"
+#include "kernel/netns.h"
+#include "kernel/route.h"
+#include "kernel/rule.h"
+#include "kernel/sysctl.h"
+#include "ops/egress.h"
+#include "ops/ops.h"
+#include "ops/ways.h"
+#include "session/session.h"
+
+#define BLOCKED_METRIC 4000000u
+
+static const int families[] = {AF_INET, AF_INET6};
+
+/* ---- Rules of policy routing ---- */
+
+struct rules {
+	struct rule_spec *v;
+	size_t n;
+};
+
+static void rules_done(struct rules *l)
+{
+	free(l->v);
+}
+
+static void rules_add(struct rules *l, const struct rule_spec *spec)
+{
+	l->v = xrealloc(l->v, l->n + 1, sizeof(*l->v));
+	l->v[l->n++] = *spec;
+}
+
+/* Of ours, those of lists; others are a tunnel's. */
+static int note_rule(const struct rule *r, void *arg)
+{
+	const struct rule_spec spec = {.family = r->family,
+				       .priority = r->priority,
+				       .fwmark = r->fwmark,
+				       .mask = r->mask,
+				       .table = r->table};
+
+	if (r->protocol == ROUTE_PROTOCOL && r->priority >= WAY_RULE_PRIORITY &&
+	    r->priority <= WAY_BLOCKED_PRIORITY)
+		rules_add(arg, &spec);
+	return 0;
+}
+
+static bool is_same(const struct rule_spec *a, const struct rule_spec *b)
+{
+	return a->family == b->family && a->priority == b->priority && a->fwmark == b->fwmark &&
+	       a->mask == b->mask && a->table == b->table;
+}
+
+static bool has(const struct rules *l, const struct rule_spec *spec)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (is_same(&l->v[i], spec))
+			return true;
+	return false;
+}
+
+struct places {
+	struct rules *wanted;
+	const struct egress *egresses;
+	size_t n;
+	struct rule_spec spec; /* of the next place */
+};
+
+static int add_place(const char *name, void *arg)
+{
+	struct places *p = arg;
+
+	for (size_t i = 0; i < p->n; i++) {
+		if (strcmp(p->egresses[i].name, name))
+			continue;
+		p->spec.table = EGRESS_ROUTE_TABLE + p->egresses[i].no;
+		rules_add(p->wanted, &p->spec);
+	}
+	p->spec.priority++;
+	return 0;
+}
+
+static void add_way(struct rules *wanted, const struct way *w, const struct egress *egresses,
+		    size_t n, int family)
+{
+	struct places p = {.wanted = wanted,
+			   .egresses = egresses,
+			   .n = n,
+			   .spec = {.family = family,
+				    .priority = WAY_RULE_PRIORITY,
+				    .fwmark = way_mark(w->no),
+				    .mask = WAY_MARK_MASK}};
+
+	way_each(w->list, add_place, &p);
+	p.spec.priority = WAY_BLOCKED_PRIORITY;
+	p.spec.table = WAY_BLOCKED_TABLE;
+	rules_add(wanted, &p.spec);
+}
+
+static int wanted_rules(struct ops *o, size_t n_families, struct rules *ret, struct err *err)
+{
+	struct egress *egresses = NULL;
+	_free_ struct way *ways = NULL;
+	size_t n_egresses = 0, n_ways = 0;
+	int r = egress_list(o->st, &egresses, &n_egresses, err);
+
+	if (!r)
+		r = way_list(o->st, &ways, &n_ways, err);
+	for (size_t i = 0; !r && i < n_ways; i++) {
+		for (size_t f = 0; f < n_families && *ways[i].list; f++)
+			add_way(ret, &ways[i], egresses, n_egresses, families[f]);
+	}
+	egress_list_free(egresses, n_egresses);
+	return r;
+}
+
+/* Nothing leads on: a route, for without one the rules behind would be looked at. */
+static void block(struct nlbatch *b, int family, bool wanted)
+{
+	const struct route blocked = {.dst.addr.family = family,
+				      .metric = BLOCKED_METRIC,
+				      .table = WAY_BLOCKED_TABLE,
+				      .type = RTN_UNREACHABLE};
+
+	if (wanted)
+		route_replace(b, &blocked, NULL);
+	else
+		route_del(b, &blocked);
+}
+
+static int change_rules(struct ops *o, const struct rules *wanted, const struct rules *there,
+			size_t n_families, struct err *err)
+{
+	_nlbatch_ struct nlbatch b;
+
+	nlbatch_init(&b, o->host);
+	for (size_t f = 0; f < n_families && wanted->n; f++)
+		block(&b, families[f], true);
+	for (size_t i = 0; i < wanted->n; i++)
+		if (!has(there, &wanted->v[i]))
+			rule_add(&b, &wanted->v[i]);
+	for (size_t i = 0; i < there->n; i++)
+		if (!has(wanted, &there->v[i]))
+			rule_del_same(&b, &there->v[i]);
+	for (size_t f = 0; f < n_families && !wanted->n; f++)
+		block(&b, families[f], false);
+	return nlbatch_commit(&b, err);
+}
+
+static int sync_rules(struct ops *o, bool none, struct err *err)
+{
+	_cleanup_(rules_done) struct rules wanted = {0}, there = {0};
+	size_t n = sysctl_has_ipv6(o->host) ? ARRAY_SIZE(families) : 1;
+	int r = none ? 0 : wanted_rules(o, n, &wanted, err);
+
+	for (size_t f = 0; !r && f < n; f++)
+		r = rule_each(o->host, families[f], note_rule, &there, err);
+	return r ? r : change_rules(o, &wanted, &there, n, err);
+}
+
+/* ---- The table for legs ---- */
+
+/* Egresses whose namespaces are there, and of them the carriers that go out through another. */
+static int find_carriers(struct ops *o, const struct egress *e, struct session *sessions,
+			 size_t n_sessions, struct leg_carrier *ret, size_t *n, bool *any,
+			 struct err *err)
+{
+	char group[NAME_MAX_LEN];
+
+	egress_group(e->name, group);
+	for (size_t i = 0; i < n_sessions; i++) {
+		struct way w;
+		int r;
+
+		if (strcmp(sessions[i].group, group) || sessions[i].state == ROW_DELETING)
+			continue;
+		*any = true;
+		if (!*e->via)
+			return 0;
+		r = way_load(o->st, e->via, &w, err);
+		if (r)
+			return r == -ENOENT ? 0 : r;
+		ret[(*n)++] = (struct leg_carrier){.session = &sessions[i], .way = w.no};
+		return 0;
+	}
+	return 0;
+}
+
+static int build_legs(struct ops *o, struct ruleset *rs, const struct egress *e, size_t n_egresses,
+		      bool *empty, struct err *err)
+{
+	_free_ struct leg_carrier *carriers = xcalloc(n_egresses + 1, sizeof(*carriers));
+	struct session *sessions = NULL;
+	size_t n_sessions = 0, n = 0;
+	bool any = false;
+	int r = session_list(o->st, NULL, &sessions, &n_sessions, err);
+
+	for (size_t i = 0; !r && i < n_egresses; i++)
+		r = find_carriers(o, &e[i], sessions, n_sessions, carriers, &n, &any, err);
+	leg_rules_host(rs, carriers, n);
+	session_list_free(sessions, n_sessions);
+	*empty = !any;
+	return r;
+}
+
+int ops_legs_rules(struct ops *o, struct ruleset *ret, bool *empty, struct err *err)
+{
+	struct egress *e = NULL;
+	size_t n = 0;
+	int r = egress_list(o->st, &e, &n, err);
+
+	if (!r)
+		r = build_legs(o, ret, e, n, empty, err);
+	egress_list_free(e, n);
+	return r;
+}
+
+int ops_legs_sync(struct ops *o, struct err *err)
+{
+	_ruleset_ struct ruleset rs;
+	bool empty = true;
+	int r = ops_firewall(o, err);
+
+	ruleset_init(&rs);
+	if (!r)
+		r = ops_legs_rules(o, &rs, &empty, err);
+	if (r)
+		return r;
+	return empty ? firewall_remove(o->fw, o->host, &rs, err)
+		     : firewall_apply(o->fw, o->host, &rs, err);
+}
+
+int ops_legs_remove(struct ops *o, struct err *err)
+{
+	_ruleset_ struct ruleset rs;
+
+	ruleset_init(&rs);
+	leg_rules_host(&rs, NULL, 0);
+	return ops_rules_remove(o, &rs, err);
+}
+
+/* ---- All of it ---- */
+
+static int forget_unused(struct ops *o, bool *ret_changed, struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = way_remove_unused(o->st, err);
+	*ret_changed = !r && store_changes(o->st) > 0;
+	return ops_end(o, r, err);
+}
+
+int ops_ways_sync(struct ops *o, bool tables_too, struct err *err)
+{
+	bool changed = false;
+	int r = forget_unused(o, &changed, err);
+
+	if (!r && (tables_too || changed))
+		r = ops_host_sync(o, err);
+	if (!r)
+		r = ops_legs_sync(o, err);
+	return r ? r : sync_rules(o, false, err);
+}
+
+int ops_ways_prune(struct ops *o, struct err *err)
+{
+	bool changed = false;
+	int r = forget_unused(o, &changed, err);
+
+	if (r || !changed)
+		return r;
+	r = ops_host_sync(o, err);
+	return r ? r : sync_rules(o, false, err);
+}
+
+int ops_ways_remove(struct ops *o, struct err *err)
+{
+	int r = ops_legs_remove(o, err);
+
+	return r ? r : sync_rules(o, true, err);
+}
