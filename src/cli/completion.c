@@ -15,6 +15,8 @@
 #define LIST_VPCS "byway vpc list 2>/dev/null | awk 'NR > 1 { print $1 }'"
 #define LIST_NETWORKS "byway network list 2>/dev/null | awk 'NR > 1 { print $1 }'"
 #define LIST_VMS "byway vm list 2>/dev/null | awk 'NR > 1 { print $1 \"/\" $2 }'"
+#define LIST_EGRESSES "byway egress list 2>/dev/null | awk 'NR > 1 { print $1 }'"
+#define LIST_WORKLOADS LIST_SUBNETS "; " LIST_VMS "; " LIST_NETWORKS
 #define LIST_NETNS "ip netns list 2>/dev/null | awk '{ print $1 }'"
 
 /* ---- The table ---- */
@@ -48,7 +50,8 @@ static void print_nouns(void)
 
 /* Arguments that can be completed, by their names in the table without brackets and dots. */
 static const char *const known_args[] = {"VPC",          "VPC/SUBNET", "NETWORK", "NETWORK/SUBNET",
-					 "NETWORK/NAME", "USER@HOST",  "FILE",    "SHELL"};
+					 "NETWORK/NAME", "USER@HOST",  "FILE",    "SHELL",
+					 "EGRESS",       "WORKLOAD"};
 
 static const char *known_arg(const struct cli_cmd *cmd, const char *word)
 {
@@ -167,6 +170,8 @@ static const char bash_tail[] =
 	"\t\tNETWORK/NAME*) words+=\" $(" LIST_VMS ")\" ;;\n"
 	"\t\tNETWORK/SUBNET*) words+=\" $(" LIST_NETWORKS "; " LIST_SUBNETS ")\" ;;\n"
 	"\t\tNETWORK*) words+=\" $(" LIST_NETWORKS ")\" ;;\n"
+	"\t\tEGRESS*) words+=\" $(" LIST_EGRESSES ")\" ;;\n"
+	"\t\tWORKLOAD*) words+=\" $(" LIST_WORKLOADS ")\" ;;\n"
 	"\t\tSHELL) words=\"bash zsh fish\" ;;\n"
 	"\t\tUSER@HOST) ! declare -F _known_hosts_real >/dev/null || _known_hosts_real -a -- "
 	"\"$cur\" ;;\n"
@@ -271,6 +276,8 @@ static const char zsh_head[] =
 	"\t\t(NETWORK/SUBNET) names+=(${(f)\"$(" LIST_NETWORKS "; " LIST_SUBNETS ")\"}) ;;\n"
 	"\t\t(NETWORK) names+=(${(f)\"$(" LIST_NETWORKS ")\"}) ;;\n"
 	"\t\t(NETNS) names+=(${(f)\"$(" LIST_NETNS "; " LIST_SUBNETS ")\"}) ;;\n"
+	"\t\t(EGRESS) names+=(${(f)\"$(" LIST_EGRESSES ")\"}) ;;\n"
+	"\t\t(WORKLOAD) names+=(${(f)\"$(" LIST_WORKLOADS ")\"}) ;;\n"
 	"\t\t(SHELL) names+=(bash zsh fish) ;;\n"
 	"\t\t(FILE) _files ;;\n"
 	"\t\t(USER@HOST) compset -P '*@'; _ssh_hosts ;;\n"
@@ -376,6 +383,8 @@ static const char fish_head[] =
 	"\t\tcase NETWORK/NAME\n\t\t\t" LIST_VMS "\n"
 	"\t\tcase NETWORK/SUBNET\n\t\t\t" LIST_NETWORKS "\n\t\t\t" LIST_SUBNETS "\n"
 	"\t\tcase NETWORK\n\t\t\t" LIST_NETWORKS "\n"
+	"\t\tcase EGRESS\n\t\t\t" LIST_EGRESSES "\n"
+	"\t\tcase WORKLOAD\n\t\t\t" LIST_WORKLOADS "\n"
 	"\t\tcase SHELL\n\t\t\tprintf '%s\\n' bash zsh fish\n"
 	"\t\tcase FILE\n\t\t\t__fish_complete_path (commandline -ct)\n"
 	"\t\tcase USER@HOST\n\t\t\t__fish_complete_user_at_hosts\n\t\t\t__fish_print_hostnames\n"

@@ -11,7 +11,7 @@ world_enter "$@"
 . "$WORLD_LIB/egress.sh"
 
 LAB=prod-lab WEB=prod-web
-EXIT_USAGE=2 EXIT_NOT_FOUND=3 EXIT_AUTH=4 EXIT_UNREACHABLE=5 EXIT_CONFLICT=7
+EXIT_USAGE=2 EXIT_NOT_FOUND=3 EXIT_AUTH=4 EXIT_CONFLICT=7
 
 lay_out() {
 	sshd_prepare
@@ -141,7 +141,7 @@ server_dies() {
 	local sessions
 	sessions=$(pgrep -x sshd | grep -vx "${PIDS[sshd-plain]}")
 	stop sshd-plain
-	[[ -z $sessions ]] || kill $sessions
+	[[ -z $sessions ]] || xargs kill <<<"$sessions"
 }
 
 test_ssh_states() {
