@@ -66,12 +66,18 @@ struct found {
 
 static int parse_flow(const struct nlattr *attr, void *arg)
 {
+	struct conntrack_flow reply = {0};
 	struct found *f = arg;
 
 	switch (mnl_attr_get_type(attr)) {
 	case CTA_TUPLE_ORIG:
 		f->orig = attr;
 		return mnl_attr_parse_nested(attr, parse_tuple, &f->flow);
+	case CTA_TUPLE_REPLY:
+		mnl_attr_parse_nested(attr, parse_tuple, &reply);
+		f->flow.from = reply.src;
+		f->flow.from_port = reply.sport;
+		break;
 	case CTA_MARK:
 		f->flow.mark = ntohl(mnl_attr_get_u32(attr));
 		break;
@@ -86,7 +92,7 @@ struct walk {
 	struct netns *ns;
 	conntrack_fn fn;
 	void *arg;
-	uint32_t mask;
+	uint32_t mask; /* 0: the connection ends */
 	struct buf changes; /* messages to be sent once the dump is over */
 };
 
@@ -122,12 +128,15 @@ static int each_flow(const struct nlmsghdr *in, void *arg)
 	mnl_attr_parse(in, sizeof(*nfg), parse_flow, &f);
 	if (!f.orig || !w->fn(&f.flow, w->arg))
 		return MNL_CB_OK;
-	nlh = put_header(memset(buf_reserve(&w->changes, 1024), 0, 1024), IPCTNL_MSG_CT_NEW, NLM_F_ACK,
+	nlh = put_header(memset(buf_reserve(&w->changes, 1024), 0, 1024),
+			 w->mask ? IPCTNL_MSG_CT_NEW : IPCTNL_MSG_CT_DELETE, NLM_F_ACK,
 			 ++w->ns->seq, nfg->nfgen_family);
 	copy_attr(nlh, f.orig);
 	copy_attr(nlh, f.zone);
-	mnl_attr_put_u32(nlh, CTA_MARK, htonl(f.flow.mark & w->mask));
-	mnl_attr_put_u32(nlh, CTA_MARK_MASK, htonl(w->mask));
+	if (w->mask) {
+		mnl_attr_put_u32(nlh, CTA_MARK, htonl(f.flow.mark & w->mask));
+		mnl_attr_put_u32(nlh, CTA_MARK_MASK, htonl(w->mask));
+	}
 	w->changes.len += nlh->nlmsg_len;
 	return MNL_CB_OK;
 }
@@ -189,8 +198,8 @@ static int send_changes(struct walk *w)
 	return 0;
 }
 
-int conntrack_mark_each(struct netns *ns, uint32_t mask, conntrack_fn fn, void *arg,
-			struct err *err)
+static int walk_flows(struct netns *ns, uint32_t mask, conntrack_fn fn, void *arg, const char *what,
+		      struct err *err)
 {
 	struct walk w = {.ns = ns, .fn = fn, .arg = arg, .mask = mask};
 	uint32_t count = 0;
@@ -203,12 +212,24 @@ int conntrack_mark_each(struct netns *ns, uint32_t mask, conntrack_fn fn, void *
 	if (!r && !count)
 		return 0;
 	if (!r)
-		r = fault_point("conntrack marks");
+		r = fault_point("conntrack changes");
 	if (!r)
 		r = ask(ns, IPCTNL_MSG_CT_GET, NLM_F_DUMP, each_flow, &w);
 	if (!r)
 		r = send_changes(&w);
 	buf_done(&w.changes);
-	return r ? err_errno(err, r, "cannot mark the tracked connections of namespace %s", ns->name)
+	return r ? err_errno(err, r, "cannot %s the tracked connections of namespace %s", what,
+			     ns->name)
 		 : 0;
+}
+
+int conntrack_mark_each(struct netns *ns, uint32_t mask, conntrack_fn fn, void *arg,
+			struct err *err)
+{
+	return walk_flows(ns, mask, fn, arg, "mark", err);
+}
+
+int conntrack_end_each(struct netns *ns, conntrack_fn fn, void *arg, struct err *err)
+{
+	return walk_flows(ns, 0, fn, arg, "end", err);
 }
