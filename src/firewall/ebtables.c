@@ -570,6 +570,7 @@ static bool parse_value(enum fw_field f, const char *text, struct fw_value *ret)
 	case FW_FORMAT_CGROUP:
 	case FW_FORMAT_MARK:
 	case FW_FORMAT_CT_STATE:
+	case FW_FORMAT_CT_STATUS:
 	case FW_FORMAT_PORT:
 	case FW_FORMAT_ETHERTYPE:
 		break;

@@ -20,6 +20,7 @@ enum fw_format {
 	FW_FORMAT_MARK,      /* uint32_t in host order, hexadecimal */
 	FW_FORMAT_CGROUP,    /* uint64_t in host order; written as the path */
 	FW_FORMAT_CT_STATE,  /* uint32_t of FW_CT_* */
+	FW_FORMAT_CT_STATUS, /* FW_CT_DNAT */
 	FW_FORMAT_PORT,      /* uint16_t in network order, decimal */
 	FW_FORMAT_ETHERTYPE, /* uint16_t in network order, hexadecimal */
 	FW_FORMAT_IP4,

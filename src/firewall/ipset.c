@@ -2,7 +2,7 @@
 /*
  * Sets as ipset(8) sets.
  *
- * hash:net takes a set of one address, hash:net,iface one of an address and an interface, or of
+ * hash:net takes a set of one address, hash:net,port one of address, protocol and port, hash:net,iface one of an address and an interface, or of
  * interfaces alone, with the prefix /0. A verdict map has no counterpart: its elements become
  * rules of their own (iptables_rule.c), but for those that come in numbers: what an address and an
  * exact port decide goes to a hash:net,port for each verdict, what the address alone decides to a
@@ -160,6 +160,14 @@ static void add_part(struct ipset_part parts[IPSET_PARTS], size_t *n, const stru
 	snprintf(p->name, sizeof(p->name), "%s%s", s->name, suffix);
 }
 
+/* Of address, protocol and port. */
+static bool is_service(const struct fw_set *s)
+{
+	return s->n_fields == 3 && find_address(s) >= 0 &&
+	       find(s->fields, s->n_fields, is_l4proto) >= 0 &&
+	       find(s->fields, s->n_fields, is_port) >= 0;
+}
+
 int ipset_parts(const struct fw_set *s, struct ipset_part parts[IPSET_PARTS], size_t *ret_n,
 		struct err *err)
 {
@@ -168,6 +176,12 @@ int ipset_parts(const struct fw_set *s, struct ipset_part parts[IPSET_PARTS], si
 
 	if (s->is_vmap || s->dnat_family) {
 		*ret_n = s->is_vmap ? map_parts(s, parts) : 0;
+		return 0;
+	}
+	if (is_service(s)) {
+		add_part(parts, &n, s, "", "hash:net,port", family_of(s));
+		parts[0].elems = IPSET_NET_PORTS;
+		*ret_n = n;
 		return 0;
 	}
 	if (s->n_fields != (size_t)has_address + has_name)
@@ -191,7 +205,7 @@ static bool is_source(enum fw_field f)
 const char *ipset_directions(const struct fw_set *s, const enum fw_field fields[])
 {
 	int address = find_address(s), name = find_name(s);
-	int port = s->is_vmap ? find(s->fields, s->n_fields, is_port) : -1;
+	int port = find(s->fields, s->n_fields, is_port);
 	int second = name >= 0 ? name : port;
 	bool first_src = address < 0 || is_source(fields[address]);
 

@@ -267,6 +267,16 @@ static int write_map(struct writer *w, const struct fw_table *t, const struct fw
 	return r;
 }
 
+/* Spares a host that publishes nothing the table and its hooks. */
+static bool is_used(const struct fw_table *t, const struct fw_set *map)
+{
+	for (const struct fw_chain *c = t->chains; c; c = c->next)
+		for (const struct fw_rule *r = c->rules; r; r = r->next)
+			if (r->verdict == FW_DNAT_MAP && r->map == map)
+				return true;
+	return false;
+}
+
 static int write_maps(struct writer *w, const struct fw_table *t, struct err *err)
 {
 	int r = 0;
@@ -274,7 +284,7 @@ static int write_maps(struct writer *w, const struct fw_table *t, struct err *er
 	if (strcmp(w->table, "nat") != 0)
 		return 0;
 	for (const struct fw_set *s = t->sets; s && !r; s = s->next)
-		if (s->dnat_family && ipt_target_family(s) == w->family)
+		if (s->dnat_family && ipt_target_family(s) == w->family && is_used(t, s))
 			r = write_map(w, t, s, err);
 	return r;
 }

@@ -185,7 +185,8 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	enum fw_field f = m->fields[0];
 	struct buf *b = l->b;
 
-	if (m->op == FW_OP_ANY_BIT && f != FW_CT_STATE && f != FW_CT_MARK && f != FW_MARK)
+	if (m->op == FW_OP_ANY_BIT && f != FW_CT_STATE && f != FW_CT_STATUS && f != FW_CT_MARK &&
+	    f != FW_MARK)
 		return unsupported(l, err);
 	if (m->op == FW_OP_NO_BIT && f != FW_CT_MARK && f != FW_MARK)
 		return unsupported(l, err);
@@ -240,6 +241,9 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 		buf_addf(b, " -m conntrack --ctdir %s",
 			 (m->lo.bytes[0] == FW_CT_REPLY) == (m->op == FW_OP_EQ) ? "REPLY" : "ORIGINAL");
 		return 0;
+	case FW_CT_STATUS: /* FW_CT_DNAT: there is no other */
+		buf_adds(b, " -m conntrack --ctstate DNAT");
+		return m->op == FW_OP_ANY_BIT ? 0 : unsupported(l, err);
 	case FW_MARK:
 		return match_mark(l, "mark", m, not, err);
 	case FW_SKUID:

@@ -50,6 +50,7 @@ static const struct {
 	[FW_CT_STATE]        = {CT, NFT_CT_STATE},
 	[FW_CT_MARK]         = {CT, NFT_CT_MARK},
 	[FW_CT_DIRECTION]    = {CT, NFT_CT_DIRECTION},
+	[FW_CT_STATUS]       = {CT, NFT_CT_STATUS},
 	[FW_MARK]            = {META, NFT_META_MARK},
 	[FW_SKUID]           = {META, NFT_META_SKUID},
 	[FW_SKGID]           = {META, NFT_META_SKGID},

@@ -48,6 +48,7 @@ static const struct fw_field_info fields[] = {
 	[FW_CT_STATE]     = {"ct state",       "ct_state",     26, 4,  FW_FORMAT_CT_STATE,  0, 0},
 	[FW_CT_MARK]      = {"ct mark",        "mark",         19, 4,  FW_FORMAT_MARK,      0, 0},
 	[FW_CT_DIRECTION] = {"ct direction",   "ct_dir",       27, 1,  FW_FORMAT_U8,        0, 0},
+	[FW_CT_STATUS]    = {"ct status",      "ct_status",    28, 4,  FW_FORMAT_CT_STATUS, 0, 0},
 	[FW_MARK]         = {"meta mark",      "mark",         19, 4,  FW_FORMAT_MARK,      0, 0},
 	[FW_SKUID]        = {"meta skuid",     "uid",          24, 4,  FW_FORMAT_U32,       0, 0},
 	[FW_SKGID]        = {"meta skgid",     "gid",          25, 4,  FW_FORMAT_U32,       0, 0},

@@ -74,7 +74,9 @@ enum fw_field {
 	FW_ARP_SADDR_IP,    /* 4 bytes: sender protocol address */
 	FW_ARP_SADDR_ETHER, /* 6 bytes: sender hardware address */
 	FW_ND_TARGET,       /* 16 bytes: target of a neighbour solicitation or advertisement */
-	FW_SKGID,           /* as FW_SKUID, its group. Last: nothing that a frame has */
+	/* Last: what no frame has. */
+	FW_SKGID,     /* as FW_SKUID, its group */
+	FW_CT_STATUS, /* uint32_t: FW_CT_DNAT, matched with FW_OP_ANY_BIT */
 	FW_NUM_FIELDS,
 };
 
@@ -82,6 +84,9 @@ enum fw_field {
 #define FW_CT_ESTABLISHED 2u
 #define FW_CT_RELATED 4u
 #define FW_CT_NEW 8u
+
+/* IPS_DST_NAT: of a connection that was sent on to another destination. */
+#define FW_CT_DNAT 0x20u
 
 /* enum ip_conntrack_dir: of the packet, seen from the first one of its connection. */
 #define FW_CT_ORIGINAL 0u

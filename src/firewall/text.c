@@ -132,6 +132,9 @@ static void print_one(enum fw_format format, const struct fw_value *v, struct bu
 	case FW_FORMAT_CT_STATE:
 		print_ct_state(value_u32(v), b);
 		return;
+	case FW_FORMAT_CT_STATUS:
+		buf_adds(b, "dnat");
+		return;
 	case FW_FORMAT_PORT:
 		buf_addf(b, "%u", value_be16(v));
 		return;
@@ -268,7 +271,7 @@ static void print_match(const struct fw_match *m, enum text_dialect dialect, str
 			 twin ? "_raw" : "");
 		return;
 	case FW_OP_ANY_BIT:
-		if (f == FW_CT_STATE)
+		if (f == FW_CT_STATE || f == FW_CT_STATUS)
 			break;
 		/* fall through */
 	case FW_OP_NO_BIT:
