@@ -103,6 +103,9 @@ int cli_list_vpcs(struct cli *c, bool flat_only, const char *schema, const char 
 /* That of the first argument; the state is open. */
 int cli_show_vpc(struct cli *c, const char *schema);
 
+/* What is published of a port, as a list of words into the object (publish.c). */
+int cli_add_published(struct cli *c, const char *vpc, const char *port, json_t *object);
+
 /* Help (help.c). */
 void cli_help(const char *program);
 void cli_help_noun(const char *program, const char *noun);
@@ -134,6 +137,9 @@ int cmd_vm_show(struct cli *c);
 int cmd_vm_snippet(struct cli *c);
 int cmd_vm_delete(struct cli *c);
 int cmd_cni_install(struct cli *c);
+int cmd_publish(struct cli *c);
+int cmd_publish_list(struct cli *c);
+int cmd_unpublish(struct cli *c);
 int cmd_nat_enable(struct cli *c);
 int cmd_nat_disable(struct cli *c);
 int cmd_peer_add(struct cli *c);

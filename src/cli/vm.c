@@ -238,7 +238,7 @@ int cmd_vm_show(struct cli *c)
 		{"MAC", "mac"},           {"TAP", "interface"},    {"MTU", "mtu"},
 		{"Queues", "queues"},     {"Owner", "owner_uid"},  {"Group", "owner_gid"},
 		{"Isolated", "isolated"}, {"Receives", "rate_rx"}, {"Sends", "rate_tx"},
-		{"State", "state"},       {"Created", "created"},
+		{"Published", "published"}, {"State", "state"},    {"Created", "created"},
 	};
 	struct port p;
 	struct vpc v;
@@ -250,6 +250,11 @@ int cmd_vm_show(struct cli *c)
 	if (r)
 		return r;
 	vm = view_port(&v, &p);
+	r = cli_add_published(c, p.vpc, p.name, vm);
+	if (r) {
+		json_decref(vm);
+		return r;
+	}
 	if (c->json) {
 		cli_print_json("byway.vm/1", vm);
 		return 0;

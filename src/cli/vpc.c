@@ -112,6 +112,11 @@ static const struct cli_column peer_columns[] = {
 	{"VPC", "a"}, {"PEER", "b"}, {"ONLY", "allow"}, {"STATE", "state"},
 };
 
+static const struct cli_column published_columns[] = {
+	{"PUBLISHED", "mapping"}, {"TARGET", "target"}, {"ADDRESS", "address"},
+	{"IPV6", "address6"},     {"STATE", "state"},
+};
+
 /* A list inside, when there is anything in it. */
 static void print_part(json_t *vpc, const char *key, const struct cli_column *columns, size_t n)
 {
@@ -140,6 +145,7 @@ static void print_vpc(json_t *vpc)
 	print_part(vpc, "subnets", subnet_columns, ARRAY_SIZE(subnet_columns));
 	print_part(vpc, "vms", vm_columns, ARRAY_SIZE(vm_columns));
 	print_part(vpc, "peers", peer_columns, ARRAY_SIZE(peer_columns));
+	print_part(vpc, "published", published_columns, ARRAY_SIZE(published_columns));
 }
 
 int cli_show_vpc(struct cli *c, const char *schema)

@@ -398,6 +398,7 @@ static int sweep_rows(struct ops *o, size_t *count, struct err *err)
 		"DELETE FROM nat WHERE state <> 'active'",
 		"DELETE FROM peer WHERE state <> 'active'",
 		"DELETE FROM segment WHERE state <> 'active'",
+		"DELETE FROM mapping WHERE state <> 'active'",
 	};
 	int r = ops_begin(o, err);
 
@@ -620,6 +621,8 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 		r = repair_host(o, &ret->rulesets, err);
 	if (!r)
 		r = repair_links(o, &ret->ports, err);
+	if (!r)
+		r = ops_mappings_repair(o, &ret->sysctls, err);
 	if (!r)
 		r = repair_sessions(o, &ret->rulesets, err);
 	if (!r)

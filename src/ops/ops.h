@@ -23,6 +23,7 @@ struct err;
 struct host_rules;
 struct ipam_usage;
 struct json_t;
+struct mapping;
 struct netns;
 struct port;
 struct ruleset;
@@ -111,6 +112,13 @@ int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct
 		   bool *ret_changed, struct err *err);
 int ops_nat_disable(struct ops *o, const char *vpc, bool *ret_existed, struct err *err);
 
+/* Publishes ports of workloads: of each of m the vpc, target, protocol, addresses and ports are the
+ * caller's. All of one VPC, all of them or none; those that are new come to the front, and *ret_new is
+ * their number. A port of the host's that is taken, by another or by a process, is a conflict. */
+int ops_mappings_add(struct ops *o, struct mapping *m, size_t n, size_t *ret_new, struct err *err);
+/* Takes them back, and ends the connections that came by them; of one VPC, as listed. */
+int ops_mappings_delete(struct ops *o, struct mapping *m, size_t n, struct err *err);
+
 /* allow: comma-separated CIDRs, or NULL. On VPCs that are peered already, the new list takes the
  * old one's place. */
 int ops_peer_add(struct ops *o, const char *a, const char *b, const char *allow, struct peer *ret,
@@ -177,6 +185,9 @@ int ops_nat_choose(struct ops *o, const char *vpc, const char *interface, struct
 /* A further outgoing interface needs rules, not only elements: is it in use apart from this VPC? */
 int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc,
 			   bool *ret, struct err *err);
+
+/* What bridges must let through for published ports. */
+int ops_mappings_repair(struct ops *o, size_t *count, struct err *err);
 
 /* Removes the tables named in rs, whichever backend made them. */
 int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err);

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "ops/ops.h"
+#include "vpc/mapping.h"
 #include "vpc/port.h"
 #include "vpc/view.h"
 
@@ -79,6 +80,7 @@ int ops_describe(struct ops *o, const char *vpc, json_t **ret, struct err *err)
 	_free_ struct subnet *subnets = NULL;
 	_free_ struct port *ports = NULL;
 	_free_ struct peer *peers = NULL;
+	_free_ struct mapping *mappings = NULL;
 	struct vpc_parts parts = {0};
 	struct nat nat;
 	struct vpc v;
@@ -90,12 +92,15 @@ int ops_describe(struct ops *o, const char *vpc, json_t **ret, struct err *err)
 		r = port_list(o->st, vpc, &ports, &parts.n_ports, err);
 	if (!r)
 		r = peer_list(o->st, vpc, &peers, &parts.n_peers, err);
+	if (!r)
+		r = mapping_list(o->st, vpc, &mappings, &parts.n_mappings, err);
 	if (r)
 		return r;
 	parts.vpc = &v;
 	parts.subnets = subnets;
 	parts.ports = ports;
 	parts.peers = peers;
+	parts.mappings = mappings;
 	parts.nat = nat_load(o->st, vpc, &nat, NULL) ? NULL : &nat;
 	*ret = view_vpc(&parts);
 	return 0;

@@ -18,6 +18,7 @@
 #include "ops/ops.h"
 #include "proc/reap.h"
 #include "vpc/host_rules.h"
+#include "vpc/mapping.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
 #include "vpc/port.h"
@@ -128,6 +129,31 @@ static void kernel_down(struct ops *o, const struct parts *p, struct name_list *
 	delete_namespaces(o, p, f);
 }
 
+static bool leads_to(const struct mapping *m, const struct parts *p)
+{
+	for (size_t i = 0; m->to_subnet && i < p->n_subnets; i++)
+		if (!strcmp(m->target, p->subnets[i].name))
+			return true;
+	for (size_t i = 0; !m->to_subnet && i < p->n_ports; i++)
+		if (!strcmp(m->target, p->ports[i].name))
+			return true;
+	return false;
+}
+
+/* While the rows are there that the rules would be made of. */
+static int unpublish_ports(struct ops *o, const struct parts *p, struct err *err)
+{
+	_free_ struct mapping *m = NULL;
+	size_t n = 0, found = 0;
+	int r = mapping_list(o->st, p->v->name, &m, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		if (leads_to(&m[i], p))
+			m[found++] = m[i];
+	}
+	return r ? r : ops_mappings_delete(o, m, found, err);
+}
+
 static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 {
 	_host_rules_ struct host_rules del = {0};
@@ -138,6 +164,7 @@ static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 
 	if (r)
 		return r;
+	failures_add(&f, unpublish_ports(o, p, failures_err(&f)));
 	kernel_down(o, p, &links, &f);
 	failures_add(&f, ports_forget(o->host, p->v, p->ports, p->n_ports, failures_err(&f)));
 	host_rules_init(&del);
@@ -329,6 +356,7 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 		name_list_add(&links, w.segments[i].trunk_down);
 	}
 	parts = whole_parts(&w);
+	failures_add(&f, unpublish_ports(o, &parts, failures_err(&f)));
 	kernel_down(o, &parts, &links, &f);
 	failures_add(&f, firewall_down(o, &w, failures_err(&f)));
 	if (!f.code)

@@ -171,7 +171,19 @@ static const char version_4[] =
 	"  name TEXT NOT NULL,"
 	"  list TEXT NOT NULL,"
 	"  " STATE ","
-	"  PRIMARY KEY(vpc, name)) WITHOUT ROWID;";
+	"  PRIMARY KEY(vpc, name)) WITHOUT ROWID;"
+	/* target: a port's name, or a subnet's. host_addr: one of the host's, or '' for all. */
+	"CREATE TABLE mapping("
+	"  protocol INTEGER NOT NULL,"
+	"  host_addr TEXT NOT NULL,"
+	"  host_port INTEGER NOT NULL,"
+	"  vpc TEXT NOT NULL,"
+	"  target TEXT NOT NULL,"
+	"  is_subnet INTEGER NOT NULL,"
+	"  port INTEGER NOT NULL,"
+	"  " STATE ","
+	"  PRIMARY KEY(protocol, host_port, host_addr)) WITHOUT ROWID;"
+	"CREATE INDEX mapping_target ON mapping(vpc, target);";
 
 const char *const schema_steps[] = {version_1, version_2, version_3, version_4};
 const int schema_version = ARRAY_SIZE(schema_steps);
@@ -198,6 +210,7 @@ const char schema_probe[] =
 	PROBE("state", "egress")
 	PROBE("list", "way ORDER BY no")
 	PROBE("state", "egress_use")
+	PROBE("state", "mapping")
 	" FROM meta WHERE key = 'boot'";
 /* clang-format on */
 

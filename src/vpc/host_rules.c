@@ -22,7 +22,9 @@
  *  2. What goes from a VPC to anywhere else passes only from a network in the NAT set of the
  *     interface it leaves by, so that a private subnet's packet is never forwarded outside, and
  *     disabling NAT cuts at once what runs over it.
- *  3. From outside into a VPC pass replies only.
+ *  3. From outside into a VPC pass replies only, and what comes by a published port: it is for one
+ *     of the host's addresses, goes where the mapping says and nowhere else. Its replies pass from
+ *     a private subnet, too. Without the mapping it is dropped, established or not.
  *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery.
  *  5. Nothing is routed, or taken in, that came by a port itself or by a further segment's bridge.
  *  6. What has a way out of its own is in no NAT set; a port that has one, in a network that has
@@ -46,6 +48,7 @@
 #include <net/ethernet.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +56,7 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "vpc/host_rules.h"
+#include "vpc/mapping.h"
 #include "vpc/names.h"
 #include "vpc/port.h"
 #include "vpc/vpc.h"
@@ -63,6 +67,7 @@
 #define ICMP_REDIRECT 5
 #define ICMP_ECHO 8
 #define NF_IP_PRI_MANGLE (-150)
+#define NF_IP_PRI_NAT_DST (-100)
 #define NF_IP_PRI_FILTER 0
 #define NF_IP_PRI_NAT_SRC 100
 #define NF_BR_PRI_NAT_DST_BRIDGED (-300)
@@ -77,6 +82,11 @@ static const enum fw_field back4_fields[] = {FW_IP4_DADDR, FW_IIFNAME};
 static const enum fw_field back6_fields[] = {FW_IP6_DADDR, FW_IIFNAME};
 static const enum fw_field from4_fields[] = {FW_IP4_SADDR, FW_IIFNAME};
 static const enum fw_field from6_fields[] = {FW_IP6_SADDR, FW_IIFNAME};
+static const enum fw_field service_fields[] = {FW_L4PROTO, FW_DPORT};
+static const enum fw_field service4_fields[] = {FW_IP4_DADDR, FW_L4PROTO, FW_DPORT};
+static const enum fw_field service6_fields[] = {FW_IP6_DADDR, FW_L4PROTO, FW_DPORT};
+static const enum fw_field served4_fields[] = {FW_IP4_SADDR, FW_L4PROTO, FW_SPORT};
+static const enum fw_field served6_fields[] = {FW_IP6_SADDR, FW_L4PROTO, FW_SPORT};
 static const enum fw_field port_fields[] = {FW_IIFNAME};
 static const enum fw_field port_mac_fields[] = {FW_IIFNAME, FW_ETHER_SADDR};
 static const enum fw_field port_ip4_fields[] = {FW_IIFNAME, FW_IP4_SADDR};
@@ -94,6 +104,13 @@ void host_rules_init(struct host_rules *h)
 	h->bridged4 = fw_interval_set(h->inet, "bridged4", 1, &back4_fields[0]);
 	h->bridged6 = fw_interval_set(h->inet, "bridged6", 1, &back6_fields[0]);
 	h->link6 = fw_interval_set(h->inet, "link6", 1, &reach6_fields[0]);
+	h->published4 = fw_dnat_map(h->inet, "published4", AF_INET, 2, service_fields);
+	h->published6 = fw_dnat_map(h->inet, "published6", AF_INET6, 2, service_fields);
+	h->published_at4 = fw_dnat_map(h->inet, "published_at4", AF_INET, 3, service4_fields);
+	h->published_at6 = fw_dnat_map(h->inet, "published_at6", AF_INET6, 3, service6_fields);
+	h->targets4 = fw_set(h->inet, "targets4", 3, service4_fields);
+	h->targets6 = fw_set(h->inet, "targets6", 3, service6_fields);
+	h->loopback4 = fw_interval_set(h->inet, "loopback4", 1, &reach4_fields[0]);
 	h->bridge = ruleset_table(&h->rs, FW_BRIDGE, "byway");
 	h->ports = fw_set(h->bridge, "ports", 1, port_fields);
 	h->port_mac = fw_set(h->bridge, "port_mac", 2, port_mac_fields);
@@ -229,6 +246,43 @@ static struct fw_set *find_set(struct host_rules *h, const char *name)
 			return s;
 	}
 	return NULL;
+}
+
+static void add_service(struct fw_set *set, const struct ip *at, uint8_t protocol, uint16_t port,
+			const struct fw_target *to)
+{
+	struct fw_elem e = {0};
+	size_t i = 0;
+
+	if (at)
+		fw_elem_ip(&e, i++, at);
+	fw_elem_u8_range(&e, i, protocol, protocol);
+	fw_elem_u16_range(&e, i + 1, port, port);
+	if (to)
+		e.to = *to;
+	fw_set_add(set, &e);
+}
+
+static void add_mapping(struct host_rules *h, const struct mapping *m, int family, bool with_target)
+{
+	bool v6 = family == AF_INET6, any = mapping_is_any(m);
+	struct fw_set *at = v6 ? h->published_at6 : h->published_at4;
+	struct fw_target to = {.addr = v6 ? m->addr6 : m->addr, .port = m->port};
+
+	if (!mapping_has_family(m, family))
+		return;
+	if (any)
+		add_service(v6 ? h->published6 : h->published4, NULL, m->protocol, m->host_port, &to);
+	else
+		add_service(at, &m->host_addr, m->protocol, m->host_port, &to);
+	if (with_target)
+		add_service(v6 ? h->targets6 : h->targets4, &to.addr, m->protocol, m->port, NULL);
+}
+
+void host_rules_mapping(struct host_rules *h, const struct mapping *m, bool with_target)
+{
+	add_mapping(h, m, AF_INET, with_target);
+	add_mapping(h, m, AF_INET6, with_target);
 }
 
 /* One set for each outgoing interface and family. */
@@ -397,6 +451,7 @@ static void rules_bridged(struct host_rules *h, struct fw_chain *c)
 	add_constant(h->bridged4, "255.255.255.255/32");
 	add_constant(h->bridged6, "ff00::/8");
 	add_constant(h->link6, "fe80::/10");
+	add_constant(h->loopback4, "127.0.0.0/8");
 	rule_bridged(c, h->bridged4);
 	rule_bridged(c, h->bridged6);
 	rule_bridged(c, h->link6);
@@ -459,6 +514,91 @@ static void mark_chain(struct host_rules *h, const struct way *ways, size_t n)
 	rules_mark(h, c, ways, n, false);
 }
 
+/* ---- Published ports ---- */
+
+static void match_published(struct fw_rule *r, uint8_t direction, struct fw_set *targets,
+			    const enum fw_field fields[])
+{
+	fw_match_u8(r, FW_CT_DIRECTION, FW_OP_EQ, direction);
+	fw_match_u32(r, FW_CT_STATUS, FW_OP_ANY_BIT, FW_CT_DNAT);
+	fw_match_set(r, FW_OP_IN, targets, 3, fields);
+}
+
+static void rule_published(struct fw_chain *c, struct fw_set *targets, const enum fw_field to[],
+			   const enum fw_field back[])
+{
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+	match_to(r);
+	match_published(r, FW_CT_ORIGINAL, targets, to);
+	r = fw_rule(c, FW_ACCEPT);
+	match_from(r);
+	match_published(r, FW_CT_REPLY, targets, back);
+}
+
+/* From outside, and back; behind what decides between VPCs. */
+static void rules_published(struct host_rules *h, struct fw_chain *c)
+{
+	rule_published(c, h->targets4, service4_fields, served4_fields);
+	rule_published(c, h->targets6, service6_fields, served6_fields);
+}
+
+/* What is established from outside came by a published port: by one that is no more. Always there, so
+ * that it holds for the last one, too. */
+static void rule_unpublished(struct fw_chain *c)
+{
+	struct fw_rule *r = fw_rule(c, FW_DROP);
+
+	match_to(r);
+	fw_match_u8(r, FW_CT_DIRECTION, FW_OP_EQ, FW_CT_ORIGINAL);
+	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED);
+}
+
+/* What workloads send to 127.0.0.0/8 is not sent on: it is dropped as input. */
+static void publish_chain(struct host_rules *h)
+{
+	struct fw_chain *c = fw_base_chain(h->inet, "publish", FW_CHAIN_NAT, FW_HOOK_PREROUTING,
+					   NF_IP_PRI_NAT_DST, FW_ACCEPT);
+
+	fw_match_set(fw_rule(c, FW_ACCEPT), FW_OP_IN, h->loopback4, 1, &back4_fields[0]);
+	fw_rule_dnat_map(c, h->published_at4);
+	fw_rule_dnat_map(c, h->published_at6);
+	fw_match_u32(fw_rule_dnat_map(c, h->published4), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	fw_match_u32(fw_rule_dnat_map(c, h->published6), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+}
+
+/* By the host itself. The kernel sends nothing of ::1 out, so that is left to who listens there. */
+static void publish_out_chain(struct host_rules *h)
+{
+	static const struct ip loopback6 = {.family = AF_INET6, .bytes[15] = 1};
+	struct fw_chain *c = fw_base_chain(h->inet, "publish_out", FW_CHAIN_NAT, FW_HOOK_OUTPUT,
+					   NF_IP_PRI_NAT_DST, FW_ACCEPT);
+
+	fw_match_ip(fw_rule(c, FW_ACCEPT), FW_IP6_DADDR, FW_OP_EQ, &loopback6);
+	fw_rule_dnat_map(c, h->published_at4);
+	fw_rule_dnat_map(c, h->published_at6);
+	fw_match_u32(fw_rule_dnat_map(c, h->published4), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	fw_match_u32(fw_rule_dnat_map(c, h->published6), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+}
+
+/* Who has the target on its own link would get the answer from there, not from the address that it
+ * asked; and nobody can answer 127.0.0.1. */
+static void rules_hairpin(struct host_rules *h, struct fw_chain *c)
+{
+	struct fw_rule *r = fw_rule(c, FW_MASQUERADE);
+
+	match_to(r);
+	fw_match_u32(r, FW_CT_STATUS, FW_OP_ANY_BIT, FW_CT_DNAT);
+	fw_match_set(r, FW_OP_IN, h->reach4, 2, reach4_fields);
+	r = fw_rule(c, FW_MASQUERADE);
+	match_to(r);
+	fw_match_u32(r, FW_CT_STATUS, FW_OP_ANY_BIT, FW_CT_DNAT);
+	fw_match_set(r, FW_OP_IN, h->reach6, 2, reach6_fields);
+	r = fw_rule(c, FW_MASQUERADE);
+	match_to(r);
+	fw_match_set(r, FW_OP_IN, h->loopback4, 1, &reach4_fields[0]);
+}
+
 static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n, bool has_ways)
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
@@ -475,6 +615,8 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 	r = fw_rule(c, FW_DROP);
 	match_from(r);
 	match_to(r);
+	rules_published(h, c);
+	rule_unpublished(c);
 	if (has_ways)
 		rules_ways(h, c);
 	for (size_t i = 0; i < n; i++) {
@@ -490,7 +632,7 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 	match_to(fw_rule(c, FW_DROP));
 }
 
-static void masquerade_chain(struct host_rules *h, const struct nat *nats, size_t n)
+static void masquerade_chain(struct host_rules *h, const struct nat *nats, size_t n, bool published)
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "postrouting", FW_CHAIN_NAT,
 					   FW_HOOK_POSTROUTING, NF_IP_PRI_NAT_SRC, FW_ACCEPT);
@@ -501,6 +643,8 @@ static void masquerade_chain(struct host_rules *h, const struct nat *nats, size_
 		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET6),
 			 nats[i].interface, false);
 	}
+	if (published)
+		rules_hairpin(h, c);
 }
 
 static void rule_input_icmp(struct fw_chain *c, enum fw_field type, uint8_t v, struct fw_set *reach,
@@ -851,6 +995,22 @@ static int add_peers(struct store *st, struct host_rules *h, const struct vpc *v
 	return r;
 }
 
+static int add_mappings(struct store *st, struct host_rules *h, bool *ret_any, struct err *err)
+{
+	_free_ struct mapping *m = NULL;
+	size_t n = 0;
+	int r = mapping_list(st, NULL, &m, &n, err);
+
+	*ret_any = false;
+	for (size_t i = 0; !r && i < n; i++) {
+		if (m[i].state == ROW_DELETING)
+			continue;
+		host_rules_mapping(h, &m[i], true);
+		*ret_any = true;
+	}
+	return r;
+}
+
 static int live_nats(struct store *st, struct nat **ret, size_t *n, struct err *err)
 {
 	size_t all = 0;
@@ -870,6 +1030,7 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 	_free_ struct nat *nats = NULL;
 	_cleanup_(ways_done) struct ways ways = {0};
 	size_t n_vpcs = 0, n_nats = 0, live = 0;
+	bool published = false;
 	int r;
 
 	host_rules_init(ret);
@@ -886,6 +1047,8 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 		r = add_peers(st, ret, vpcs, n_vpcs, err);
 	if (!r)
 		r = add_uses(st, ret, &ways, err);
+	if (!r)
+		r = add_mappings(st, ret, &published, err);
 	if (r)
 		return r;
 	for (size_t i = 0; i < n_vpcs; i++) {
@@ -902,7 +1065,11 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 	if (ways.n_uses)
 		mark_chain(ret, ways.ways, ways.n_ways);
 	forward_chain(ret, nats, n_nats, ways.n_uses);
-	masquerade_chain(ret, nats, n_nats);
+	masquerade_chain(ret, nats, n_nats, published);
+	if (published) {
+		publish_chain(ret);
+		publish_out_chain(ret);
+	}
 	input_chain(ret);
 	output_chain(ret);
 	guard_chains(ret);

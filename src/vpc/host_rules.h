@@ -14,6 +14,7 @@
 #include "firewall/ruleset.h"
 
 struct err;
+struct mapping;
 struct nat;
 struct peer;
 struct port;
@@ -29,6 +30,10 @@ struct host_rules {
 	struct fw_set *isolated4, *isolated6; /* the same, of isolated ports */
 	struct fw_set *bridged4, *bridged6;   /* destinations that are never routed */
 	struct fw_set *link6;                 /* sources that are never routed */
+	/* Published ports: protocol . port of any of the host's addresses, and of a certain one. */
+	struct fw_set *published4, *published6, *published_at4, *published_at6;
+	struct fw_set *targets4, *targets6; /* address . protocol . port that they lead to */
+	struct fw_set *loopback4;           /* 127.0.0.0/8 */
 	struct fw_set *ports, *port_mac, *port_ip4, *port_ip6; /* of bridge ports */
 };
 
@@ -62,6 +67,8 @@ void host_rules_way(struct host_rules *h, const struct way_user *u);
  * way out of its own. */
 int host_rules_use(struct store *st, struct host_rules *h, const char *vpc, const char *name,
 		   struct err *err);
+/* A published port. with_target: its target's port is in no other one's. */
+void host_rules_mapping(struct host_rules *h, const struct mapping *m, bool with_target);
 
 /* Everything, from the state: tables, chains, rules and all elements. ret is initialised here, and
  * done by the caller whatever comes back. Rows that are being deleted are left out. *empty: there is no VPC, the tables should not exist. */

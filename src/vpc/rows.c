@@ -90,6 +90,7 @@ int vpc_set_state(struct store *st, const char *name, enum row_state state, stru
 		"UPDATE port SET state = ?2 WHERE vpc = ?1",
 		"UPDATE segment SET state = ?2 WHERE vpc = ?1",
 		"UPDATE nat SET state = ?2 WHERE vpc = ?1",
+		"UPDATE mapping SET state = ?2 WHERE vpc = ?1",
 		"UPDATE peer SET state = ?2 WHERE a = ?1 OR b = ?1",
 	};
 	const char *s = row_state_name(state);
@@ -106,6 +107,7 @@ int vpc_remove(struct store *st, const char *name, struct err *err)
 		"DELETE FROM policy WHERE vpc = ?1",  "DELETE FROM nat WHERE vpc = ?1",
 		"DELETE FROM peer WHERE a = ?1",      "DELETE FROM peer WHERE b = ?1",
 		"DELETE FROM subnet WHERE vpc = ?1",  "DELETE FROM port WHERE vpc = ?1",
+		"DELETE FROM mapping WHERE vpc = ?1",
 		"DELETE FROM segment WHERE vpc = ?1", "DELETE FROM vpc WHERE name = ?1",
 		"DELETE FROM egress_use WHERE vpc = ?1",
 	};

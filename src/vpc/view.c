@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "store/store.h"
+#include "vpc/mapping.h"
 #include "vpc/port.h"
 #include "vpc/vpc.h"
 #include "vpc/view.h"
@@ -173,10 +174,26 @@ json_t *view_peer(const struct peer *p)
 			 row_state_name(p->state));
 }
 
+json_t *view_mapping(const struct mapping *m)
+{
+	char text[MAPPING_STRLEN];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:i, s:i, s:o, s:o, s:s}", "network",
+			 m->vpc, "target", m->target, "kind", m->to_subnet ? "subnet" : "port",
+			 "mapping", mapping_format(m, text), "protocol",
+			 mapping_protocol_name(m->protocol), "host_address", text_ip(m->host_addr),
+			 "host_port", m->host_port, "port", m->port, "address",
+			 mapping_has_family(m, AF_INET) ? text_ip(m->addr) : json_null(),
+			 "address6",
+			 mapping_has_family(m, AF_INET6) ? text_ip(m->addr6) : json_null(), "state",
+			 row_state_name(m->state));
+}
+
 json_t *view_vpc(const struct vpc_parts *p)
 {
 	const struct vpc *v = p->vpc;
-	json_t *subnets = json_array(), *ports = json_array(), *peers = json_array();
+	json_t *subnets = json_array(), *ports = json_array(), *peers = json_array(),
+	       *published = json_array();
 
 	for (size_t i = 0; i < p->n_subnets; i++)
 		json_array_append_new(subnets, view_subnet(v, &p->subnets[i], p->nat));
@@ -184,8 +201,10 @@ json_t *view_vpc(const struct vpc_parts *p)
 		json_array_append_new(ports, view_port(v, &p->ports[i]));
 	for (size_t i = 0; i < p->n_peers; i++)
 		json_array_append_new(peers, view_peer(&p->peers[i]));
+	for (size_t i = 0; i < p->n_mappings; i++)
+		json_array_append_new(published, view_mapping(&p->mappings[i]));
 	return json_pack("{s:s, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:s, "
-			 "s:o, s:o, s:o, s:o}",
+			 "s:o, s:o, s:o, s:o, s:o}",
 			 "name", v->name, "flat", v->flat, "cidr", text_cidr(&v->cidr), "cidr6",
 			 text_cidr(&v->cidr6), "bridge", v->bridge, "gateway",
 			 text_ip(vpc_gateway(&v->cidr)), "gateway6",
@@ -197,5 +216,6 @@ json_t *view_vpc(const struct vpc_parts *p)
 			 p->nat ? json_pack("{s:s, s:s}", "interface", p->nat->interface, "state",
 					    row_state_name(p->nat->state))
 				: json_null(),
-			 "subnets", subnets, "vms", ports, "peers", peers);
+			 "subnets", subnets, "vms", ports, "peers", peers,
+			 "published", published);
 }

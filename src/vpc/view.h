@@ -13,6 +13,7 @@
 
 struct buf;
 struct err;
+struct mapping;
 struct nat;
 struct peer;
 struct port;
@@ -30,6 +31,8 @@ struct vpc_parts {
 	const struct nat *nat; /* or NULL */
 	const struct peer *peers;
 	size_t n_peers;
+	const struct mapping *mappings;
+	size_t n_mappings;
 };
 
 /* /run/byway/vpc/NAME.json: exactly the keys of vpcctl's state file. */
@@ -40,5 +43,6 @@ json_t *view_vpc(const struct vpc_parts *p);
 json_t *view_subnet(const struct vpc *v, const struct subnet *s, const struct nat *nat);
 json_t *view_port(const struct vpc *v, const struct port *p);
 json_t *view_peer(const struct peer *p);
+json_t *view_mapping(const struct mapping *m);
 
 #endif

@@ -40,6 +40,8 @@ with_network() { prepare network up n 10.2.0.0/24 --cidr6 fd02::/64; }
 with_vms() {
 	with_nat && with_network && prepare vm add n m --owner 1000 --isolated --rate 9M,8M && prepare vm add v/a i
 }
+with_workload() { with_network && prepare vm add n m && prepare vm add n o && prepare publish n/o 8081:80; }
+with_published() { with_network && prepare vm add n m && prepare publish n/m 8080:80 8053:53/udp; }
 with_container() { with_network && container ADD; }
 with_all() {
 	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
@@ -61,6 +63,8 @@ declare -A GROUND=(
 	[vm-add]=with_network
 	[vm-delete]=with_vms
 	[network-down]=with_vms
+	[publish]=with_workload
+	[unpublish]=with_published
 	[cni-add]=with_network
 	[cni-del]=with_container
 )
@@ -79,6 +83,8 @@ declare -A COMMAND=(
 	[vm-add]='by vm add n m --owner 1000 --isolated --rate 9M,8M'
 	[vm-delete]='by vm delete n/m'
 	[network-down]='by network down n'
+	[publish]='by publish n/m 8080:80 8053:53/udp'
+	[unpublish]='by unpublish n/m'
 	[cni-add]='container ADD'
 	[cni-del]='container DEL'
 )

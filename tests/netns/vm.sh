@@ -4,50 +4,15 @@
 # Networks and the virtual machines on them: who may open a TAP device, who reaches whom, nobody lies
 # about who they are, addresses, and that nothing is left, whoever was killed in between.
 set -u
-TAPGUEST=$(realpath "${TAPGUEST:?}")
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
+# shellcheck source=/dev/null
+. "$(dirname "$0")/../lib/vm.sh"
 world_enter "$@"
 
-USER_ID=12345
 GROUP_ID=23456
 
-vm() { json ".$2 // empty" vm show "$1"; }
 vms() { json '[.vms[].name] | join(" ")' vm list; }
-
-# boot NETWORK/NAME NETNS [UID [GID]]: the guest is the namespace.
-boot() {
-	ip netns add "$2"
-	inside "$2" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
-	background "$2" host "$TAPGUEST" "$(vm "$1" interface)" "$2" "$(vm "$1" mac)" \
-		"${3:-$USER_ID}" "${4:-${3:-$USER_ID}}"
-	configure "$1" "$2"
-}
-
-# As the kernel's ip= would, and the same for IPv6.
-configure() {
-	local six
-	must ip -n "$2" -batch - <<-END
-		link set lo up
-		link set eth0 up
-		addr add $(vm "$1" address)/$(vm "$1" prefix) dev eth0
-		route add default via $(vm "$1" gateway)
-	END
-	six=$(vm "$1" address6)
-	[[ -n $six ]] || return 0
-	must ip -n "$2" -batch - <<-END
-		addr add $six/$(vm "$1" prefix6) dev eth0 nodad
-		route add default via $(vm "$1" gateway6)
-	END
-}
-
-shut_down() {
-	local name
-	for name; do
-		stop "$name"
-		ip netns del "$name"
-	done
-}
 
 # ---- networks ----
 
@@ -125,15 +90,15 @@ may_open() {
 
 test_owner() {
 	ip netns add opener
-	must by vm add micropod0 mine --owner $USER_ID
+	must by vm add micropod0 mine --owner "$USER_ID"
 	must by vm add micropod0 ours --owner ":$GROUP_ID"
 	must by vm add micropod0 roots
 	must by vm add micropod0 named --owner nobody:daemon
-	check "its owner opens a TAP device" may_open tap-mine $USER_ID 99
+	check "its owner opens a TAP device" may_open tap-mine "$USER_ID" 99
 	exits 4 "another user does not" opens tap-mine 99 99
 	check "a member of its group opens one" may_open tap-ours 99 $GROUP_ID
-	exits 4 "another user does not" opens tap-ours $USER_ID $USER_ID
-	exits 4 "without an owner it is root's" opens tap-roots $USER_ID $USER_ID
+	exits 4 "another user does not" opens tap-ours "$USER_ID" "$USER_ID"
+	exits 4 "without an owner it is root's" opens tap-roots "$USER_ID" "$USER_ID"
 	is "a user has a name" "$(vm micropod0/named owner_uid)" "$(id -u nobody)"
 	is "and a group" "$(vm micropod0/named owner_gid)" "$(getent group daemon | cut -d: -f3)"
 	check "the device outlives who opened it" has_link tap-mine
@@ -151,7 +116,7 @@ lay_out() {
 	local i
 	must by network up m 10.30.0.0/24 --cidr6 fd30::/64
 	for i in one two; do
-		must by vm add m $i --owner $USER_ID
+		must by vm add m $i --owner "$USER_ID"
 		boot m/$i $i
 		echo_server $i 7
 	done
@@ -200,8 +165,8 @@ test_vpcs() {
 	exits 2 "a VM of a VPC must name its subnet" by vm add v x
 	exits 2 "a VM of a network has none to name" by vm add m/a x
 	exits 3 "no such subnet" by vm add v/nowhere x
-	must by vm add v/a a --owner $USER_ID
-	must by vm add v/b inner --owner $USER_ID
+	must by vm add v/a a --owner "$USER_ID"
+	must by vm add v/b inner --owner "$USER_ID"
 	is "it has the subnet's next address, with the VPC's prefix" \
 		"$(vm v/a address)/$(vm v/a prefix)" 10.31.1.2/16
 	boot v/a guest-a
@@ -241,7 +206,7 @@ by_gateway() {
 test_isolated() {
 	local i
 	for i in alone apart; do
-		must by vm add m $i --owner $USER_ID --isolated
+		must by vm add m $i --owner "$USER_ID" --isolated
 		boot m/$i $i
 		echo_server $i 7
 	done
@@ -414,7 +379,7 @@ test_conflicts() {
 }
 
 test_queues() {
-	must by vm add m many --owner $USER_ID --queues 4
+	must by vm add m many --owner "$USER_ID" --queues 4
 	like "a device of several queues" "$(ip -d link show tap-many)" 'multi_queue'
 	boot m/many many
 	echo_server many 7
@@ -498,7 +463,7 @@ test_gc() {
 	check "gc, after the state forgot a device" by gc
 	fails "removes it" has_link tap-lost
 	can two "$(vm m/one address)" 7 "after gc"
-	must by vm add m alone --owner $USER_ID --isolated
+	must by vm add m alone --owner "$USER_ID" --isolated
 	must ip link set tap-alone nomaster
 	must ip link set dev m type bridge no_linklocal_learn 0
 	check "gc, after somebody took a device off its bridge" by gc
