@@ -110,6 +110,8 @@ struct byway_tap_spec {
 	uint8_t mac[BYWAY_MAC_LEN]; /* all 0: derived from network and address, always the same */
 	uid_t owner;      /* who may open it without a privilege: 0 is root, (uid_t)-1 nobody */
 	gid_t group;      /* or who is in this group; 0: none */
+	pid_t pid;        /* `byway gc` may delete it when this process has ended; 0: never */
+	uint32_t unused;  /* 0 */
 	uint64_t rate_rx; /* bits a second that the machine may receive, and send; 0: no limit */
 	uint64_t rate_tx;
 };

@@ -34,6 +34,7 @@ static const struct cli_opt vm_add_opts[] = {
 	{"queues", 0, "N", "of the TAP device (default 1)"},
 	{"isolated", 0, NULL, "does not reach other isolated VMs of the network"},
 	{"rate", 0, "RX,TX", "bits a second to and from the VM, such as 100M,20M; 0: no limit"},
+	{"while-pid", 0, "PID", "delete it as soon as this process, its monitor, has ended"},
 };
 
 static const struct cli_opt vm_snippet_opts[] = {

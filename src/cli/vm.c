@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,21 +163,37 @@ static int parse_port(struct cli *c, struct port *p)
 	return r ? r : cli_number(c, "queues", 1, PORT_QUEUES_MAX, 1, &p->queues);
 }
 
+/* *ret_pidfd: -1 when there is nobody to wait for. */
+static int parse_life(struct cli *c, struct port *p, int *ret_pidfd)
+{
+	unsigned int pid;
+	int r = cli_number(c, "while-pid", 1, INT_MAX, 0, &pid);
+
+	if (!r && pid)
+		r = identity_open((pid_t)pid, &p->life, ret_pidfd, &c->err);
+	return r;
+}
+
 /* ---- Commands ---- */
 
 int cmd_vm_add(struct cli *c)
 {
 	char addr[IP_STRLEN], mac[MAC_STRLEN];
+	_close_ int pidfd = -1;
 	struct port p = {0};
 	struct vpc v;
 	int r = parse_port(c, &p);
 
+	if (!r)
+		r = parse_life(c, &p, &pidfd);
 	if (!r)
 		r = cli_open(c, STORE_WRITE);
 	if (!r)
 		r = ops_port_add(&c->ops, &p, NULL, &c->err);
 	if (!r)
 		r = vpc_load(c->ops.st, p.vpc, &v, &c->err);
+	if (!r && pidfd >= 0)
+		r = ops_port_while(&c->ops, &p, pidfd, &c->err);
 	if (r)
 		return r;
 	cli_print_result(c, "byway.vm/1", view_port(&v, &p), "VM %s/%s: address %s, MAC %s, TAP %s",
@@ -232,13 +249,28 @@ static int load(struct cli *c, struct vpc *v, struct port *p)
 int cmd_vm_show(struct cli *c)
 {
 	static const struct cli_column fields[] = {
-		{"Network", "network"},   {"Subnet", "subnet"},    {"VM", "name"},
-		{"Address", "address"},   {"IPv6", "address6"},    {"Prefix", "prefix"},
-		{"IPv6", "prefix6"},      {"Gateway", "gateway"},  {"", "gateway6"},
-		{"MAC", "mac"},           {"TAP", "interface"},    {"MTU", "mtu"},
-		{"Queues", "queues"},     {"Owner", "owner_uid"},  {"Group", "owner_gid"},
-		{"Isolated", "isolated"}, {"Receives", "rate_rx"}, {"Sends", "rate_tx"},
-		{"Published", "published"}, {"State", "state"},    {"Created", "created"},
+		{"Network", "network"},
+		{"Subnet", "subnet"},
+		{"VM", "name"},
+		{"Address", "address"},
+		{"IPv6", "address6"},
+		{"Prefix", "prefix"},
+		{"IPv6", "prefix6"},
+		{"Gateway", "gateway"},
+		{"", "gateway6"},
+		{"MAC", "mac"},
+		{"TAP", "interface"},
+		{"MTU", "mtu"},
+		{"Queues", "queues"},
+		{"Owner", "owner_uid"},
+		{"Group", "owner_gid"},
+		{"Isolated", "isolated"},
+		{"Receives", "rate_rx"},
+		{"Sends", "rate_tx"},
+		{"Published", "published"},
+		{"Lives with", "while_pid"},
+		{"State", "state"},
+		{"Created", "created"},
 	};
 	struct port p;
 	struct vpc v;
@@ -274,7 +306,8 @@ static int parse_format(struct cli *c, enum vm_format *ret)
 			return 0;
 		}
 	}
-	err_set(&c->err, ERR_USAGE, -EINVAL, name ? "--for: '%s' is none of" : "--for is missing:", name);
+	err_set(&c->err, ERR_USAGE, -EINVAL,
+		name ? "--for: '%s' is none of" : "--for is missing:", name);
 	for (int f = 0; f < VM_N_FORMATS; f++)
 		err_append(&c->err, "%s %s", f ? "," : "", vm_format_names[f]);
 	return -EINVAL;

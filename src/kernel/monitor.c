@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/filter.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -202,4 +205,44 @@ void monitor_free(struct monitor *m)
 	if (m && m->nl)
 		mnl_socket_close(m->nl);
 	free(m);
+}
+
+/* ---- The end of one link ---- */
+
+#define LOAD(size, offset) BPF_STMT(BPF_LD | (size) | BPF_ABS, (uint32_t)(offset))
+/* Goes on, or else skips as many. */
+#define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, (skip))
+#define IFI(member) (NLMSG_HDRLEN + offsetof(struct ifinfomsg, member))
+
+/* Everybody who waits would otherwise be woken by every link of the host. A bridge tells of a port
+ * that leaves by the same message, but of its own family. Loads are in network byte order. */
+static int filter_link_end(int fd, int index)
+{
+	struct sock_filter code[] = {
+		LOAD(BPF_H, offsetof(struct nlmsghdr, nlmsg_type)),
+		UNLESS(htons(RTM_DELLINK), 5),
+		LOAD(BPF_B, IFI(ifi_family)),
+		UNLESS(AF_UNSPEC, 3),
+		LOAD(BPF_W, IFI(ifi_index)),
+		UNLESS(htonl((uint32_t)index), 1),
+		BPF_STMT(BPF_RET | BPF_K, ~0u),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog program = {.len = ARRAY_SIZE(code), .filter = code};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+}
+
+int monitor_link_end(int index, int *ret_fd, struct err *err)
+{
+	_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	struct sockaddr_nl links = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	int r = fd < 0 ? -errno : filter_link_end(fd, index);
+
+	if (!r && bind(fd, (struct sockaddr *)&links, sizeof(links)))
+		r = -errno;
+	if (r)
+		return err_errno(err, r, "cannot watch interface %d", index);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }

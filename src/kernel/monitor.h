@@ -26,4 +26,8 @@ int monitor_fd(const struct monitor *m);
  * these peers was among it; and true when the kernel had to leave something out. Never blocks. */
 bool monitor_changed(struct monitor *m, const struct ip peers[], size_t n_peers);
 
+/* A descriptor that becomes readable when the link of that index is deleted or moved away, and by
+ * nothing else. Of the calling thread's namespace. */
+int monitor_link_end(int index, int *ret_fd, struct err *err);
+
 #endif

@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "kernel/tun.h"
 #include "ops/ops.h"
+#include "proc/identity.h"
 #include "vpc/names.h"
 #include "vpc/port.h"
 
@@ -254,6 +255,13 @@ static int copy_name(char to[NAME_MAX_LEN], const char *name, struct err *err)
 	return r ? r : str_copy(to, NAME_MAX_LEN, name);
 }
 
+static int describe_life(pid_t pid, struct port *p, struct err *err)
+{
+	_close_ int pidfd = -1;
+
+	return pid ? identity_open(pid, &p->life, &pidfd, err) : 0;
+}
+
 static int describe(const struct byway_manager *m, const struct byway_tap_spec *spec,
 		    struct port *p, struct err *err)
 {
@@ -275,6 +283,10 @@ static int describe(const struct byway_manager *m, const struct byway_tap_spec *
 	if (!r && spec->owner == PORT_NO_UID &&
 	    !spec->group) /* the kernel takes it for everybody */
 		r = err_set(err, ERR_USAGE, -EINVAL, "neither owner nor group");
+	if (!r && spec->unused)
+		r = err_set(err, ERR_USAGE, -EINVAL, "what is unused is not 0");
+	if (!r)
+		r = describe_life(spec->pid, p, err);
 	return r ? r : parse_addrs(spec->address, spec->address6, &p->addr, &p->addr6, err);
 }
 

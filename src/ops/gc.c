@@ -25,6 +25,7 @@
 #include "ops/ops.h"
 #include "ops/session.h"
 #include "ops/tunnel.h"
+#include "proc/identity.h"
 #include "proc/pidlock.h"
 #include "proc/reap.h"
 #include "session/etc.h"
@@ -332,7 +333,8 @@ static int sweep_ports(struct ops *o, size_t *count, struct err *err)
 	for (size_t i = 0; !r && i < n; i++) {
 		struct vpc v;
 
-		if (p[i].state == ROW_ACTIVE && ops_port_there(o, &p[i]))
+		if (p[i].state == ROW_ACTIVE && ops_port_there(o, &p[i]) &&
+		    (!p[i].life.pid || identity_alive(&p[i].life)))
 			continue;
 		r = vpc_load(o->st, p[i].vpc, &v, err);
 		if (!r)

@@ -98,6 +98,9 @@ int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_
 
 /* Ports in the order of their VPCs, all of a VPC at once. */
 int ops_ports_delete(struct ops *o, const struct port *p, size_t n, struct err *err);
+/* Starts a process that deletes the port as soon as the one of pidfd has ended, which p->life is. The
+ * state is closed then, as after ops_suspend(). When that fails, the port is deleted. */
+int ops_port_while(struct ops *o, const struct port *p, int pidfd, struct err *err);
 /* Takes the addresses of a flat VPC's port before there is one of the name: ops_port_add() gets
  * these. Addresses that have a family are exactly those; the others are given. */
 int ops_address_take(struct ops *o, const char *vpc, const char *name, struct ip *addr,

@@ -183,7 +183,15 @@ static const char version_4[] =
 	"  port INTEGER NOT NULL,"
 	"  " STATE ","
 	"  PRIMARY KEY(protocol, host_port, host_addr)) WITHOUT ROWID;"
-	"CREATE INDEX mapping_target ON mapping(vpc, target);";
+	"CREATE INDEX mapping_target ON mapping(vpc, target);"
+	/* The process that a port lives as long as; 0: none. */
+	"ALTER TABLE port ADD COLUMN life_pid INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE port ADD COLUMN life_start INTEGER NOT NULL DEFAULT 0;"
+	/* What is in a clone's namespace. */
+	"ALTER TABLE port ADD COLUMN clone_netns TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE port ADD COLUMN clone_tap TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE port ADD COLUMN clone_mac TEXT;"
+	"ALTER TABLE port ADD COLUMN clone_addr TEXT;";
 
 const char *const schema_steps[] = {version_1, version_2, version_3, version_4};
 const int schema_version = ARRAY_SIZE(schema_steps);

@@ -60,7 +60,8 @@ struct mac port_mac(const struct port *p)
 
 #define PORT_COLUMNS                                                                               \
 	"vpc, name, subnet, kind, ifname, ifb, mac, addr, addr6, owner_uid, owner_gid, queues, "   \
-	"isolated, rate_rx, rate_tx, segment, container, inside, config, created, state"
+	"isolated, rate_rx, rate_tx, segment, container, inside, config, life_pid, life_start, " \
+	"created, state"
 
 static void read_port(sqlite3_stmt *q, void *row)
 {
@@ -85,8 +86,10 @@ static void read_port(sqlite3_stmt *q, void *row)
 	COLUMN_STR(q, 16, p->attachment.container);
 	COLUMN_STR(q, 17, p->attachment.ifname);
 	COLUMN_STR(q, 18, p->attachment.config);
-	COLUMN_STR(q, 19, p->created);
-	p->state = column_state(q, 20);
+	p->life.pid = (pid_t)sqlite3_column_int64(q, 19);
+	p->life.start = (uint64_t)sqlite3_column_int64(q, 20);
+	COLUMN_STR(q, 21, p->created);
+	p->state = column_state(q, 22);
 }
 
 static const struct row_reader port_reader = {sizeof(struct port), read_port};
@@ -129,13 +132,14 @@ int port_insert(struct store *st, const struct port *p, struct err *err)
 
 	return store_exec(st, err,
 			  "INSERT INTO port (" PORT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
-			  "sssssssssiiiiiiisssss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+			  "sssssssssiiiiiiisssiiss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
 			  p->ifname, p->ifb, mac_format(&p->mac, mac), ip_format(&p->addr, addr),
 			  ip_text(&p->addr6, addr6), uid, gid, (int64_t)p->queues,
 			  (int64_t)p->isolated, (int64_t)p->rate_rx, (int64_t)p->rate_tx,
 			  (int64_t)p->segment, p->attachment.container, p->attachment.ifname,
-			  p->attachment.config, p->created, row_state_name(p->state));
+			  p->attachment.config, (int64_t)p->life.pid, (int64_t)p->life.start,
+			  p->created, row_state_name(p->state));
 }
 
 int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err)

@@ -11,6 +11,7 @@
 
 #include <sys/types.h>
 
+#include "proc/identity.h"
 #include "vpc/vpc.h"
 
 enum port_kind {
@@ -56,6 +57,7 @@ struct port {
 	uint64_t rate_rx, rate_tx; /* bits a second to the workload and from it; 0: no limit */
 	unsigned int segment;      /* 0: the VPC's own bridge */
 	struct attachment attachment; /* of a PORT_VETH */
+	struct identity life;         /* the process that it lives as long as, if any */
 	char created[TIME_STRLEN];
 	enum row_state state;
 };

@@ -62,6 +62,7 @@ declare -A GROUND=(
 	[network-up]=true
 	[vm-add]=with_network
 	[vm-delete]=with_vms
+	[vm-while]=with_network
 	[network-down]=with_vms
 	[publish]=with_workload
 	[unpublish]=with_published
@@ -81,6 +82,7 @@ declare -A COMMAND=(
 	[vpc-delete]='by vpc delete v'
 	[network-up]='by network up n 10.2.0.0/24 --cidr6 fd02::/64'
 	[vm-add]='by vm add n m --owner 1000 --isolated --rate 9M,8M'
+	[vm-while]='by vm add n m --while-pid 1'
 	[vm-delete]='by vm delete n/m'
 	[network-down]='by network down n'
 	[publish]='by publish n/m 8080:80 8053:53/udp'
@@ -108,9 +110,9 @@ foreign() {
 
 # ---- looking ----
 
-# The host's end of a veth pair gets a random MAC each time.
+# The host's end of a veth pair gets a random MAC each time. Who waits for a machine's process may be missing.
 look() {
-	snapshot_host | sed -E '/^veth-/s/ether [0-9a-f:]+/ether random/'
+	snapshot_host | sed -E '/^veth-/s/ether [0-9a-f:]+/ether random/; / byway-watch$/d'
 	if has_netns v-a; then snapshot_inside v-a; fi
 	if [[ $OPERATION == cni-* ]]; then snapshot_inside user; fi
 }

@@ -34,7 +34,7 @@ static int teardown(char **args)
 	return byway_manager_teardown(m, &err);
 }
 
-/* NAME ADDRESS FLAGS QUEUES */
+/* NAME ADDRESS FLAGS QUEUES; a flag of 128 is for "of this process", of 256 for nobody's number. */
 static int create(char **args)
 {
 	struct byway_tap_spec spec = {.size = sizeof(spec), .name = args[0]};
@@ -45,6 +45,8 @@ static int create(char **args)
 		spec.address = *args[1] == '-' ? NULL : args[1];
 		spec.flags = args[2] ? (uint32_t)atoi(args[2]) : 0;
 		spec.queues = args[2] && args[3] ? (uint32_t)atoi(args[3]) : 0;
+		spec.pid = spec.flags & 128 ? getpid() : spec.flags & 256 ? -1 : 0;
+		spec.flags &= ~(128u | 256u);
 	}
 	r = byway_tap_create(m, &spec, &tap, &err);
 	if (!r)

@@ -119,6 +119,10 @@ test_calls() {
 	fails "takes the device" has_link tap-web
 	check "delete again" calls delete web
 	check "structs of other times" calls sizes
+	check "a machine of a process that has ended since" calls create orphan - 128
+	check "gc" by gc
+	exits 3 "finds it" calls get orphan
+	exits 3 "of a process that cannot be" calls create x - 256
 }
 
 test_open() {

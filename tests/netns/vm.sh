@@ -419,6 +419,79 @@ test_rates() {
 	is "leaves none" "$(rate_devices)" ""
 }
 
+# ---- as long as a process ----
+
+# Who has just been started has its name a moment later.
+watchers() {
+	wait_for pgrep -x byway-watch || true
+	pgrep -x byway-watch | wc -l
+}
+no_watcher() { ! pgrep -x byway-watch; }
+
+# monitor: a process to live with, in PIDS[monitor].
+monitor() {
+	sleep 1000 &
+	PIDS['monitor']=$!
+}
+# Another process of the same number: the kernel gives the one after the last (in our own namespace of them).
+monitor_again() {
+	local pid=${PIDS['monitor']}
+	stop monitor
+	echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
+	monitor
+	[[ ${PIDS['monitor']} == "$pid" ]]
+}
+
+test_while_pid() {
+	local pid watcher
+	monitor
+	pid=${PIDS['monitor']}
+	must by vm add m tied --while-pid "$pid"
+	is "a machine says whom it lives with" "$(vm m/tied while_pid)" "$pid"
+	is "somebody waits" "$(watchers)" 1
+	is "who has nothing open but what it waits for" "$(ls "/proc/$(pgrep -x byway-watch)/fd" | xargs)" "0 1 2 3 4"
+	must ip link set tap-tied nomaster
+	must by vm add m untied
+	must by vm delete m/untied
+	is "whatever else happens" "$(watchers)" 1
+	stop monitor
+	check "the machine goes with the process" wait_gone has_link tap-tied
+	check "so does who waited" wait_for no_watcher
+	is "and its address is free" "$(json '[.vms[].name] | join(" ")' vm list m)" "one two"
+	exits 3 "a process that is none" by vm add m tied --while-pid "$pid"
+	exits 2 "a number that is none" by vm add m tied --while-pid 0
+	monitor
+	must by vm add m tied --while-pid "${PIDS['monitor']}"
+	must by vm delete m/tied
+	check "after the machine is deleted, nobody waits" wait_for no_watcher
+	check "a dry run" by --dry-run vm add m tied --while-pid "${PIDS['monitor']}"
+	check "does not wait" no_watcher
+	must by vm add m tied --while-pid "${PIDS['monitor']}"
+	is "a machine of the name again" "$(watchers)" 1
+	watcher=$(pgrep -x byway-watch)
+	kill -STOP "$watcher"
+	must by vm delete m/tied
+	must by vm add m tied
+	stop monitor
+	kill -CONT "$watcher"
+	check "who wakes up late" wait_for no_watcher
+	check "leaves another machine of the name" has_link tap-tied
+	must by vm delete m/tied
+}
+
+test_while_pid_gc() {
+	monitor
+	must by vm add m tied --while-pid "${PIDS['monitor']}"
+	is "somebody waits" "$(watchers)" 1
+	kill -9 "$(pgrep -x byway-watch)"
+	check "gc, after who waited was killed" by gc
+	check "leaves the machine of a process that runs" has_link tap-tied
+	check "(another process of the same number)" monitor_again
+	check "gc, after the process has ended" by gc
+	fails "takes the machine away, whoever has the number now" has_link tap-tied
+	stop monitor
+}
+
 # ---- what monitors are told ----
 
 snippet() { by vm snippet "$@"; }
@@ -549,6 +622,8 @@ test_leases
 test_conflicts
 test_queues
 test_rates
+test_while_pid
+test_while_pid_gc
 test_snippet
 test_gc
 test_killed

@@ -20,6 +20,7 @@
 #include "base/util.h"
 #include "proc/backoff.h"
 #include "proc/child.h"
+#include "proc/identity.h"
 #include "proc/user.h"
 
 #define LIMIT_MS 30000
@@ -279,6 +280,35 @@ static void test_backoff(void **state)
 	assert_int_equal(backoff_failed(&b, 130000, 0), 100);
 }
 
+static void a_process_is_known_by_its_start(void **state)
+{
+	struct child_spec spec = SHELL("read line");
+	struct identity id, later;
+	struct err err = {0};
+	_close_ int pidfd = -1;
+	struct child c;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	spec.in = fds[0];
+	c = started(&spec);
+	assert_int_equal(identity_open(c.pid, &id, &pidfd, NULL), 0);
+	assert_int_equal(id.pid, c.pid);
+	assert_true(identity_alive(&id));
+	later = id;
+	later.start++;
+	assert_false(identity_alive(&later));
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, LIMIT_MS), 1);
+	assert_false(identity_alive(&id)); /* not reaped yet */
+	child_wait(&c);
+	assert_false(identity_alive(&id));
+	assert_int_equal(identity_open(id.pid, &id, &pidfd, &err), -ESRCH);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_user),        cmocka_unit_test(test_not_started),
 		cmocka_unit_test(test_parent_dies), cmocka_unit_test(test_invoking_user),
 		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(a_process_is_known_by_its_start),
 	};
 
 	return cmocka_run_group_tests_name("child", tests, NULL, NULL);
