@@ -343,6 +343,77 @@ int doc_read_map(struct doc *d, struct fy_node *node, const char *what, const st
 	return 0;
 }
 
+struct name_entry {
+	char text[EXCERPT + 1];
+	struct fy_node *key, *value;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct name_entry *)a)->text, ((const struct name_entry *)b)->text);
+}
+
+/* Of two that are the same, the later one is told. */
+static int check_names(struct doc *d, const struct name_entry *entries, size_t n, struct err *err)
+{
+	_free_ struct name_entry *sorted = xcalloc(n + 1, sizeof(*sorted));
+
+	memcpy(sorted, entries, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), by_name);
+	for (size_t i = 1; i < n; i++) {
+		struct place a, b;
+
+		if (strcmp(sorted[i].text, sorted[i - 1].text) != 0)
+			continue;
+		a = place_of(d, sorted[i - 1].key);
+		b = place_of(d, sorted[i].key);
+		return set_error(
+			d, a.line > b.line || (a.line == b.line && a.column > b.column) ? a : b,
+			err, "the name is given twice");
+	}
+	return 0;
+}
+
+static int read_entries(struct doc *d, struct fy_node *node, const char *what, size_t max,
+			struct name_entry **ret, size_t *n, struct err *err)
+{
+	int count = fy_node_mapping_item_count(node);
+	struct fy_node_pair *pair;
+	void *iter = NULL;
+
+	if (count < 0 || (size_t)count > max)
+		return doc_error(d, node, err, "%s has more than %zu entries", what, max);
+	*ret = xcalloc((size_t)count + 1, sizeof(**ret));
+	for (*n = 0; (pair = fy_node_mapping_iterate(node, &iter)); ++*n) {
+		struct name_entry *e = &(*ret)[*n];
+		int r;
+
+		e->key = fy_node_pair_key(pair);
+		e->value = fy_node_pair_value(pair);
+		r = doc_read_text(d, e->key, "a name", e->text, sizeof(e->text), err);
+		if (r < 0)
+			return r;
+	}
+	return check_names(d, *ret, *n, err);
+}
+
+int doc_read_names(struct doc *d, struct fy_node *node, const char *what, size_t max,
+		   doc_entry_fn *read, void *into, struct err *err)
+{
+	_free_ struct name_entry *entries = NULL;
+	size_t n = 0;
+	int r;
+
+	if (!doc_is_map(d, node))
+		return doc_error(d, node, err, "%s is a mapping of names to what they are", what);
+	r = read_entries(d, node, what, max, &entries, &n, err);
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		d->before = entries[i].key;
+		r = read(d, entries[i].text, entries[i].key, entries[i].value, into, err);
+	}
+	return r;
+}
+
 int doc_read_list(struct doc *d, struct fy_node *node, const char *what, size_t max,
 		  doc_read_fn *read, void *into, struct err *err)
 {
@@ -381,6 +452,18 @@ char *doc_print(struct fy_node *node)
 	while (len && text[len - 1] == '\n')
 		text[--len] = '\0';
 	return text ? text : xstrdup("");
+}
+
+bool doc_is_map(const struct doc *d, struct fy_node *node)
+{
+	(void)d;
+	return node && fy_node_is_mapping(node);
+}
+
+bool doc_is_list(const struct doc *d, struct fy_node *node)
+{
+	(void)d;
+	return node && fy_node_is_sequence(node);
 }
 
 static bool is_plain(struct fy_node *node)

@@ -63,6 +63,12 @@ struct doc_key {
  * readers are called in the order of the file. */
 int doc_read_map(struct doc *d, struct fy_node *node, const char *what, const struct doc_key keys[],
 		 size_t n_keys, void *into, struct err *err);
+/* One of a mapping whose keys are names that the writer chose. key is where it stands. */
+typedef int doc_entry_fn(struct doc *d, const char *name, struct fy_node *key,
+			 struct fy_node *value, void *into, struct err *err);
+/* A mapping of at most max names, of which none may be there twice. */
+int doc_read_names(struct doc *d, struct fy_node *node, const char *what, size_t max,
+		   doc_entry_fn *read, void *into, struct err *err);
 /* A list of at most max values, each of which read gets. */
 int doc_read_list(struct doc *d, struct fy_node *node, const char *what, size_t max,
 		  doc_read_fn *read, void *into, struct err *err);
@@ -72,6 +78,8 @@ struct fy_node *doc_member(struct fy_node *map, const char *key);
 /* The value as one line of YAML without comments, keys in order; freed by the caller. */
 char *doc_print(struct fy_node *node);
 
+bool doc_is_map(const struct doc *d, struct fy_node *node);
+bool doc_is_list(const struct doc *d, struct fy_node *node);
 /* What a scalar looks like. In YAML an unquoted word is a string too. */
 bool doc_is_string(const struct doc *d, struct fy_node *node);
 bool doc_is_number(const struct doc *d, struct fy_node *node);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/resource.h>
@@ -31,6 +33,19 @@ int file_read(const char *path, size_t max, struct buf *ret, struct err *err)
 	}
 	buf_add(ret, "", 0);
 	return 0;
+}
+
+char *file_absolute(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	_free_ char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+	char real[PATH_MAX];
+
+	if (realpath(path, real))
+		return xstrdup(real);
+	if (!realpath(folder, real))
+		return xasprintf("%s%s", slash ? "" : "./", path);
+	return xasprintf("%s/%s", strcmp(real, "/") ? real : "", name);
 }
 
 void file_raise_limit(void)

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "kernel/link.h"
 #include "kernel/netns.h"
 #include "ops/ops.h"
@@ -211,19 +212,6 @@ static void groups_add(struct groups *g, const char *name)
 		g->n++;
 }
 
-/* Of a path to a file that may be gone. */
-static void absolute_path(const char *path, char ret[PATH_MAX])
-{
-	char cwd[PATH_MAX / 2];
-
-	if (realpath(path, ret))
-		return;
-	if (path[0] == '/' || !getcwd(cwd, sizeof(cwd)))
-		snprintf(ret, PATH_MAX, "%s", path);
-	else
-		snprintf(ret, PATH_MAX, "%s/%s", cwd, path);
-}
-
 /* A process that has no sessions yet, or none any more, is known by its lock alone. */
 static void add_locks(struct groups *g, const char *what, const struct groups *with_rows)
 {
@@ -248,10 +236,8 @@ static void add_locks(struct groups *g, const char *what, const struct groups *w
 static void find_groups(const struct session *rows, size_t n, const char *what, struct groups *ret)
 {
 	struct groups with_rows = {0};
-	char path[PATH_MAX] = "";
+	_free_ char *path = file_absolute(what ? what : "");
 
-	if (what)
-		absolute_path(what, path);
 	for (size_t i = 0; i < n; i++) {
 		groups_add(&with_rows, rows[i].group);
 		if (!what || !strcmp(rows[i].group, what) || !strcmp(rows[i].file, path))

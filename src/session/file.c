@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -339,24 +338,11 @@ static int read_file(const char *path, const char *text, size_t len, unsigned in
 	return r;
 }
 
-/* Of a file that is not there, or is standard input, as it is written. */
-static char *absolute_path(const char *path)
-{
-	char *real = realpath(path, NULL);
-	_free_ char *here = NULL;
-
-	if (real)
-		return real;
-	here = *path == '/' ? NULL : getcwd(NULL, 0);
-	return here ? xasprintf("%s/%s", here, path)
-		    : xasprintf("%s%s", *path == '/' ? "" : "/", path);
-}
-
 static struct session_file *file_new(const char *path)
 {
 	struct session_file *f = xcalloc(1, sizeof(*f));
 
-	f->path = absolute_path(path);
+	f->path = file_absolute(path);
 	f->nat = true;
 	f->parallel = 16;
 	f->logging.level = SESSION_LOG_INFO;
