@@ -1,80 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "vm/options.h"
 #include "vm/snippet.h"
 #include "vpc/port.h"
 #include "vpc/view.h"
 
 /* ---- Options ---- */
-
-/* A number that a uid or gid can be: -1 is none. */
-static bool parse_id(const char *text, uint32_t *ret)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (text[0] < '0' || text[0] > '9' || *end || n >= UINT32_MAX)
-		return false;
-	*ret = (uint32_t)n;
-	return true;
-}
-
-static int parse_user(struct cli *c, const char *name, uid_t *ret)
-{
-	const struct passwd *pw;
-
-	if (parse_id(name, ret))
-		return 0;
-	pw = getpwnam(name);
-	if (!pw)
-		return err_set(&c->err, ERR_USAGE, -ENOENT, "--owner: there is no user '%s'", name);
-	*ret = pw->pw_uid;
-	return 0;
-}
-
-static int parse_group(struct cli *c, const char *name, gid_t *ret)
-{
-	const struct group *gr;
-
-	if (parse_id(name, ret))
-		return 0;
-	gr = getgrnam(name);
-	if (!gr)
-		return err_set(&c->err, ERR_USAGE, -ENOENT, "--owner: there is no group '%s'",
-			       name);
-	*ret = gr->gr_gid;
-	return 0;
-}
-
-/* USER, USER:GROUP or :GROUP. Never nobody at all, which the kernel takes for everybody. */
-static int parse_owner(struct cli *c, struct port *p)
-{
-	const char *text = cli_opt(c, "owner");
-	_free_ char *user = xstrdup(text ? text : "0");
-	char *group = strchr(user, ':');
-	int r = 0;
-
-	if (group)
-		*group++ = '\0';
-	p->owner_uid = PORT_NO_UID;
-	p->owner_gid = PORT_NO_GID;
-	if (!*user && (!group || !*group))
-		return err_set(&c->err, ERR_USAGE, -EINVAL,
-			       "--owner: names neither user nor group");
-	if (*user)
-		r = parse_user(c, user, &p->owner_uid);
-	if (!r && group && *group)
-		r = parse_group(c, group, &p->owner_gid);
-	return r;
-}
 
 static int parse_addresses(struct cli *c, struct port *p)
 {
@@ -96,36 +34,22 @@ static int parse_addresses(struct cli *c, struct port *p)
 	return 0;
 }
 
-/* "100M", "1500k", "64000", "0": bits a second, by powers of 1000. Returns what follows, or NULL.
- */
-static const char *parse_rate(const char *text, uint64_t *ret)
-{
-	static const char units[] = "kMG";
-	char *end;
-	unsigned long long n = strtoull(text, &end, 10);
-	const char *unit = *end ? strchr(units, *end) : NULL;
-
-	if (text[0] < '0' || text[0] > '9' || n > PORT_RATE_MAX)
-		return NULL;
-	for (const char *u = units; unit && u <= unit; u++)
-		n *= 1000;
-	*ret = n;
-	return n > PORT_RATE_MAX ? NULL : end + (unit != NULL);
-}
-
 static int parse_rates(struct cli *c, struct port *p)
 {
-	const char *text = cli_opt(c, "rate"), *rest;
+	const char *text = cli_opt(c, "rate");
 
-	if (!text)
-		return 0;
-	rest = parse_rate(text, &p->rate_rx);
-	if (rest)
-		rest = *rest == ',' ? parse_rate(rest + 1, &p->rate_tx) : NULL;
-	if (rest && !*rest)
-		return 0;
-	return err_set(&c->err, ERR_USAGE, -EINVAL,
-		       "--rate: '%s' is not RX,TX in bits a second, such as 100M,20M", text);
+	if (text && vm_rates_parse(text, &p->rate_rx, &p->rate_tx, &c->err))
+		return err_context(&c->err, "--rate");
+	return 0;
+}
+
+static int parse_owner(struct cli *c, struct port *p)
+{
+	const char *text = cli_opt(c, "owner");
+
+	if (vm_owner_parse(text ? text : VM_OWNER, &p->owner_uid, &p->owner_gid, &c->err))
+		return err_context(&c->err, "--owner");
+	return 0;
 }
 
 static int parse_place(struct cli *c, struct port *p)

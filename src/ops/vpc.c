@@ -14,14 +14,8 @@
 #include "vpc/net.h"
 #include "vpc/plan.h"
 
-#define MTU_DEFAULT 1500u
-#define MTU_MIN 576u /* RFC 791 */
-#define MTU6_MIN 1280u /* RFC 8200 */
-#define MTU_MAX 65535u
-
 static int check_params(const struct vpc_params *p, struct vpc *v, struct err *err)
 {
-	unsigned int mtu_min = p->cidr6 ? MTU6_MIN : MTU_MIN;
 	int r = name_check("VPC", p->name, err);
 
 	if (!r)
@@ -31,10 +25,9 @@ static int check_params(const struct vpc_params *p, struct vpc *v, struct err *e
 	if (r)
 		return r;
 	v->flat = p->flat;
-	v->mtu_bytes = p->mtu_bytes ? p->mtu_bytes : MTU_DEFAULT;
-	if (v->mtu_bytes < mtu_min || v->mtu_bytes > MTU_MAX)
-		return err_set(err, ERR_USAGE, -EINVAL, "the MTU must be from %u to %u", mtu_min, MTU_MAX);
-	return str_copy(v->name, sizeof(v->name), p->name);
+	v->mtu_bytes = p->mtu_bytes ? p->mtu_bytes : VPC_MTU_DEFAULT;
+	r = plan_mtu(v->mtu_bytes, p->cidr6 != NULL, err);
+	return r ? r : str_copy(v->name, sizeof(v->name), p->name);
 }
 
 static int check_overlap(struct ops *o, const struct vpc *v, const struct cidr *c, struct err *err)

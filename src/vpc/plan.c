@@ -61,6 +61,19 @@ int plan_vpc_cidr(const char *text, int family, struct cidr *ret, struct err *er
 	return 0;
 }
 
+#define MTU_MIN 576u /* RFC 791 */
+#define MTU6_MIN 1280u /* RFC 8200 */
+#define MTU_MAX 65535u
+
+int plan_mtu(unsigned int mtu_bytes, bool v6, struct err *err)
+{
+	unsigned int min = v6 ? MTU6_MIN : MTU_MIN;
+
+	if (mtu_bytes >= min && mtu_bytes <= MTU_MAX)
+		return 0;
+	return err_set(err, ERR_USAGE, -EINVAL, "the MTU must be from %u to %u", min, MTU_MAX);
+}
+
 int plan_subnet_cidr(const struct vpc *v, const char *text, int family, struct cidr *ret,
 		     struct err *err)
 {

@@ -17,6 +17,9 @@ struct vpc;
 /* A VPC's network: IPv4 /8 to /30 or IPv6 /16 to /126, no host bits, nothing reserved. family is
  * AF_INET or AF_INET6. */
 int plan_vpc_cidr(const char *text, int family, struct cidr *ret, struct err *err);
+#define VPC_MTU_DEFAULT 1500u
+/* What links of a VPC may have; more is needed for IPv6. */
+int plan_mtu(unsigned int mtu_bytes, bool v6, struct err *err);
 /* A subnet's network: inside the VPC's, at least a /30 or a /126. */
 int plan_subnet_cidr(const struct vpc *v, const char *text, int family, struct cidr *ret,
 		     struct err *err);
