@@ -37,6 +37,9 @@ void netns_free(struct netns *ns);
 void netns_free_p(struct netns **ns);
 #define _netns_ _cleanup_(netns_free_p)
 
+/* For a dry run: one that is not there, and could be used only if log were no dry one. */
+struct netns *netns_imagine(const char *name, struct oplog *log);
+
 /* Makes the namespace NAME, marked with `mark` as the alias of its loopback device before it
  * becomes visible under its name, so that nobody ever sees it without an owner. -EEXIST. */
 int netns_create(const char *name, const char *mark, struct oplog *log, struct netns **ret,

@@ -89,6 +89,9 @@ int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p
 int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[], size_t n,
 		      bool ret_existed[], struct err *err);
 
+/* Makes a subnet that is there public or private, as its is_public says. */
+int ops_subnet_set_type(struct ops *o, const struct subnet *s, struct err *err);
+
 /* ret has what is wanted, in all fields but ifname, segment, created and state. mac is zero and
  * addresses are of no family where they are to be given; all come back as they are. inside: as in
  * vpc/net.h. */
@@ -96,6 +99,8 @@ int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct e
 int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
 		    struct err *err);
 
+/* Makes rate_rx and rate_tx the limits of a port that is there. */
+int ops_port_set_rates(struct ops *o, const struct port *wanted, struct err *err);
 /* Ports in the order of their VPCs, all of a VPC at once. */
 int ops_ports_delete(struct ops *o, const struct port *p, size_t n, struct err *err);
 /* Starts a process that deletes the port as soon as the one of pidfd has ended, which p->life is. The

@@ -67,6 +67,15 @@ static bool judge_flow(struct conntrack_flow *f, void *arg)
 	return f->mark != before;
 }
 
+/* A dry run may be about a subnet that would be made before. */
+static int open_inside(struct ops *o, const struct subnet *s, struct netns **ret, struct err *err)
+{
+	if (!o->log.dry_run || netns_exists(s->netns))
+		return netns_open(s->netns, &o->log, ret, err);
+	*ret = netns_imagine(s->netns, &o->log);
+	return 0;
+}
+
 /* In the kernel: the rules, then what was let through under earlier ones. */
 static int enforce(struct ops *o, const struct subnet *s, const struct policy *p, struct err *err)
 {
@@ -77,7 +86,7 @@ static int enforce(struct ops *o, const struct subnet *s, const struct policy *p
 
 	ruleset_init(&rs);
 	policy_ruleset(p, s->veth_ns, &rs);
-	r = netns_open(s->netns, &o->log, &ns, err);
+	r = open_inside(o, s, &ns, err);
 	if (!r)
 		r = ops_firewall(o, err);
 	if (!r)

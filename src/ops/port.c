@@ -196,6 +196,38 @@ int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct e
 	return r;
 }
 
+/* The device that limits what comes in is known before it is there, the limits after: whoever is
+ * killed between leaves nothing that is not known. */
+int ops_port_set_rates(struct ops *o, const struct port *wanted, struct err *err)
+{
+	struct port p, old;
+	int r = port_load(o->st, wanted->vpc, wanted->name, &old, err);
+
+	if (r)
+		return r;
+	r = ops_begin(o, err);
+	if (!r && wanted->rate_tx && !*old.ifb)
+		r = name_port_ifb(o->st, o->host, &old, err);
+	if (!r)
+		r = port_set_rates(o->st, &old, err);
+	r = ops_end(o, r, err);
+	p = old;
+	p.rate_rx = wanted->rate_rx;
+	p.rate_tx = wanted->rate_tx;
+	if (r)
+		return r;
+	r = port_limit(o->host, &p, err);
+	if (!p.rate_tx)
+		*p.ifb = '\0';
+	if (!r)
+		r = ops_begin(o, err);
+	if (!r)
+		r = ops_end(o, port_set_rates(o->st, &p, err), err);
+	if (r)
+		port_limit(o->host, &old, NULL);
+	return r;
+}
+
 int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
 		    struct err *err)
 {

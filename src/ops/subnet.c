@@ -120,14 +120,17 @@ static int load_existing(struct job *j, struct err *err)
 	size_t n = 0, kept = 0;
 	int r = subnet_list(j->o->st, j->vpc.name, &j->existing, &n, err);
 
+	_free_ struct subnet *left = xcalloc(n + 1, sizeof(*left));
+	size_t n_left = 0;
+
 	for (size_t i = 0; !r && i < n; i++) {
 		if (j->existing[i].state == ROW_ACTIVE)
 			j->existing[kept++] = j->existing[i];
 		else
-			r = ops_teardown_subnets(j->o, &j->vpc, &j->existing[i], 1, err);
+			left[n_left++] = j->existing[i];
 	}
 	j->n_existing = kept;
-	return r;
+	return r || !n_left ? r : ops_teardown_subnets(j->o, &j->vpc, left, n_left, err);
 }
 
 static int init_slices(struct job *j, const struct subnet_params *p, size_t n)
@@ -310,6 +313,28 @@ int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p
 	if (ret)
 		memcpy(ret, j.subnets, n * sizeof(*ret));
 	return 0;
+}
+
+/* The row's change is not committed before the elements' is made: whoever is killed between leaves
+ * what can be asked for again. */
+int ops_subnet_set_type(struct ops *o, const struct subnet *s, struct err *err)
+{
+	_host_rules_ struct host_rules h = {0};
+	struct nat nat;
+	bool has_nat = !nat_load(o->st, s->vpc, &nat, NULL) && nat.state == ROW_ACTIVE;
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = subnet_set_type(o->st, s, err);
+	if (!r && has_nat) {
+		host_rules_init(&h);
+		host_rules_nat(&h, &s->cidr, &s->cidr6, nat.interface);
+		r = ops_host_update(o, s->is_public ? &h : NULL, s->is_public ? NULL : &h, err);
+	}
+	r = ops_end(o, r, err);
+	if (r && has_nat)
+		ops_host_sync(o, NULL);
+	return r ? r : ops_publish(o, s->vpc, err);
 }
 
 int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[], size_t n,

@@ -135,6 +135,13 @@ int name_leg(struct store *st, struct netns *host, const char *egress, char ret[
 {
 	return pick(st, host, "SELECT COUNT(*) FROM egress WHERE leg = ?1", "leg-", egress, egress,
 		    ret, err);
+int name_port_ifb(struct store *st, struct netns *host, struct port *p, struct err *err)
+{
+	char full[NAME_MAX_LEN * 2];
+
+	snprintf(full, sizeof(full), "%s/%s", p->vpc, p->name);
+	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifb = ?1", "ifb-", p->name, full,
+		    p->ifb, err);
 }
 
 int name_port(struct store *st, struct netns *host, struct port *p, struct err *err)
@@ -145,10 +152,7 @@ int name_port(struct store *st, struct netns *host, struct port *p, struct err *
 	snprintf(full, sizeof(full), "%s/%s", p->vpc, p->name);
 	r = pick(st, host, "SELECT COUNT(*) FROM port WHERE ifname = ?1",
 		 port_kind_prefix(p->kind), p->name, full, p->ifname, err);
-	if (r || !p->rate_tx)
-		return r;
-	return pick(st, host, "SELECT COUNT(*) FROM port WHERE ifb = ?1", "ifb-", p->name, full,
-		    p->ifb, err);
+	return r || !p->rate_tx ? r : name_port_ifb(st, host, p, err);
 }
 
 int name_netns_taken(struct store *st, const char *name, struct err *err)

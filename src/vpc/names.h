@@ -54,6 +54,8 @@ int name_port(struct store *st, struct netns *host, struct port *p, struct err *
 /* The host's end of an egress's leg. */
 int name_leg(struct store *st, struct netns *host, const char *egress, char ret[IFNAMSIZ],
 	     struct err *err);
+/* ifb alone. */
+int name_port_ifb(struct store *st, struct netns *host, struct port *p, struct err *err);
 /* Whether state or kernel has a namespace of that name: 0, 1 or -errno. */
 int name_netns_taken(struct store *st, const char *name, struct err *err);
 /* Fills netns, veth_host and veth_ns of s from its vpc and name. */

@@ -235,8 +235,9 @@ static void add_neighbours(struct nlbatch *b, int index, const struct vpc *v, co
 }
 
 /* What goes out to the workload, and comes in from it. */
-static int limit_rates(struct netns *host, const struct port *p, const char *alias, struct err *err)
+int port_limit(struct netns *host, const struct port *p, struct err *err)
 {
+	char alias[LINK_ALIAS_MAX];
 	struct tc_limits limits = {.ifname = p->ifname,
 				   .out_bits = p->rate_rx,
 				   .in_bits = p->rate_tx,
@@ -244,7 +245,13 @@ static int limit_rates(struct netns *host, const struct port *p, const char *ali
 				   .ifb_alias = alias,
 				   .ifb_group = GROUP_PORT};
 
-	return p->rate_rx || p->rate_tx ? tc_limit(host, &limits, err) : 0;
+	alias_port(p, alias, sizeof(alias));
+	return tc_limit(host, &limits, err);
+}
+
+static int limit_new(struct netns *host, const struct port *p, struct err *err)
+{
+	return p->rate_rx || p->rate_tx ? port_limit(host, p, err) : 0;
 }
 
 static void add_pair(struct nlbatch *b, const struct vpc *v, const struct port *p,
@@ -311,7 +318,7 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 	add_neighbours(&b, gateway_index, v, p);
 	r = nlbatch_commit(&b, err);
 	if (!r)
-		r = limit_rates(host, p, alias, err);
+		r = limit_new(host, p, err);
 	if (r)
 		return r;
 	return p->kind == PORT_TAP ? tap_persist(host, p->ifname, fd, err)
@@ -346,12 +353,10 @@ int bridge_port_repair(struct netns *host, const struct bridge_port *p, bool *re
 int port_limits_repair(struct netns *host, const struct port *p, bool *ret_changed,
 		       struct err *err)
 {
-	char alias[LINK_ALIAS_MAX];
 	struct link link;
 
 	*ret_changed = *p->ifb && link_get(host, p->ifb, &link, NULL);
-	alias_port(p, alias, sizeof(alias));
-	return *ret_changed ? limit_rates(host, p, alias, err) : 0;
+	return *ret_changed ? port_limit(host, p, err) : 0;
 }
 
 int bridge_repair(struct netns *host, const char *name, bool *ret_changed, struct err *err)

@@ -30,6 +30,8 @@ int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, c
  * goes to; NULL for others. */
 int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
 	    struct netns *inside, struct err *err);
+/* Makes rate_rx and rate_tx the limits of a port that is there. */
+int port_limit(struct netns *host, const struct port *p, struct err *err);
 /* Puts back on its bridge what somebody took off, with what the bridge keeps of it. */
 struct bridge_port {
 	const char *ifname, *bridge;

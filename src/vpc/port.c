@@ -148,6 +148,13 @@ int port_set_state(struct store *st, const struct port *p, enum row_state state,
 			  p->vpc, p->name, row_state_name(state));
 }
 
+int port_set_rates(struct store *st, const struct port *p, struct err *err)
+{
+	return store_exec(st, err,
+			  "UPDATE port SET ifb = ?3, rate_rx = ?4, rate_tx = ?5 WHERE vpc = ?1 AND name = ?2",
+			  "sssii", p->vpc, p->name, p->ifb, (int64_t)p->rate_rx, (int64_t)p->rate_tx);
+}
+
 int port_remove(struct store *st, const struct port *p, struct err *err)
 {
 	int r = use_remove(st, p->vpc, p->name, err);

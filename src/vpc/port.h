@@ -73,6 +73,8 @@ int port_load_attachment(struct store *st, const char *container, const char *if
 /* -EEXIST when name, interface, MAC or attachment is taken. */
 int port_insert(struct store *st, const struct port *p, struct err *err);
 int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err);
+/* ifb, rate_rx and rate_tx. */
+int port_set_rates(struct store *st, const struct port *p, struct err *err);
 int port_remove(struct store *st, const struct port *p, struct err *err);
 /* As the lists of vpc.h. */
 int port_list(struct store *st, const char *vpc, struct port **ret, size_t *n, struct err *err);

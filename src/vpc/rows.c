@@ -191,6 +191,12 @@ int subnet_set_state(struct store *st, const struct subnet *s, enum row_state st
 			  s->vpc, s->name, row_state_name(state));
 }
 
+int subnet_set_type(struct store *st, const struct subnet *s, struct err *err)
+{
+	return store_exec(st, err, "UPDATE subnet SET type = ?3 WHERE vpc = ?1 AND name = ?2", "sss",
+			  s->vpc, s->name, s->is_public ? "public" : "private");
+}
+
 int subnet_remove(struct store *st, const struct subnet *s, struct err *err)
 {
 	int r = policy_remove(st, s, err);

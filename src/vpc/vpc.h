@@ -102,6 +102,7 @@ int subnet_load(struct store *st, const char *vpc, const char *name, struct subn
 int subnet_insert(struct store *st, const struct subnet *s, struct err *err);
 int subnet_set_state(struct store *st, const struct subnet *s, enum row_state state,
 		     struct err *err);
+int subnet_set_type(struct store *st, const struct subnet *s, struct err *err); /* is_public */
 int subnet_remove(struct store *st, const struct subnet *s, struct err *err);
 
 int segment_insert(struct store *st, const struct segment *s, struct err *err);
