@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The man pages describe the program that there is: every command and its options as `--help` has
-# them; every exit status, JSON schema, environment variable and key of byway.yaml(5) as the source has
-# them. Each command is in byway(8); when there is a byway-NOUN(8), its options are in that. Networks are in
+# them; every exit status, JSON schema, environment variable and key of byway.yaml(5) and
+# byway-config(5) as the source has them. Each command is in byway(8); when there is a byway-NOUN(8), its options are in that. Networks are in
 # the machines' page.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -136,17 +136,18 @@ check_x2ssh() {
 }
 
 # "key" of each table of keys, once.
-keys() { grep -ohE '\{"[a-z_]+", (file_)?read_' "$@" | cut -d'"' -f2 | sort -u; }
+keys() { grep -ohE '\{"[a-z_0-9]+", (file_|config_)?read_' "$@" | cut -d'"' -f2 | sort -u; }
 
-# byway.yaml(5) has every key, and none that there is not.
-check_yaml() {
-	local text key
-	text=$(render man/byway.yaml.5)
+# check_keys PAGE FILES...: the page has every key of these, and none that there is not.
+check_keys() {
+	local page=$1 text key
+	shift
+	text=$(render "man/$page.5")
 	while read -r key; do
-		like "byway.yaml $key" "$text" "(^|"$'\n'") +$key(:|"$'\n'"|$)"
-	done < <(keys src/session/file*.c)
-	is 'byway.yaml has no other keys' "$(sed -nE 's/^ +([a-z_]+): [A-Z].*/\1/p' <<<"$text" | sort -u |
-		comm -23 - <(keys src/session/file*.c))" ''
+		like "$page $key" "$text" "(^|"$'\n'") +$key(:|"$'\n'"|$)"
+	done < <(keys "$@")
+	is "$page has no other keys" "$(sed -nE 's/^ +([a-z_0-9]+): [A-Z].*/\1/p' <<<"$text" | sort -u |
+		comm -23 - <(keys "$@"))" ''
 }
 
 # libbyway(3) has each function, struct, member and constant of byway.h.
@@ -178,7 +179,8 @@ check_source
 check_vpcctl
 check_proxyvpn
 check_x2ssh
-check_yaml
+check_keys byway.yaml src/session/file*.c
+check_keys byway-config src/config/*.c
 check_library
 rm -rf "$TAP_OUTPUT" "$TAP_OUTPUT".*
 done_testing

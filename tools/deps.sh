@@ -14,7 +14,8 @@ declare -A PACKAGES=(
 	[world]='bash coreutils util-linux mount iproute2 iputils-ping nftables nginx-light curl jq procps openconnect'
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
 		mandoc ocserv bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static
-		python3-prometheus-client graphviz ufw firewalld dbus systemd-container'
+		python3-prometheus-client graphviz ufw firewalld dbus systemd-container python3-jsonschema
+		python3-yaml'
 	# Virtual machines for the tests and the demonstration; and a kernel for them, see below.
 	[guest]='qemu-system-x86 busybox-static'
 	# The package, and a system of its own to install it on.

@@ -48,6 +48,7 @@ struct cli {
 	char *lists[CLI_OPTS_MAX];        /* those of them that were put together, or are secret; owned */
 	bool json, quiet, verbose, dry_run;
 	enum fw_backend_id backend;
+	int status; /* the program's, when the command did not fail */
 	struct ops ops;
 	struct err err;
 };
@@ -174,6 +175,10 @@ int cmd_egress_use(struct cli *c);
 int cmd_egress_run(struct cli *c);
 int cmd_egress_stop(struct cli *c);
 int cmd_egress_delete(struct cli *c);
+int cmd_validate(struct cli *c);
+int cmd_plan(struct cli *c);
+int cmd_apply(struct cli *c);
+int cmd_destroy(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_events(struct cli *c);

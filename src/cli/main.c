@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 	if (fflush(stdout) && !r)
 		r = err_set(&c.err, ERR_FAILED, -1, "cannot write to standard output");
 	if (!r)
-		return 0;
+		return c.status;
 	if (!*c.err.msg)
 		err_errno(&c.err, r, "failed");
 	log_error("%s", c.err.msg);

@@ -149,6 +149,11 @@ static const char version_3[] = "ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NUL
 				"CREATE UNIQUE INDEX port_attachment ON port(container, inside)"
 				" WHERE container <> '';";
 
+/* Which file an object belongs to (ops/owner.h). Whoever deletes the object ends that, too. */
+#define OWNED(kind, table, name)                                                                   \
+	"CREATE TRIGGER " table "_owned AFTER DELETE ON " table " BEGIN"                           \
+	"  DELETE FROM owner WHERE kind = '" kind "' AND name = " name "; END;"
+
 static const char version_4[] =
 	/* Who changed a kernel setting, and so puts it back: 'forwarding' or 'doctor'. */
 	"ALTER TABLE sysctl ADD COLUMN owner TEXT NOT NULL DEFAULT 'forwarding';"
@@ -191,7 +196,18 @@ static const char version_4[] =
 	"ALTER TABLE port ADD COLUMN clone_netns TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE port ADD COLUMN clone_tap TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE port ADD COLUMN clone_mac TEXT;"
-	"ALTER TABLE port ADD COLUMN clone_addr TEXT;";
+	"ALTER TABLE port ADD COLUMN clone_addr TEXT;"
+	"CREATE TABLE owner("
+	"  kind TEXT NOT NULL,"
+	"  name TEXT NOT NULL,"
+	"  file TEXT NOT NULL,"
+	"  PRIMARY KEY(kind, name)) WITHOUT ROWID;"
+	OWNED("vpc", "vpc", "old.name")
+	OWNED("nat", "nat", "old.vpc")
+	OWNED("subnet", "subnet", "old.vpc || '/' || old.name")
+	OWNED("policy", "policy", "old.vpc || '/' || old.subnet")
+	OWNED("peering", "peer", "old.a || '/' || old.b")
+	OWNED("vm", "port", "old.vpc || '/' || old.name");
 
 const char *const schema_steps[] = {version_1, version_2, version_3, version_4};
 const int schema_version = ARRAY_SIZE(schema_steps);
@@ -219,6 +235,7 @@ const char schema_probe[] =
 	PROBE("list", "way ORDER BY no")
 	PROBE("state", "egress_use")
 	PROBE("state", "mapping")
+	PROBE("file", "owner")
 	" FROM meta WHERE key = 'boot'";
 /* clang-format on */
 

@@ -10,6 +10,7 @@
 #     (but for the deletion of subnets, VMs and VPCs, which goes on after an error as far as it can)
 #   - the odd times, `byway gc` leads to one of the two, and the operation can be done again
 #   - the even times, `byway vpc delete` cleans up right away
+#   - of files, the odd times the same again is enough, and the even times `byway destroy`
 #   - then everything is deleted, and the machine is as it was before byway came
 #
 # Somebody else's bridge, nftables table and namespace stand by and must not change. The ground for each turn is
@@ -68,6 +69,9 @@ declare -A GROUND=(
 	[unpublish]=with_published
 	[cni-add]=with_network
 	[cni-del]=with_container
+	[apply]=true
+	[apply-changed]=with_file
+	[destroy]=with_file
 )
 declare -A COMMAND=(
 	[vpc-create]='by vpc create v 10.0.0.0/16 --cidr6 fd00::/56'
@@ -89,7 +93,32 @@ declare -A COMMAND=(
 	[unpublish]='by unpublish n/m'
 	[cni-add]='container ADD'
 	[cni-del]='container DEL'
+	[apply]='by apply -q first.yaml'
+	[apply-changed]='by apply -q machine.yaml'
+	[destroy]='by destroy -q machine.yaml'
 )
+
+# The file that is applied first, and the one that it becomes. What is different of the second: a new
+# policy, a type, a rate, a machine made anew; no peering, no second subnet.
+files() {
+	cat >first.yaml <<-'END'
+		vpcs:
+		  v:
+		    cidr: 10.0.0.0/16
+		    cidr6: fd00::/56
+		    nat: eth0
+		    subnets:
+		      a: {cidr: 10.0.1.0/24, cidr6: "fd00:0:0:1::/64", type: public, policy: one.json}
+		      b: {cidr: 10.0.2.0/24}
+		    peers: [w]
+		  w: {cidr: 10.1.0.0/16}
+		networks: {n: {cidr: 10.2.0.0/24}}
+		vms: {m: {network: n, rate: "9M,8M"}, k: {network: v/a}}
+	END
+	sed 's/one\.json/two.json/; s/, type: public//; /^ *b: /d; /peers:/d; s/9M,8M/7M,8M/; s/v\/a/v\/a, queues: 2/' \
+		first.yaml >second.yaml
+}
+with_file() { cp first.yaml machine.yaml && prepare apply machine.yaml && cp second.yaml machine.yaml; }
 
 # The container's namespace is somebody's own.
 container() {
@@ -138,6 +167,8 @@ lay_ground() {
 	"${GROUND[$OPERATION]}" >ground.out 2>&1 || wrong "the ground cannot be laid: $(cat ground.out)"
 }
 
+is_of_file() { [[ $OPERATION == @(apply*|destroy) ]]; }
+
 # The plugin says what is wrong on standard output.
 command_under_test() {
 	local words
@@ -169,6 +200,7 @@ judge_status() {
 
 judge_undone() {
 	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|network-down|cni-del) ]] || return 0
+	! is_of_file || return 0
 	soon_one_of ground after || wrong "between before and after the operation:
 $(difference ground)"
 }
@@ -184,8 +216,22 @@ $(difference ground)"
 $(difference after)"
 }
 
+# Of a file: applied, or destroyed, again without anything between.
+by_again() {
+	operate
+	((STATUS == 0)) || wrong "cannot be done again: $(cat op.err)"
+	soon_like after || wrong "done again, it is not as it should be:
+$(difference after)"
+}
+
 by_delete() {
 	local vpc
+	if is_of_file; then
+		prepare destroy first.yaml machine.yaml >delete.out 2>&1 || wrong "destroy fails: $(cat delete.out)"
+		soon_like before || wrong "something is left:
+$(difference before)"
+		return
+	fi
 	for vpc in v w n; do
 		prepare vpc delete $vpc >delete.out 2>&1 || wrong "delete fails: $(cat delete.out)"
 	done
@@ -215,7 +261,9 @@ turn() {
 	said=$(head -n 5 op.err)
 	judge_status "$mode"
 	judge_undone "$mode"
-	((n % 2 == 0)) || by_gc
+	if ((n % 2)); then
+		if is_of_file; then by_again; else by_gc; fi
+	fi
 	by_delete
 	if [[ -z $WHY ]]; then pass "$name"; else
 		fail "$name" "${WHY%$'\n'}" "stderr: $said"
@@ -250,6 +298,7 @@ learn() {
 
 policy 'allow tcp 80 10.0.0.0/8' >one.json
 policy 'allow tcp 443 -' 'allow tcp 443 10.0.0.0/8' >two.json
+files
 foreign
 learn
 for mode in fail stay kill; do

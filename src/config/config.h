@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file that says what the machine's networks should be: byway-config(5).
+ *
+ * Of each kind of object there is one list, in the order of the file. What the file says nothing of
+ * has its default, or, where that depends on the machine, no family, no name or NULL.
+ */
+#ifndef BYWAY_CONFIG_CONFIG_H
+#define BYWAY_CONFIG_CONFIG_H
+
+#include "base/buf.h"
+#include "vpc/port.h"
+#include "vpc/vpc.h"
+
+struct doc;
+struct err;
+struct fy_node;
+
+#define CONFIG_VPCS_MAX 4096
+#define CONFIG_SUBNETS_MAX 65536 /* of a VPC */
+#define CONFIG_VMS_MAX 65536
+
+/* A VPC, or a flat network. */
+struct config_vpc {
+	struct fy_node *at; /* its name in the file, for messages */
+	struct vpc v;       /* name, cidr, cidr6, mtu_bytes, flat */
+	bool nat;
+	char interface[IFNAMSIZ]; /* of NAT; "": the one with the default route */
+};
+
+struct config_subnet {
+	struct fy_node *at;
+	struct subnet s; /* vpc, name, cidr, cidr6, is_public */
+	char *policy;    /* a file's absolute path, or NULL; owned */
+};
+
+struct config_peer {
+	struct fy_node *at;
+	struct peer p; /* a, b, allow */
+};
+
+struct config_vm {
+	struct fy_node *at;
+	struct port p; /* as ops_port_add() wants it */
+};
+
+struct config {
+	char *path; /* absolute */
+	struct config_vpc *vpcs;
+	struct config_subnet *subnets; /* those of a VPC stand together */
+	struct config_peer *peers;
+	struct config_vm *vms;
+	size_t n_vpcs, n_subnets, n_peers, n_vms;
+	struct doc *doc;
+	struct buf text; /* the document's */
+};
+
+/* Reads and checks all of it, and the policies that it names: no privileges, and nothing is
+ * touched. path "-" is standard input. Errors are ERR_USAGE and say FILE:LINE:COLUMN. */
+int config_read(const char *path, struct config **ret, struct err *err);
+/* The same from memory. name is the file's in messages; other files are looked for in its folder.
+ */
+int config_parse(const char *name, const char *text, size_t len, struct config **ret,
+		 struct err *err);
+void config_free(struct config *c);
+void config_free_p(struct config **c);
+#define _config_ _cleanup_(config_free_p)
+
+/* The line that an object stands in, from 1. */
+unsigned int config_line(const struct config *c, struct fy_node *at);
+
+#endif

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ * A plan is made by comparing the file with the state, kind by kind, from what holds others to what
+ * is held (apply_plan.c). Carrying it out calls the same use cases as the commands do: each is
+ * whole or not there, so that after a failure or a crash another plan finds out what is left to be
+ * done. Subnets of one VPC are made, and taken down, together; so are policies of one file.
+ *
+ * Invariants
+ *  1. Planning changes nothing.
+ *  2. Nothing is changed or removed that does not belong to the file (owner.h).
+ *  3. What goes, goes before anything is made: its addresses and names may be wanted.
+ *  4. An object without differences is not touched, whatever happens to its neighbours.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "ops/apply_impl.h"
+#include "ops/ops.h"
+
+static const char *const action_names[] = {
+	[CHANGE_REMOVE] = "remove",
+	[CHANGE_UPDATE] = "change",
+	[CHANGE_ADOPT] = "adopt",
+	[CHANGE_ADD] = "add",
+};
+static_assert(ARRAY_SIZE(action_names) == CHANGE_NUM_ACTIONS, "action_names[] doesn't match");
+
+static const char *const state_names[] = {
+	[CHANGE_PENDING] = "pending",
+	[CHANGE_DONE] = "done",
+	[CHANGE_FAILED] = "failed",
+};
+static_assert(ARRAY_SIZE(state_names) == CHANGE_NUM_STATES, "state_names[] doesn't match");
+
+const char *change_action_name(enum change_action a)
+{
+	return action_names[a];
+}
+
+const char *change_state_name(enum change_state s)
+{
+	return state_names[s];
+}
+
+/* The halves of an object's name. */
+struct halves {
+	char first[NAME_MAX_LEN], second[NAME_MAX_LEN];
+};
+
+static struct halves split(const char *name)
+{
+	size_t len = strcspn(name, "/");
+	struct halves h = {0};
+
+	memcpy(h.first, name, MIN(len, sizeof(h.first) - 1));
+	if (name[len])
+		str_copy(h.second, sizeof(h.second), name + len + 1);
+	return h;
+}
+
+/* ---- VPCs and networks ---- */
+
+static int add_vpc(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	const struct config_vpc *want = c->want;
+	char cidr[CIDR_STRLEN], cidr6[CIDR_STRLEN];
+	struct vpc_params p = {
+		.name = want->v.name,
+		.cidr = cidr_format(&want->v.cidr, cidr),
+		.cidr6 = want->v.cidr6.addr.family ? cidr_format(&want->v.cidr6, cidr6) : NULL,
+		.mtu_bytes = want->v.mtu_bytes,
+		.flat = want->v.flat,
+	};
+	struct vpc made;
+
+	(void)n;
+	return ops_vpc_create(o, &p, &made, err);
+}
+
+static int remove_vpc(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	bool existed;
+
+	(void)n;
+	return ops_vpc_delete(o, c->name, &existed, err);
+}
+
+/* ---- NAT ---- */
+
+static int add_nat(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	const struct config_vpc *want = c->want;
+	struct nat nat;
+	bool changed;
+
+	(void)n;
+	return ops_nat_enable(o, c->name, *want->interface ? want->interface : NULL, &nat, &changed,
+			      err);
+}
+
+static int remove_nat(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	bool existed;
+
+	(void)n;
+	return ops_nat_disable(o, c->name, &existed, err);
+}
+
+static int update_nat(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	int r = remove_nat(o, c, n, err);
+
+	return r ? r : add_nat(o, c, n, err);
+}
+
+/* ---- subnets ---- */
+
+struct subnet_texts {
+	char cidr[CIDR_STRLEN], cidr6[CIDR_STRLEN];
+};
+
+static int add_subnets(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	_free_ struct subnet_params *params = xcalloc(n, sizeof(*params));
+	_free_ struct subnet_texts *texts = xcalloc(n, sizeof(*texts));
+
+	for (size_t i = 0; i < n; i++) {
+		const struct subnet *s = &((const struct config_subnet *)c[i].want)->s;
+
+		params[i] = (struct subnet_params){
+			.name = s->name,
+			.cidr = cidr_format(&s->cidr, texts[i].cidr),
+			.cidr6 = s->cidr6.addr.family ? cidr_format(&s->cidr6, texts[i].cidr6)
+						      : NULL,
+			.is_public = s->is_public,
+		};
+	}
+	return ops_subnet_add(o, split(c->name).first, params, n, NULL, err);
+}
+
+static int update_subnet(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	const struct subnet *want = &((const struct config_subnet *)c->want)->s;
+	struct subnet s;
+	int r = subnet_load(o->st, want->vpc, want->name, &s, err);
+
+	(void)n;
+	s.is_public = want->is_public;
+	return r ? r : ops_subnet_set_type(o, &s, err);
+}
+
+static int remove_subnets(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	_free_ const char **names = xcalloc(n, sizeof(*names));
+	_free_ bool *existed = xcalloc(n, sizeof(*existed));
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = strchr(c[i].name, '/') + 1;
+	return ops_subnet_delete(o, split(c->name).first, names, n, existed, err);
+}
+
+/* ---- policies ---- */
+
+static int apply_policies(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	_free_ struct subnet *s = xcalloc(n, sizeof(*s));
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct config_subnet *want = c[i].want;
+
+		r = subnet_load(o->st, want->s.vpc, want->s.name, &s[i], err);
+	}
+	return r ? r
+		 : ops_policy_apply(o, s, n, ((const struct config_subnet *)c->want)->policy, err);
+}
+
+static int remove_policy(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	struct halves h = split(c->name);
+	struct subnet s;
+	bool existed;
+	int r = subnet_load(o->st, h.first, h.second, &s, err);
+
+	(void)n;
+	return r ? r : ops_policy_remove(o, &s, &existed, err);
+}
+
+/* ---- peerings ---- */
+
+static int add_peer(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	const struct config_peer *want = c->want;
+	_buf_ struct buf allow = {0};
+	struct peer made;
+
+	(void)n;
+	tell_allowed(&want->p, &allow);
+	return ops_peer_add(o, want->p.a, want->p.b, want->p.n_allow ? allow.data : NULL, &made,
+			    err);
+}
+
+static int remove_peer(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	struct halves h = split(c->name);
+	bool existed;
+
+	(void)n;
+	return ops_peer_delete(o, h.first, h.second, &existed, err);
+}
+
+/* ---- virtual machines ---- */
+
+static int add_vm(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	struct port p = ((const struct config_vm *)c->want)->p;
+
+	(void)n;
+	return ops_port_add(o, &p, NULL, err);
+}
+
+static int update_vm(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	(void)n;
+	return ops_port_set_rates(o, &((const struct config_vm *)c->want)->p, err);
+}
+
+static int remove_vms(struct ops *o, const struct change *c, size_t n, struct err *err)
+{
+	_free_ struct port *p = xcalloc(n, sizeof(*p));
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++) {
+		struct halves h = split(c[i].name);
+
+		r = port_load(o->st, h.first, h.second, &p[i], err);
+	}
+	return r ? r : ops_ports_delete(o, p, n, err);
+}
+
+/* ---- all of them ---- */
+
+/* Carries out n changes of the same kind and action. */
+typedef int (*carry_fn)(struct ops *o, const struct change *c, size_t n, struct err *err);
+
+enum together {
+	ALONE,
+	OF_A_VPC,  /* all at once of one VPC */
+	OF_A_FILE, /* of one policy file */
+};
+
+static const struct {
+	const char *name; /* as in the state: owner.h */
+	carry_fn carry[CHANGE_NUM_ACTIONS];
+	enum together together[CHANGE_NUM_ACTIONS];
+} kinds[] = {
+	[KIND_VPC] = {"vpc", {[CHANGE_ADD] = add_vpc, [CHANGE_REMOVE] = remove_vpc}},
+	[KIND_NAT] = {"nat",
+		      {[CHANGE_ADD] = add_nat,
+		       [CHANGE_UPDATE] = update_nat,
+		       [CHANGE_REMOVE] = remove_nat}},
+	[KIND_SUBNET] = {"subnet",
+			 {[CHANGE_ADD] = add_subnets,
+			  [CHANGE_UPDATE] = update_subnet,
+			  [CHANGE_REMOVE] = remove_subnets},
+			 {[CHANGE_ADD] = OF_A_VPC, [CHANGE_REMOVE] = OF_A_VPC}},
+	[KIND_POLICY] = {"policy",
+			 {[CHANGE_ADD] = apply_policies,
+			  [CHANGE_UPDATE] = apply_policies,
+			  [CHANGE_REMOVE] = remove_policy},
+			 {[CHANGE_ADD] = OF_A_FILE, [CHANGE_UPDATE] = OF_A_FILE}},
+	[KIND_PEERING] = {"peering",
+			  {[CHANGE_ADD] = add_peer,
+			   [CHANGE_UPDATE] = add_peer,
+			   [CHANGE_REMOVE] = remove_peer}},
+	[KIND_VM] =
+		{"vm",
+		 {[CHANGE_ADD] = add_vm, [CHANGE_UPDATE] = update_vm, [CHANGE_REMOVE] = remove_vms},
+		 {[CHANGE_REMOVE] = OF_A_VPC}},
+};
+static_assert(ARRAY_SIZE(kinds) == KIND_NUM_KINDS, "kinds[] doesn't match change_kind");
+
+const char *change_kind_name(enum change_kind k)
+{
+	return kinds[k].name;
+}
+
+static bool go_together(const struct change *a, const struct change *b)
+{
+	size_t vpc = strcspn(a->name, "/") + 1;
+
+	if (a->kind != b->kind || a->action != b->action)
+		return false;
+	switch (kinds[a->kind].together[a->action]) {
+	case ALONE:
+		return a->action == CHANGE_ADOPT;
+	case OF_A_VPC:
+		return !strncmp(a->name, b->name, vpc);
+	case OF_A_FILE:
+		return !strcmp(((const struct config_subnet *)a->want)->policy,
+			       ((const struct config_subnet *)b->want)->policy);
+	}
+	return false;
+}
+
+size_t plan_together(const struct plan *p, size_t first)
+{
+	size_t n = 1;
+
+	while (first + n < p->n && go_together(&p->changes[first], &p->changes[first + n]))
+		n++;
+	return n;
+}
+
+static int adopt(struct ops *o, const struct plan *p, const struct change *c, size_t n,
+		 struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = owner_adopt(o->st, kinds[c[i].kind].name, c[i].name, p->file, err);
+	return ops_end(o, r, err);
+}
+
+static int carry_out(struct ops *o, struct plan *p, size_t first, size_t n, struct err *err)
+{
+	struct change *c = &p->changes[first];
+	int r = c->action == CHANGE_ADOPT ? adopt(o, p, c, n, err)
+					  : kinds[c->kind].carry[c->action](o, c, n, err);
+
+	for (size_t i = 0; i < n; i++)
+		c[i].state = r ? CHANGE_FAILED : CHANGE_DONE;
+	return r;
+}
+
+/* Its own transaction: temporary tables and triggers, too, end with one that is rolled back. */
+static int begin_owning(struct ops *o, const char *file, struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = owner_begin(o->st, file, err);
+	return ops_end(o, r, err);
+}
+
+/* What goes with the last VPC goes after its row: a crash between leaves what no row knows of. */
+static int tidy(struct ops *o, struct err *err)
+{
+	int64_t users = 0;
+	int r = ops_forwarding_users(o, &users, err);
+
+	if (!r && !users)
+		r = ops_unpublish_all(o, err);
+	return r ? r : ops_forwarding_restore(o, NULL, err);
+}
+
+int ops_apply(struct ops *o, struct plan *p, const struct apply_watch *w, struct err *err)
+{
+	int r = begin_owning(o, p->file, err);
+
+	for (size_t i = 0, n; !r && i < p->n; i += n) {
+		n = plan_together(p, i);
+		w->begin(w->arg, p, i, n);
+		r = carry_out(o, p, i, n, err);
+		w->end(w->arg, p, i, n);
+	}
+	return r ? r : tidy(o, err);
+}

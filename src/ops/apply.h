@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making the machine what a file says (config/config.h): first a list of changes, then carrying
+ * them out. `plan` prints what `apply` would do because it is the same list.
+ *
+ * A change concerns one object. What belongs to the file and is not in it any more goes; what
+ * differs is changed where it stands when that is possible, else removed and made anew; what is
+ * there, the same, and nobody's, is adopted. Of all else that has a name of the file's, the first
+ * is told as a conflict.
+ */
+#ifndef BYWAY_OPS_APPLY_H
+#define BYWAY_OPS_APPLY_H
+
+#include <stdint.h>
+
+#include "ops/owner.h"
+
+struct config;
+struct err;
+struct ops;
+
+enum change_action { CHANGE_REMOVE, CHANGE_UPDATE, CHANGE_ADOPT, CHANGE_ADD, CHANGE_NUM_ACTIONS };
+
+/* In the order in which they are made; they go in the reverse. */
+enum change_kind {
+	KIND_VPC,
+	KIND_NAT,
+	KIND_SUBNET,
+	KIND_POLICY,
+	KIND_PEERING,
+	KIND_VM,
+	KIND_NUM_KINDS
+};
+
+enum change_state { CHANGE_PENDING, CHANGE_DONE, CHANGE_FAILED, CHANGE_NUM_STATES };
+
+const char *change_action_name(enum change_action a);
+const char *change_kind_name(enum change_kind k);
+const char *change_state_name(enum change_state s);
+
+struct change {
+	enum change_action action;
+	enum change_kind kind;
+	char name[OBJECT_MAX];
+	char *detail;      /* what it will be, or why it changes or goes; owned */
+	unsigned int line; /* where the file has it; 0: it has not */
+	const void *want;  /* the config's struct of that kind; NULL when it goes */
+	enum change_state state;
+	size_t no; /* before they were put in order */
+};
+
+struct plan {
+	char *file; /* absolute */
+	struct change *changes;
+	size_t n, unchanged;
+};
+
+/* c NULL: nothing is wanted of the file at path. c is borrowed as long as the plan. Nothing is
+ * changed, and the state may be open for reading only. */
+int ops_plan(struct ops *o, const struct config *c, const char *path, struct plan **ret,
+	     struct err *err);
+void plan_free(struct plan *p);
+void plan_free_p(struct plan **p);
+#define _plan_ _cleanup_(plan_free_p)
+
+/* How many of the changes from this one on are made together. */
+size_t plan_together(const struct plan *p, size_t first);
+
+/* Told before and after n changes from first that are made together. */
+struct apply_watch {
+	void (*begin)(void *arg, const struct plan *p, size_t first, size_t n);
+	void (*end)(void *arg, const struct plan *p, size_t first, size_t n);
+	void *arg;
+};
+/* Stops at the first failure: the states of the changes say how far it got. Another plan goes on
+ * from there. */
+int ops_apply(struct ops *o, struct plan *p, const struct apply_watch *w, struct err *err);
+
+#endif

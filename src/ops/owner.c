@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Owners come and go with the rows, by triggers: those for deleted rows are part of the schema,
+ * those for inserted ones are temporary, this connection's alone. So no moment is left in which a
+ * killed process has made something that its file does not know.
+ */
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "ops/owner.h"
+#include "store/store.h"
+#include "vpc/columns.h"
+
+static void read_owned(sqlite3_stmt *q, void *row)
+{
+	struct owned *o = row;
+
+	COLUMN_STR(q, 0, o->kind);
+	COLUMN_STR(q, 1, o->name);
+	o->file = xstrdup(column_text(q, 2));
+}
+
+int owner_list(struct store *st, struct owned **ret, size_t *n, struct err *err)
+{
+	static const struct row_reader reader = {sizeof(struct owned), read_owned};
+
+	return rows_read(st, &reader, "SELECT kind, name, file FROM owner ORDER BY kind, name",
+			 NULL, NULL, ret, n, err);
+}
+
+void owner_list_free(struct owned *o, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(o[i].file);
+	free(o);
+}
+
+static int by_object(const void *a, const void *b)
+{
+	const struct owned *x = a, *y = b;
+	int order = strcmp(x->kind, y->kind);
+
+	return order ? order : strcmp(x->name, y->name);
+}
+
+struct owned *owner_find(struct owned *list, size_t n, const char *kind, const char *name)
+{
+	struct owned key = {0};
+
+	str_copy(key.kind, sizeof(key.kind), kind);
+	str_copy(key.name, sizeof(key.name), name);
+	return n ? bsearch(&key, list, n, sizeof(key), by_object) : NULL;
+}
+
+#define OWN(kind, table, name)                                                                     \
+	"CREATE TEMP TRIGGER IF NOT EXISTS own_" table " AFTER INSERT ON main." table " BEGIN"     \
+	"  INSERT OR IGNORE INTO owner SELECT '" kind "', " name ", file FROM applying; END"
+
+int owner_begin(struct store *st, const char *file, struct err *err)
+{
+	static const char *const sql[] = {
+		"CREATE TEMP TABLE IF NOT EXISTS applying(file TEXT NOT NULL)",
+		"DELETE FROM temp.applying",
+		OWN("vpc", "vpc", "new.name"),
+		OWN("nat", "nat", "new.vpc"),
+		OWN("subnet", "subnet", "new.vpc || '/' || new.name"),
+		OWN("policy", "policy", "new.vpc || '/' || new.subnet"),
+		OWN("peering", "peer", "new.a || '/' || new.b"),
+		OWN("vm", "port", "new.vpc || '/' || new.name"),
+	};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(sql); i++)
+		r = store_exec(st, err, sql[i], "");
+	return r ? r : store_exec(st, err, "INSERT INTO temp.applying VALUES (?1)", "s", file);
+}
+
+int owner_adopt(struct store *st, const char *kind, const char *name, const char *file,
+		struct err *err)
+{
+	return store_exec(st, err, "INSERT INTO owner (kind, name, file) VALUES (?1, ?2, ?3)",
+			  "sss", kind, name, file);
+}
