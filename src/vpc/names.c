@@ -135,6 +135,8 @@ int name_leg(struct store *st, struct netns *host, const char *egress, char ret[
 {
 	return pick(st, host, "SELECT COUNT(*) FROM egress WHERE leg = ?1", "leg-", egress, egress,
 		    ret, err);
+}
+
 int name_port_ifb(struct store *st, struct netns *host, struct port *p, struct err *err)
 {
 	char full[NAME_MAX_LEN * 2];
