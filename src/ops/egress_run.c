@@ -231,7 +231,7 @@ static int clean_up(struct run *x, int result, struct err *err)
 static void follow_mtu(struct run *x, const struct watch *w)
 {
 	_netns_ struct netns *inside = NULL;
-	struct link tun;
+	struct link tun = {0};
 	struct err err;
 	int r = netns_open(w->row->netns, NULL, &inside, &err);
 

@@ -95,7 +95,7 @@ test_apply() {
 
 test_again() {
 	snapshot_host >made
-	ip monitor all >events &
+	ip monitor link address route rule >events &
 	local monitor=$!
 	wait_for test -e "/proc/$monitor/exe"
 	check "plan: nothing" by plan lab.yaml

@@ -449,7 +449,7 @@ test_while_pid() {
 	must by vm add m tied --while-pid "$pid"
 	is "a machine says whom it lives with" "$(vm m/tied while_pid)" "$pid"
 	is "somebody waits" "$(watchers)" 1
-	is "who has nothing open but what it waits for" "$(ls "/proc/$(pgrep -x byway-watch)/fd" | xargs)" "0 1 2 3 4"
+	is "who has nothing open but what it waits for" "$(cd "/proc/$(pgrep -x byway-watch)/fd" && echo *)" "0 1 2 3 4"
 	must ip link set tap-tied nomaster
 	must by vm add m untied
 	must by vm delete m/untied

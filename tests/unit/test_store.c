@@ -843,7 +843,7 @@ static void test_disk_full(void **state)
 	char tmp[96];
 	int rows = 0;
 
-	assert_int_equal(mount("none", p->parent, "tmpfs", 0, "size=768k"), 0);
+	assert_int_equal(mount("none", p->parent, "tmpfs", 0, "size=1280k"), 0);
 	fill_some(p);
 	write_filler(p);
 	assert_rows(p, 100);
