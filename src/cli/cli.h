@@ -186,6 +186,7 @@ int cmd_graph(struct cli *c);
 int cmd_metrics(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_reset(struct cli *c);
+int cmd_why(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_completion(struct cli *c);
 

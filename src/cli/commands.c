@@ -154,6 +154,11 @@ static const struct cli_opt status_opts[] = {
 	{"interval", 0, "SECONDS", "between two looks of --watch (default 1)"},
 };
 
+static const struct cli_opt why_opts[] = {
+	{"live", 0, NULL, "send a probe, too, and say which rule of the kernel decided"},
+	{"ipv6", '6', NULL, "IPv6, where names have addresses of both"},
+};
+
 static const struct cli_opt doctor_opts[] = {
 	{"fix", 0, NULL, "change what can be changed, and put back again"},
 	{"undo", 0, NULL, "put back what --fix changed"},
@@ -285,6 +290,8 @@ const struct cli_cmd cli_commands[] = {
 	{"events", NULL, "", 0, 0, OPTS(events_opts), cmd_events, "say what changes, when it does"},
 	{"graph", NULL, "", 0, 0, OPTS(graph_opts), cmd_graph, "draw what is joined to what"},
 	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics, "print all that can be counted for Prometheus"},
+	{"why", NULL, "A B [PORT]", 2, 3, OPTS(why_opts), cmd_why,
+	 "say what lets A reach B, or what does not"},
 	{"doctor", NULL, "", 0, 0, OPTS(doctor_opts), cmd_doctor,
 	 "find what on this host is in the way, and how to fix it"},
 	{"gc", NULL, "", 0, 0, NO_OPTS, cmd_gc,
