@@ -10,6 +10,7 @@
 #include "cni/result.h"
 #include "kernel/link.h"
 #include "kernel/netns.h"
+#include "vpc/mapping.h"
 #include "vpc/port.h"
 
 int cni_find(struct cni_job *j, struct port *ret)
@@ -211,6 +212,33 @@ static void describe(struct add *a)
 	name_port_of(args, p);
 }
 
+void cni_mappings_to(struct cni_job *j, const struct port *p)
+{
+	for (size_t i = 0; i < j->config.n_mappings; i++) {
+		struct mapping *m = &j->config.mappings[i];
+
+		memcpy(m->vpc, p->vpc, sizeof(m->vpc));
+		memcpy(m->target, p->name, sizeof(m->target));
+	}
+}
+
+/* A container without its ports is no container. */
+static int publish(struct add *a)
+{
+	struct cni_job *j = a->j;
+	size_t n_new;
+	int r;
+
+	if (!j->config.n_mappings)
+		return 0;
+	cni_mappings_to(j, &a->port);
+	r = ops_mappings_add(&j->ops, j->config.mappings, j->config.n_mappings, &n_new,
+			     &j->error.err);
+	if (r)
+		ops_ports_delete(&j->ops, &a->port, 1, NULL);
+	return r;
+}
+
 static int attach(struct add *a)
 {
 	struct cni_job *j = a->j;
@@ -225,7 +253,8 @@ static int attach(struct add *a)
 	if (r)
 		return r;
 	describe(a);
-	return ops_port_add(&j->ops, &a->port, a->inside, &j->error.err);
+	r = ops_port_add(&j->ops, &a->port, a->inside, &j->error.err);
+	return r ? r : publish(a);
 }
 
 static int ask_addresses(struct add *a)

@@ -11,6 +11,7 @@
 #include "kernel/netns.h"
 #include "kernel/route.h"
 #include "vpc/host_rules.h"
+#include "vpc/mapping.h"
 #include "vpc/port.h"
 
 struct check {
@@ -115,6 +116,32 @@ static int check_family(struct check *c, const struct ip *ip)
 	return wrong(c, "the container has no default route beside ", ip_format(ip, text));
 }
 
+static bool is_among(const struct mapping *m, const struct mapping *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (list[i].state == ROW_ACTIVE && mapping_equal(m, &list[i]))
+			return true;
+	}
+	return false;
+}
+
+/* That the kernel has what is published is the firewall's to say. */
+static int check_mappings(struct check *c)
+{
+	const struct cni_config *config = &c->j->config;
+	_free_ struct mapping *list = NULL;
+	char text[MAPPING_STRLEN];
+	size_t n = 0;
+	int r = mapping_list(c->j->ops.st, c->port.vpc, &list, &n, &c->j->error.err);
+
+	cni_mappings_to(c->j, &c->port);
+	for (size_t i = 0; !r && i < config->n_mappings; i++) {
+		if (!is_among(&config->mappings[i], list, n))
+			r = wrong(c, "not published: ", mapping_format(&config->mappings[i], text));
+	}
+	return r;
+}
+
 static int check_firewall(struct check *c)
 {
 	_host_rules_ struct host_rules h = {0};
@@ -147,6 +174,8 @@ int cni_check(struct cni_job *j)
 		r = check_family(&c, &c.port.addr);
 	if (!r)
 		r = check_family(&c, &c.port.addr6);
+	if (!r)
+		r = check_mappings(&c);
 	if (!r)
 		r = check_firewall(&c);
 	return r ? r : cni_ask_ipam(j, "CHECK", NULL);

@@ -40,6 +40,8 @@ int cni_status(struct cni_job *j);
 
 /* -ENOENT, without words: this configuration has no such attachment. */
 int cni_find(struct cni_job *j, struct port *ret);
+/* Fills in where the configuration's port mappings lead to. */
+void cni_mappings_to(struct cni_job *j, const struct port *p);
 /* Runs the plugin that gives addresses, if that is another one. */
 int cni_ask_ipam(struct cni_job *j, const char *command, json_t **ret);
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cni/config.h"
+#include "vpc/mapping.h"
 #include "vpc/names.h"
 
 #define TEXT_MAX 256 /* of a value in a message */
@@ -26,6 +28,8 @@ void cni_config_done(struct cni_config *c)
 {
 	json_decref(c->root);
 	c->root = NULL;
+	free(TAKE_PTR(c->mappings));
+	c->n_mappings = 0;
 }
 
 static int wrong(struct cni_error *e, const char *key, json_t *value, const char *what)
@@ -158,13 +162,89 @@ static int read_bandwidth(struct cni_config *c, json_t *value, struct cni_error 
 	return read_keys(c, "bandwidth", value, keys, ARRAY_SIZE(keys), e);
 }
 
+/* ---- Port mappings: the one that is read is the last ---- */
+
+static struct mapping *last_mapping(struct cni_config *c)
+{
+	return &c->mappings[c->n_mappings - 1];
+}
+
+static int read_port(json_t *value, const char *key, uint16_t *ret, struct cni_error *e)
+{
+	json_int_t n = json_integer_value(value);
+
+	if (n < 1 || n > UINT16_MAX)
+		return wrong(e, key, value, "a port");
+	*ret = (uint16_t)n;
+	return 0;
+}
+
+static int read_host_port(struct cni_config *c, json_t *value, struct cni_error *e)
+{
+	return read_port(value, "hostPort", &last_mapping(c)->host_port, e);
+}
+
+static int read_container_port(struct cni_config *c, json_t *value, struct cni_error *e)
+{
+	return read_port(value, "containerPort", &last_mapping(c)->port, e);
+}
+
+static int read_protocol(struct cni_config *c, json_t *value, struct cni_error *e)
+{
+	const char *text;
+	int r = read_string(value, "protocol", &text, e);
+
+	if (r || !*text || mapping_protocol_parse(text, &last_mapping(c)->protocol))
+		return r;
+	return unsupported(e, "protocol", value, "only tcp and udp are mapped");
+}
+
+static int read_host_ip(struct cni_config *c, json_t *value, struct cni_error *e)
+{
+	const char *text;
+	int r = read_string(value, "hostIP", &text, e);
+
+	if (!r && *text && ip_parse(text, &last_mapping(c)->host_addr, &e->err))
+		return wrong(e, "hostIP", value, "an address");
+	return r;
+}
+
+static int read_mapping(struct cni_config *c, json_t *value, struct cni_error *e)
+{
+	static const struct key keys[] = {
+		{"hostPort", read_host_port},
+		{"containerPort", read_container_port},
+		{"protocol", read_protocol},
+		{"hostIP", read_host_ip},
+	};
+	struct mapping *m = last_mapping(c);
+	int r;
+
+	*m = (struct mapping){.protocol = IPPROTO_TCP, .reserved = true};
+	r = read_keys(c, "portMappings", value, keys, ARRAY_SIZE(keys), e);
+	if (!r && (!m->host_port || !m->port))
+		r = wrong(e, "portMappings", value, "a mapping with hostPort and containerPort");
+	return r;
+}
+
 static int read_mappings(struct cni_config *c, json_t *value, struct cni_error *e)
 {
-	(void)c;
-	if (json_is_array(value) && !json_array_size(value))
-		return 0;
-	return unsupported(e, "portMappings", value,
-			   "not done here: put the portmap plugin behind this one");
+	json_t *one;
+	size_t i;
+	int r = 0;
+
+	if (!json_is_array(value))
+		return wrong(e, "portMappings", value, "a list of mappings");
+	c->mappings = xrealloc(c->mappings, json_array_size(value) + 1, sizeof(*c->mappings));
+	c->n_mappings = 0;
+	json_array_foreach(value, i, one)
+	{
+		c->n_mappings = i + 1;
+		r = read_mapping(c, one, e);
+		if (r)
+			break;
+	}
+	return r;
 }
 
 static int read_runtime(struct cni_config *c, json_t *value, struct cni_error *e)

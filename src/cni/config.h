@@ -13,6 +13,8 @@
 #include "cni/error.h"
 #include "vpc/vpc.h"
 
+struct mapping;
+
 #define CNI_CONFIG_MAX (1u << 20)
 
 enum cni_version {
@@ -38,6 +40,8 @@ struct cni_config {
 	struct cni_wishes wishes;
 	json_t *dns, *prev_result; /* NULL where not given */
 	json_t *valid_attachments;
+	struct mapping *mappings; /* owned; without what they lead to */
+	size_t n_mappings;
 };
 
 void cni_config_done(struct cni_config *c);

@@ -77,13 +77,6 @@ static int check_family(const struct mapping *m, struct err *err)
 
 /* ---- Is the host's port free? ---- */
 
-static bool is_same(const struct mapping *a, const struct mapping *b)
-{
-	return mapping_overlaps(a, b) && ip_equal(&a->host_addr, &b->host_addr) &&
-	       !strcmp(a->vpc, b->vpc) && !strcmp(a->target, b->target) &&
-	       a->to_subnet == b->to_subnet && a->port == b->port;
-}
-
 /* Is m there already? Anybody else's on the same port is a conflict. */
 static int check_others(const struct mapping *m, const struct mapping *others, size_t n,
 			bool *ret_there, struct err *err)
@@ -94,7 +87,7 @@ static int check_others(const struct mapping *m, const struct mapping *others, s
 	for (size_t i = 0; i < n; i++) {
 		if (others[i].state != ROW_ACTIVE || !mapping_overlaps(m, &others[i]))
 			continue;
-		if (!is_same(m, &others[i]))
+		if (!mapping_equal(m, &others[i]))
 			return err_set(err, ERR_CONFLICT, -EEXIST,
 				       "port %u/%s of the host leads to '%s/%s' already (%s)",
 				       m->host_port, mapping_protocol_name(m->protocol),
@@ -336,7 +329,7 @@ static int sort_out(struct ops *o, struct mapping *m, size_t n, size_t *ret_new,
 			r = check_others(&m[i], m, *ret_new, &there, err);
 		if (r || there)
 			continue;
-		r = check_host_port(&m[i], err);
+		r = m[i].reserved ? 0 : check_host_port(&m[i], err);
 		m[i].state = ROW_ACTIVE; /* so that the next one is compared with it */
 		m[(*ret_new)++] = m[i];
 	}

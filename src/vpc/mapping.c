@@ -23,10 +23,10 @@ const char *mapping_protocol_name(uint8_t protocol)
 
 /* ---- As people write them ---- */
 
-static bool parse_protocol(const char *text, uint8_t *ret)
+bool mapping_protocol_parse(const char *text, uint8_t *ret)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
-		if (!strcmp(text, protocols[i].name)) {
+		if (!strcasecmp(text, protocols[i].name)) {
 			*ret = protocols[i].number;
 			return true;
 		}
@@ -75,7 +75,7 @@ static bool parse_range(char *text, struct mapping_range *ret)
 
 	if (slash)
 		*slash++ = '\0';
-	if (slash && !parse_protocol(slash, &ret->protocol))
+	if (slash && !mapping_protocol_parse(slash, &ret->protocol))
 		return false;
 	text = parse_host_addr(text, &ret->host_addr, NULL);
 	if (!text)
@@ -137,6 +137,13 @@ bool mapping_has_family(const struct mapping *m, int family)
 	const struct ip *to = family == AF_INET6 ? &m->addr6 : &m->addr;
 
 	return to->family && (!m->host_addr.family || m->host_addr.family == family);
+}
+
+bool mapping_equal(const struct mapping *a, const struct mapping *b)
+{
+	return a->protocol == b->protocol && a->host_port == b->host_port && a->port == b->port &&
+	       ip_equal(&a->host_addr, &b->host_addr) && !strcmp(a->vpc, b->vpc) &&
+	       !strcmp(a->target, b->target) && a->to_subnet == b->to_subnet;
 }
 
 bool mapping_overlaps(const struct mapping *a, const struct mapping *b)

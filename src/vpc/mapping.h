@@ -15,6 +15,7 @@ struct mapping {
 	struct ip host_addr; /* of no family: all of the host's; 0.0.0.0, ::: all of the family */
 	uint16_t host_port, port;
 	struct ip addr, addr6; /* the target's; only read, none when it is gone */
+	bool reserved; /* only asked: that no process has the host's port is the asker's to see to */
 	enum row_state state;
 };
 
@@ -34,7 +35,10 @@ bool mapping_range_has(const struct mapping_range *r, const struct mapping *m);
 /* "192.0.2.1:8080:80/tcp" */
 const char *mapping_format(const struct mapping *m, char ret[MAPPING_STRLEN]);
 const char *mapping_protocol_name(uint8_t protocol);
+/* "tcp" or "udp", in any case. */
+bool mapping_protocol_parse(const char *text, uint8_t *ret);
 
+bool mapping_equal(const struct mapping *a, const struct mapping *b);
 /* Whether both are asked of the same packets, or some of the same. */
 bool mapping_overlaps(const struct mapping *a, const struct mapping *b);
 /* Whether it is about packets of this family, and all of the host's addresses of it. */

@@ -174,7 +174,8 @@ test_configuration() {
 	refused 7 "no name" cni ADD e eth0 'del(.name)'
 	refused 2 "an unknown key" cni ADD e eth0 '.isolate = true'
 	like "with key and value" "$(jq -r .details "$TAP_OUTPUT")" '"isolate": true'
-	refused 2 "port mappings" cni ADD e eth0 '.runtimeConfig = {portMappings: [{hostPort: 1, containerPort: 1}]}'
+	refused 2 "a port mapping of SCTP" cni ADD e eth0 \
+		'.runtimeConfig = {portMappings: [{hostPort: 1, containerPort: 1, protocol: "sctp"}]}'
 	check "no port mappings are none" add e eth0 '.runtimeConfig = {portMappings: []}'
 	must del e
 	refused 7 "host bits" cni ADD e eth0 '.cidr = "10.30.0.5/24"'
@@ -440,6 +441,46 @@ test_many() {
 	is_clean "then nothing is left"
 }
 
+# ---- published ports ----
+
+MAPPED='.runtimeConfig = {portMappings: [{hostPort: 8080, containerPort: 80, protocol: "tcp", hostIP: ""},
+	{hostPort: 8007, containerPort: 7, protocol: "udp"}]}'
+published() { by publish list --json | jq -r '[.published[].mapping] | join(" ")'; }
+
+test_mappings() {
+	container m1 m2
+	cannot internet "$HOST4" 8080 "nothing is mapped"
+	check "ADD with port mappings" add m1 eth0 "$MAPPED"
+	web_server m1 80
+	echo_server m1 7
+	is "they are published ports" "$(published)" "8080:80/tcp 8007:7/udp"
+	can internet "$HOST4" 8080
+	can internet "udp:$HOST4" 8007
+	can host 127.0.0.1 8080
+	cannot internet "$HOST4" 8081
+	cannot internet "$(address m1)" 80 "not by the host's address"
+	check "CHECK" cni CHECK m1 eth0 "$MAPPED"
+	refused 105 "CHECK of one that is not there" cni CHECK m1 eth0 \
+		'.runtimeConfig = {portMappings: [{hostPort: 8081, containerPort: 80}]}'
+	refused 101 "ADD of a port that leads elsewhere" cni ADD m2 eth0 "$MAPPED"
+	fails "leaves no interface" ip -n m2 link show eth0
+	is "and the other's ports as they were" "$(published)" "8080:80/tcp 8007:7/udp"
+	can internet "$HOST4" 8080
+	check "a flow" flow_open f internet "$HOST4" 8080
+	check "DEL" del m1
+	is "takes the ports back" "$(published)" ""
+	cannot internet "$HOST4" 8080
+	flow_close f
+	check "the next one can have them" add m2 eth0 "$MAPPED"
+	must ip netns del m2
+	CONFIG=$PODS bare GC '."cni.dev/valid-attachments" = []' >/dev/null
+	is "GC takes them back" "$(published)" ""
+	stop web-m1
+	stop echo-m1-7
+	ip netns del m1
+	must by network down pods
+}
+
 # ---- the configuration that byway writes ----
 
 test_install() {
@@ -450,6 +491,8 @@ test_install() {
 	CONFIG=$(jq -c '{cniVersion, name} + .plugins[0] | del(.capabilities)' "$WORLD/net.d/10-shop.conflist")
 	container i
 	check "which works" add i
+	is "with what the plugin can do" "$(jq -c '.plugins[0].capabilities' "$WORLD/net.d/10-shop.conflist")" \
+		'{"ips":true,"mac":true,"bandwidth":true,"portMappings":true}'
 	is "in that network" "$(address i)" 10.37.0.2
 	must del i
 	must ip netns del i
@@ -473,5 +516,6 @@ test_gc
 test_comes_back
 test_kills
 test_many
+test_mappings
 test_install
 done_testing

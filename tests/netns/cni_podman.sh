@@ -50,9 +50,10 @@ podman_files() {
 # An image with nothing in it but busybox.
 podman_image() {
 	local dir=$WORLD/image name
-	mkdir -p "$dir"/{bin,etc,tmp,proc,sys,dev}
+	mkdir -p "$dir"/{bin,etc,tmp,proc,sys,dev,srv}
 	cp /bin/busybox "$dir/bin/"
-	for name in sh sleep ping wget ip cat; do ln -s busybox "$dir/bin/$name"; done
+	for name in sh sleep ping wget ip cat httpd nslookup; do ln -s busybox "$dir/bin/$name"; done
+	echo "hello from web" >"$dir/srv/index.html"
 	tar -C "$dir" -c . | podman import - busybox
 }
 
@@ -60,6 +61,8 @@ podman_image() {
 start() { podman run -d --name "$1" "${@:2}" busybox sleep 600; }
 address() { podman inspect "$1" | jq -r ".[0].NetworkSettings.Networks.\"${2:-pods}\".IPAddress"; }
 ports() { by network show "${1:-pods}" --json | jq -r '.vms | length'; }
+serve() { podman exec -d "$1" httpd -p 80 -h /srv; wait_for get host "http://$(address "$1")/"; }
+resolves() { podman exec "$1" nslookup "$2" | grep "Address.*$3"; }
 pings() { podman exec "$1" ping -c 1 -w 15 "$2"; }
 
 # The world's /sys has none.
@@ -98,6 +101,32 @@ check "a container on two networks" start four --network pods --network back
 like "has an address of the other" "$(address four back)" '^10\.41\.0\.'
 check "the host reaches it there" ping -c 1 -w 15 "$(address four back)"
 is "four are attached" "$(ports)" 4
+check "published ports" start web -p 8080:80 -p "127.0.0.1:8081:80"
+check "a web server" serve web
+is "is reached from outside" "$(get internet "http://$HOST4:8080/")" "hello from web"
+is "on the host" "$(get host http://127.0.0.1:8080/)" "hello from web"
+is "by a neighbour" "$(podman exec two wget -qO- "http://$HOST4:8080/")" "hello from web"
+is "what is on one address is there" "$(get host http://127.0.0.1:8081/)" "hello from web"
+cannot internet "$HOST4" 8081 "another address"
+cannot internet "$HOST4" 80 "another port"
+fails "another container cannot have the port" start late -p 8080:80
+podman rm -f -t 0 late >/dev/null 2>&1
+check "restart with ports" podman restart -t 0 web
+check "the web server again" serve web
+is "and it is reached again" "$(get internet "http://$HOST4:8080/")" "hello from web"
+must podman rm -f -t 0 web
+cannot internet "$HOST4" 8080 "the container is gone"
+is "nothing is published" "$(json '.published | length' publish list)" 0
+if command -v dnsmasq >/dev/null; then
+	background dns internet sh -c "dnsmasq -k --no-resolv --no-hosts -C /dev/null -x '$WORLD/dns.pid' \
+		--address=/web.example/203.0.113.10 --local=/example/ & echo ready; wait"
+	check "a container with a name server" start five --dns "$INTERNET4"
+	check "resolves names" wait_for resolves five web.example "$INTERNET4"
+	must podman rm -f -t 0 five
+	kill "$(cat "$WORLD/dns.pid")"
+else
+	skip "a container with a name server" "dnsmasq is not installed"
+fi
 check "removal" podman rm -f -t 0 one two three four
 is "leaves nothing attached" "$(ports)" 0
 is "nor on the other network" "$(ports back)" 0

@@ -14,6 +14,7 @@
 #include "cni/args.h"
 #include "cni/config.h"
 #include "cni/result.h"
+#include "vpc/mapping.h"
 
 static struct cni_config config;
 static struct cni_error error;
@@ -92,6 +93,26 @@ static void test_subnet_of_vpc(void **state)
 	assert_string_equal(config.subnet, "web");
 }
 
+#define MAPPINGS(list) "{" BASE ", \"runtimeConfig\": {\"portMappings\": [" list "]}}"
+
+static void test_mappings(void **state)
+{
+	char text[MAPPING_STRLEN];
+
+	(void)state;
+	assert_int_equal(
+		read_text(MAPPINGS("{\"hostPort\": 8080, \"containerPort\": 80},"
+				   "{\"hostPort\": 53, \"containerPort\": 5353, \"protocol\": \"UDP\","
+				   " \"hostIP\": \"192.0.2.1\"},"
+				   "{\"hostPort\": 1, \"containerPort\": 2, \"protocol\": \"tcp\","
+				   " \"hostIP\": \"\"}")),
+		0);
+	assert_int_equal(config.n_mappings, 3);
+	assert_string_equal(mapping_format(&config.mappings[0], text), "8080:80/tcp");
+	assert_string_equal(mapping_format(&config.mappings[1], text), "192.0.2.1:53:5353/udp");
+	assert_string_equal(mapping_format(&config.mappings[2], text), "1:2/tcp");
+}
+
 static const struct {
 	const char *text;
 	enum cni_code code;
@@ -107,8 +128,18 @@ static const struct {
 	{"{\"cniVersion\": \"1.0.0\", \"name\": \"a\", \"name\": \"b\"}", CNI_DECODE, "duplicate"},
 	{"{" BASE ", \"vlan\": 7}", CNI_UNSUPPORTED, "\"vlan\": 7"},
 	{"{" BASE ", \"dns\": {\"nameserver\": \"a\"}}", CNI_UNSUPPORTED, "nameserver"},
-	{"{" BASE ", \"runtimeConfig\": {\"portMappings\": [{\"hostPort\": 80}]}}", CNI_UNSUPPORTED,
-	 "\"portMappings\": [{\"hostPort\":80}]"},
+	{MAPPINGS("{}"), CNI_CONFIG, "portMappings"},
+	{MAPPINGS("{\"hostPort\": 80}"), CNI_CONFIG, "{\"hostPort\":80}"},
+	{MAPPINGS("{\"hostPort\": 80, \"containerPort\": 0}"), CNI_CONFIG, "containerPort"},
+	{MAPPINGS("{\"hostPort\": 65536, \"containerPort\": 1}"), CNI_CONFIG, "hostPort"},
+	{MAPPINGS("{\"hostPort\": \"80\", \"containerPort\": 1}"), CNI_CONFIG, "hostPort"},
+	{MAPPINGS("{\"hostPort\": 1, \"containerPort\": 1, \"protocol\": \"sctp\"}"),
+	 CNI_UNSUPPORTED, "sctp"},
+	{MAPPINGS("{\"hostPort\": 1, \"containerPort\": 1, \"hostIP\": \"here\"}"), CNI_CONFIG,
+	 "here"},
+	{MAPPINGS("{\"port\": 1}"), CNI_UNSUPPORTED, "port"},
+	{MAPPINGS("1"), CNI_CONFIG, "portMappings"},
+	{"{" BASE ", \"runtimeConfig\": {\"portMappings\": {}}}", CNI_CONFIG, "list"},
 	{"{" BASE ", \"runtimeConfig\": {\"ips\": [\"10.0.0.1\", \"10.0.0.2\"]}}", CNI_CONFIG,
 	 "second IPv4"},
 	{"{" BASE ", \"network\": \"a/b\", \"cidr\": \"10.0.0.0/8\"}", CNI_CONFIG, "subnet"},
@@ -259,7 +290,7 @@ static void test_error_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults),       TEST(test_everything), TEST(test_subnet_of_vpc),
+		TEST(test_defaults),       TEST(test_everything), TEST(test_subnet_of_vpc), TEST(test_mappings),
 		TEST(test_refusals),       TEST(test_args),       TEST(test_results),
 		TEST(test_chained_result), TEST(test_given),      TEST(test_error_json),
 	};
