@@ -39,7 +39,8 @@ with_peer() { with_two && prepare peer add v w; }
 with_policy() { with_subnet && prepare policy apply v/a one.json; }
 with_network() { prepare network up n 10.2.0.0/24 --cidr6 fd02::/64; }
 with_vms() {
-	with_nat && with_network && prepare vm add n m --owner 1000 --isolated --rate 9M,8M && prepare vm add v/a i
+	with_nat && with_network && prepare vm add n m --owner 1000 --isolated --rate 9M,8M &&
+		prepare vm add v/a i && prepare publish n/m 8080:80
 }
 with_workload() { with_network && prepare vm add n m && prepare vm add n o && prepare publish n/o 8081:80; }
 with_published() { with_network && prepare vm add n m && prepare publish n/m 8080:80 8053:53/udp; }
@@ -123,7 +124,8 @@ with_file() { cp first.yaml machine.yaml && prepare apply machine.yaml && cp sec
 # The container's namespace is somebody's own.
 container() {
 	CNI_COMMAND=$1 CNI_CONTAINERID=c CNI_IFNAME=eth0 CNI_NETNS=/run/netns/user "$CNI" \
-		<<<'{"cniVersion": "1.1.0", "name": "n", "type": "byway", "isolated": true}'
+		<<<'{"cniVersion": "1.1.0", "name": "n", "type": "byway", "isolated": true,
+			"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}}'
 }
 
 foreign() {
