@@ -222,23 +222,6 @@ void cni_mappings_to(struct cni_job *j, const struct port *p)
 	}
 }
 
-/* A container without its ports is no container. */
-static int publish(struct add *a)
-{
-	struct cni_job *j = a->j;
-	size_t n_new;
-	int r;
-
-	if (!j->config.n_mappings)
-		return 0;
-	cni_mappings_to(j, &a->port);
-	r = ops_mappings_add(&j->ops, j->config.mappings, j->config.n_mappings, &n_new,
-			     &j->error.err);
-	if (r)
-		ops_ports_delete(&j->ops, &a->port, 1, NULL);
-	return r;
-}
-
 static int attach(struct add *a)
 {
 	struct cni_job *j = a->j;
@@ -253,8 +236,9 @@ static int attach(struct add *a)
 	if (r)
 		return r;
 	describe(a);
-	r = ops_port_add(&j->ops, &a->port, a->inside, &j->error.err);
-	return r ? r : publish(a);
+	cni_mappings_to(j, &a->port);
+	return ops_port_add_published(&j->ops, &a->port, a->inside, j->config.mappings,
+				      j->config.n_mappings, &j->error.err);
 }
 
 static int ask_addresses(struct add *a)

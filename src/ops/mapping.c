@@ -75,6 +75,18 @@ static int check_family(const struct mapping *m, struct err *err)
 	return err_set(err, ERR_USAGE, -EINVAL, "'%s/%s' has no IPv6 address", m->vpc, m->target);
 }
 
+int ops_mappings_lead_to(struct mapping *m, size_t n, const struct port *p, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++) {
+		m[i].addr = p->addr;
+		m[i].addr6 = p->addr6;
+		r = check_family(&m[i], err);
+	}
+	return r;
+}
+
 /* ---- Is the host's port free? ---- */
 
 /* Is m there already? Anybody else's on the same port is a conflict. */
@@ -258,14 +270,24 @@ static int change_rules(struct ops *o, const struct mapping *m, size_t n, bool a
 	return ops_host_update(o, add ? &h : NULL, add ? NULL : &h, err);
 }
 
-static int save(struct ops *o, struct mapping *m, size_t n, enum row_state state, struct err *err)
+int ops_mappings_save(struct ops *o, struct mapping *m, size_t n, enum row_state state,
+		      struct err *err)
 {
-	int r = ops_begin(o, err);
+	int r = 0;
 
 	for (size_t i = 0; !r && i < n; i++) {
 		m[i].state = state;
 		r = mapping_save(o->st, &m[i], err);
 	}
+	return r;
+}
+
+static int save(struct ops *o, struct mapping *m, size_t n, enum row_state state, struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = ops_mappings_save(o, m, n, state, err);
 	return ops_end(o, r, err);
 }
 
@@ -298,7 +320,7 @@ int ops_mappings_delete(struct ops *o, struct mapping *m, size_t n, struct err *
 	return r ? r : forget(o, m, n, err);
 }
 
-static int bring_up(struct ops *o, struct mapping *m, size_t n, struct err *err)
+int ops_mappings_up(struct ops *o, const struct mapping *m, size_t n, struct err *err)
 {
 	bool changed;
 	struct vpc v;
@@ -308,13 +330,11 @@ static int bring_up(struct ops *o, struct mapping *m, size_t n, struct err *err)
 		r = change_rules(o, m, n, true, err);
 	if (!r)
 		r = end_earlier(o, m, n, err);
-	if (!r)
-		r = allow_loopback(o, &v, &changed, err);
-	return r ? r : save(o, m, n, ROW_ACTIVE, err);
+	return r ? r : allow_loopback(o, &v, &changed, err);
 }
 
-/* Those that are not there yet, to the front; what a crash left of them goes. */
-static int sort_out(struct ops *o, struct mapping *m, size_t n, size_t *ret_new, struct err *err)
+int ops_mappings_choose(struct ops *o, struct mapping *m, size_t n, size_t *ret_new,
+			struct err *err)
 {
 	_free_ struct mapping *others = NULL;
 	size_t n_others = 0, left = 0;
@@ -352,13 +372,15 @@ int ops_mappings_add(struct ops *o, struct mapping *m, size_t n, size_t *ret_new
 			r = check_family(&m[i], err);
 	}
 	if (!r)
-		r = sort_out(o, m, n, ret_new, err);
+		r = ops_mappings_choose(o, m, n, ret_new, err);
 	if (r || !*ret_new)
 		return r;
 	r = save(o, m, *ret_new, ROW_CREATING, err);
 	if (r)
 		return r;
-	r = bring_up(o, m, *ret_new, err);
+	r = ops_mappings_up(o, m, *ret_new, err);
+	if (!r)
+		r = save(o, m, *ret_new, ROW_ACTIVE, err);
 	if (r)
 		ops_mappings_delete(o, m, *ret_new, NULL);
 	return r;

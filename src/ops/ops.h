@@ -96,6 +96,9 @@ int ops_subnet_set_type(struct ops *o, const struct subnet *s, struct err *err);
  * addresses are of no family where they are to be given; all come back as they are. inside: as in
  * vpc/net.h. */
 int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err);
+/* With published ports, of which vpc and target are the port's: both or neither. */
+int ops_port_add_published(struct ops *o, struct port *ret, struct netns *inside, struct mapping *m,
+			   size_t n, struct err *err);
 int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
 		    struct err *err);
 
@@ -194,6 +197,16 @@ int ops_nat_choose(struct ops *o, const char *vpc, const char *interface, struct
 int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc,
 			   bool *ret, struct err *err);
 
+/* The steps of publishing, for ops_port_add_published(): */
+/* Those that are free, and not there yet, to the front; what a crash left of any goes. */
+int ops_mappings_choose(struct ops *o, struct mapping *m, size_t n, size_t *ret_new,
+			struct err *err);
+int ops_mappings_lead_to(struct mapping *m, size_t n, const struct port *p, struct err *err);
+/* Inside the caller's transaction. */
+int ops_mappings_save(struct ops *o, struct mapping *m, size_t n, enum row_state state,
+		      struct err *err);
+/* In the kernel, once the rows are there. */
+int ops_mappings_up(struct ops *o, const struct mapping *m, size_t n, struct err *err);
 /* What bridges must let through for published ports. */
 int ops_mappings_repair(struct ops *o, size_t *count, struct err *err);
 

@@ -7,6 +7,7 @@
 #include "ops/ops.h"
 #include "ops/segments.h"
 #include "vpc/host_rules.h"
+#include "vpc/mapping.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
 #include "vpc/port.h"
@@ -19,6 +20,8 @@ struct job {
 	struct segments segments;
 	struct port *port;
 	struct netns *inside; /* borrowed; NULL for what is no container's */
+	struct mapping *mappings; /* borrowed */
+	size_t n_mappings;
 };
 
 static void job_done(struct job *j)
@@ -74,6 +77,8 @@ static int load(struct job *j, struct err *err)
 		r = load_subnet(j, err);
 	if (!r)
 		r = clear_name(j, err);
+	if (!r && j->n_mappings)
+		r = ops_mappings_choose(j->o, j->mappings, j->n_mappings, &j->n_mappings, err);
 	return r ? r : segments_init(&j->segments, j->o, &j->vpc, err);
 }
 
@@ -144,6 +149,10 @@ static int intend(struct job *j, struct err *err)
 	p->state = ROW_CREATING;
 	if (!r)
 		r = port_insert(j->o->st, p, err);
+	if (!r)
+		r = ops_mappings_lead_to(j->mappings, j->n_mappings, p, err);
+	if (!r)
+		r = ops_mappings_save(j->o, j->mappings, j->n_mappings, ROW_CREATING, err);
 	return ops_end(j->o, r, err);
 }
 
@@ -155,6 +164,8 @@ static int finish(struct job *j, struct err *err)
 		r = segments_finish(&j->segments, err);
 	if (!r)
 		r = port_set_state(j->o->st, j->port, ROW_ACTIVE, err);
+	if (!r)
+		r = ops_mappings_save(j->o, j->mappings, j->n_mappings, ROW_ACTIVE, err);
 	j->port->state = ROW_ACTIVE;
 	return ops_end(j->o, r, err);
 }
@@ -174,12 +185,21 @@ static int bring_up(struct job *j, struct err *err)
 	if (!r)
 		r = port_up(j->o->host, &j->vpc, p, segments_bridge(&j->segments, p->segment),
 			    j->inside, err);
+	if (!r && j->n_mappings)
+		r = ops_mappings_up(j->o, j->mappings, j->n_mappings, err);
 	return r ? r : finish(j, err);
 }
 
 int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err)
 {
-	_cleanup_(job_done) struct job j = {.o = o, .port = ret, .inside = inside};
+	return ops_port_add_published(o, ret, inside, NULL, 0, err);
+}
+
+int ops_port_add_published(struct ops *o, struct port *ret, struct netns *inside, struct mapping *m,
+			   size_t n, struct err *err)
+{
+	_cleanup_(job_done) struct job j = {
+		.o = o, .port = ret, .inside = inside, .mappings = m, .n_mappings = n};
 	int r = load(&j, err);
 
 	if (!r)
