@@ -247,6 +247,16 @@ static int count_live(struct ops *o, int64_t *ret, struct err *err)
 			  err);
 }
 
+/* Whether one before the nth leads to the same port, so that it is said once. */
+static bool is_repeated(const struct mapping *m, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (m[i].protocol == m[n].protocol && m[i].port == m[n].port &&
+		    m[i].to_subnet == m[n].to_subnet && !strcmp(m[i].target, m[n].target))
+			return true;
+	return false;
+}
+
 /* The first, and the last, bring or take rules; the others are elements. */
 static int change_rules(struct ops *o, const struct mapping *m, size_t n, bool add,
 			struct err *err)
@@ -265,7 +275,7 @@ static int change_rules(struct ops *o, const struct mapping *m, size_t n, bool a
 
 		if (shared < 0)
 			return shared;
-		host_rules_mapping(&h, &m[i], !shared);
+		host_rules_mapping(&h, &m[i], !shared && !is_repeated(m, i));
 	}
 	return ops_host_update(o, add ? &h : NULL, add ? NULL : &h, err);
 }

@@ -227,8 +227,9 @@ int mapping_shared(struct store *st, const struct mapping *m, struct err *err)
 	_stmt_ sqlite3_stmt *q = NULL;
 	int r = store_query(st, &q, err,
 			    "SELECT 1 FROM mapping WHERE vpc = ?1 AND target = ?2 AND protocol = ?3"
-			    " AND port = ?4 AND state <> 'deleting'",
-			    "ssii", m->vpc, m->target, (int64_t)m->protocol, (int64_t)m->port);
+			    " AND port = ?4 AND is_subnet = ?5 AND state <> 'deleting'",
+			    "ssiii", m->vpc, m->target, (int64_t)m->protocol, (int64_t)m->port,
+			    (int64_t)m->to_subnet);
 
 	return r ? r : store_step(st, q, err);
 }

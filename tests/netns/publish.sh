@@ -228,6 +228,11 @@ test_two_ways() {
 	check "one of two ways to a port is taken back" by unpublish n/web 8082
 	cannot internet "$HOST4" 8082
 	can internet "$HOST4" 8080
+	must by publish n/web 8082:80
+	check "both are taken back at once" by unpublish n/web 8080 8082
+	cannot internet "$HOST4" 8080
+	is "and the rules are as they should be" "$(json .rulesets gc)" 0
+	must by publish n/web 8080:80
 }
 
 test_cut() {
