@@ -259,7 +259,7 @@ static int write_map(struct writer *w, const struct fw_table *t, const struct fw
 	char name[IPT_NAME_MAX];
 	int r = 0;
 
-	ipt_chain_name(t, s->name, name);
+	ipt_map_name(t, s, name);
 	lines_add(&w->wanted, name, strlen(name));
 	buf_addf(&w->declare, ":%s - [0:0]\n", name);
 	for (size_t i = 0; i < s->n_elems && !r; i++)
@@ -576,7 +576,7 @@ static bool is_in_map(const struct save_line *l, const struct fw_table *t, const
 {
 	char name[IPT_NAME_MAX];
 
-	ipt_chain_name(t, s->name, name);
+	ipt_map_name(t, s, name);
 	return strlen(name) == l->chain_len && !memcmp(name, l->chain, l->chain_len);
 }
 
@@ -758,8 +758,8 @@ static int compare_rules(const struct netns *ns, const struct netns *scratch,
 		r = save_run(ns, programs[family].save, &got, err);
 	if (r)
 		return r;
-	save_lines_of(t, want.data, NULL, &a);
-	save_lines_of(t, got.data, NULL, &b);
+	save_lines_of(t, want.data, ipt_is_map, &a);
+	save_lines_of(t, got.data, ipt_is_map, &b);
 	return lines_compare(family == IPT_IP6 ? "ip6tables" : "iptables", &a, &b, err);
 }
 

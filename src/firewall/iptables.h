@@ -2,7 +2,8 @@
 /*
  * The parts of the iptables backend. Private to it.
  *
- * Names: a chain of ours is BYWAY-CHAIN for the table "byway", BYWAY-TABLE:CHAIN for another; an
+ * Names: a chain of ours is BYWAY-CHAIN for the table "byway", BYWAY-TABLE:CHAIN for another; CHAIN
+ * of a map of destinations is to.MAP; an
  * ipset is byway-SET.GENERATION or byway-TABLE:SET.GENERATION. What does not fit is cut and told
  * apart by a hash.
  */
@@ -34,6 +35,9 @@ bool ipt_chain_of(const struct fw_table *t, const char *name, size_t len);
 /* part: the set's name and which part of it, see struct ipset_part. */
 void ipset_name(const struct fw_table *t, const char *part, unsigned int generation,
 		char name[IPSET_NAME_MAX]);
+/* That of a map of destinations: whose rules have no order. */
+void ipt_map_name(const struct fw_table *t, const struct fw_set *map, char name[IPT_NAME_MAX]);
+bool ipt_is_map(const char *chain, size_t len);
 /* Whether an ipset of this name would belong to table t, and of which generation it is. */
 bool ipset_name_of(const struct fw_table *t, const char *name, size_t len,
 		   unsigned int *ret_generation);

@@ -53,6 +53,19 @@ void ipt_chain_name(const struct fw_table *t, const char *chain, char name[IPT_N
 	ipt_fit(name + len, IPT_NAME_MAX - 1 - len, chain);
 }
 
+void ipt_map_name(const struct fw_table *t, const struct fw_set *map, char name[IPT_NAME_MAX])
+{
+	char chain[FW_NAME_MAX + 4];
+
+	snprintf(chain, sizeof(chain), "to.%s", map->name);
+	ipt_chain_name(t, chain, name);
+}
+
+bool ipt_is_map(const char *chain, size_t len)
+{
+	return memmem(chain, len, "to.", 3);
+}
+
 bool ipt_chain_of(const struct fw_table *t, const char *name, size_t len)
 {
 	size_t skip = strlen(CHAIN_PREFIX);

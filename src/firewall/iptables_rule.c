@@ -466,7 +466,7 @@ static void print_verdict(const struct line *l, struct buf *b)
 		print_rule(l, "", is_tail(l->t, r->target) ? "-g" : "-j", target, b);
 		return;
 	case FW_DNAT_MAP:
-		ipt_chain_name(l->t, r->map->name, target);
+		ipt_map_name(l->t, r->map, target);
 		print_rule(l, "", "-j", target, b);
 		return;
 	case FW_DNAT:
@@ -530,18 +530,18 @@ void ipt_target_comment(const struct fw_set *s, const struct fw_elem *e, struct 
 int ipt_target_text(const struct fw_table *t, const struct fw_set *s, const struct fw_elem *e,
 		    struct buf *b, struct err *err)
 {
-	_buf_ struct buf none = {0}, matches = {0}, to = {0};
+	_buf_ struct buf matches = {0}, to = {0};
 	const struct fw_rule rule = {.verdict = FW_DNAT_MAP, .map = s};
-	struct fw_chain chain = {0};
-	struct line l = {.t = t, .chain = &chain, .rule = &rule, .b = &none};
+	struct line l = {.t = t, .rule = &rule};
+	char name[IPT_NAME_MAX];
 	int r = elem_matches(&l, e, e->lo[key_index(s, FW_L4PROTO)].bytes[0], &matches, err);
 
 	if (r)
 		return r;
-	memcpy(chain.name, s->name, sizeof(chain.name));
+	ipt_map_name(t, s, name);
 	buf_adds(&matches, " -m comment --comment ");
 	ipt_target_comment(s, e, &matches);
 	print_target(&e->to, &to);
-	print_rule(&l, matches.data, "-j DNAT --to-destination", to.data, b);
+	buf_addf(b, "-A %s%s -j DNAT --to-destination %s\n", name, matches.data, to.data);
 	return 0;
 }

@@ -212,8 +212,7 @@ struct fw_set *fw_interval_set(struct fw_table *t, const char *name, size_t n_fi
 			       const enum fw_field fields[]);
 struct fw_set *fw_verdict_map(struct fw_table *t, const char *name, size_t n_fields,
 			      const enum fw_field fields[]); /* an interval set too */
-/* A hash map of destinations of this family, AF_INET or AF_INET6. FW_L4PROTO is in its key. No
- * chain has its name: with iptables it is a chain. */
+/* A hash map of destinations of this family, AF_INET or AF_INET6. FW_L4PROTO is in its key. */
 struct fw_set *fw_dnat_map(struct fw_table *t, const char *name, int family, size_t n_fields,
 			   const enum fw_field fields[]);
 void fw_set_add(struct fw_set *set, const struct fw_elem *elem);

@@ -259,7 +259,7 @@ test_cut() {
 test_repair() {
 	is "all is as it should be" "$(json .rulesets gc)" 0
 	if [[ ${BYWAY_FIREWALL:-} == iptables ]]; then
-		must iptables -t nat -F BYWAY-published4
+		must iptables -t nat -F BYWAY-to.published4
 	else
 		must nft flush map inet byway published4
 	fi

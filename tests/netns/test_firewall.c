@@ -674,6 +674,7 @@ static void test_dnat_map(void **state)
 	publish(change.one4, "10.2.0.1", 8080, "10.2.0.2", 80);
 	update(w, w->r, &change.rs, NULL);
 	update(w, w->r, &change.rs, NULL); /* there already: no error */
+	update(w, w->r, &p.rs, NULL);      /* and their order does not matter */
 	assert_true(tcp_at(w->x, "192.0.2.1", 8080, w->a, "10.1.0.2", 80));
 	assert_true(tcp_at(w->x, "192.0.2.1", 8081, w->b, "10.2.0.2", 81));
 	assert_true(tcp_at(w->x, "2001:db8::1", 8081, w->b, "fd02::2", 81));

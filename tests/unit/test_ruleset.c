@@ -648,18 +648,18 @@ static void test_dnat_iptables(void **state)
 	(void)state;
 	rules_text(t, "nat", IPT_IP4, &v4);
 	assert_string_equal(v4.data,
-			    "-A BYWAY-nat -m addrtype --dst-type LOCAL -j BYWAY-published4\n"
+			    "-A BYWAY-nat -m addrtype --dst-type LOCAL -j BYWAY-to.published4\n"
 			    "-A BYWAY-nat -p 17 -j DNAT --to-destination 10.0.0.3:53\n");
 	rules_text(t, "nat", IPT_IP6, &v6);
 	assert_string_equal(v6.data,
-			    "-A BYWAY-nat -j BYWAY-published6\n"
+			    "-A BYWAY-nat -j BYWAY-to.published6\n"
 			    "-A BYWAY-nat -p 17 -j DNAT --to-destination [fd00::3]:53\n"
 			    "-A BYWAY-nat -j DNAT --to-destination [fd00::4]\n");
 	rules_text(t, "clamp", IPT_IP6, &clamp);
 	assert_string_equal(clamp.data, "-A BYWAY-clamp -p 6 -o eth0 -m tcp --tcp-flags SYN,RST SYN "
 					"-j TCPMSS --clamp-mss-to-pmtu\n");
 	assert_int_equal(ipt_target_text(t, t->sets, t->sets->elems, &elem, NULL), 0);
-	assert_string_equal(elem.data, "-A BYWAY-published4 -p 6 -m tcp --dport 8080:8080 -m comment "
+	assert_string_equal(elem.data, "-A BYWAY-to.published4 -p 6 -m tcp --dport 8080:8080 -m comment "
 				       "--comment \"6 . 8080 : 10.0.0.1 . 80\" -j DNAT "
 				       "--to-destination 10.0.0.1:80\n");
 	assert_int_equal(ipset_create_text(t, 7, &sets, NULL), 0);
