@@ -38,6 +38,7 @@
 
 #define SET_NAME_MAX 12 /* characters of a set's name in that of its chains */
 #define SUFFIX_MAX 9    /* ".999+abc!" */
+#define TARGET_MAX 40   /* a chain's name, or an extension with its option */
 
 static const char *const restore_argv[] = {"ebtables-restore", "--noflush", NULL};
 
@@ -260,6 +261,8 @@ static const char *verdict_target(const struct fw_chain *c, const struct fw_rule
 		return "DROP";
 	case FW_RETURN:
 		return nested ? NULL : "RETURN";
+	case FW_TAKE:
+		return nested ? NULL : "redirect --redirect-target CONTINUE";
 	case FW_JUMP:
 	case FW_VMAP:
 	case FW_MASQUERADE:
@@ -285,7 +288,7 @@ static size_t count_sets(const struct fw_rule *r)
 }
 
 static int rule_target(struct writer *w, const struct fw_chain *c, const struct fw_rule *r,
-		       char target[IPT_NAME_MAX])
+		       char target[TARGET_MAX])
 {
 	const char *verdict = verdict_target(c, r, count_sets(r) > 0);
 	int result = 0;
@@ -293,7 +296,7 @@ static int rule_target(struct writer *w, const struct fw_chain *c, const struct 
 	if (r->verdict == FW_JUMP)
 		ipt_chain_name(w->t, r->target->name, target);
 	else if (verdict)
-		snprintf(target, IPT_NAME_MAX, "%s", verdict);
+		snprintf(target, TARGET_MAX, "%s", verdict);
 	else
 		return unsupported(w, r);
 	/* From the last set to the first, each leads to what was built before. */
@@ -330,7 +333,7 @@ static int write_line(struct writer *w, const struct fw_chain *c, const struct f
 static int write_rule(struct writer *w, const struct fw_chain *c, const struct fw_rule *r)
 {
 	struct fw_protocols p = fw_rule_protocols(r);
-	char target[IPT_NAME_MAX];
+	char target[TARGET_MAX];
 	int result = rule_target(w, c, r, target);
 
 	if (result)

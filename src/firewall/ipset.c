@@ -132,6 +132,8 @@ static size_t map_parts(const struct fw_set *s, struct ipset_part parts[IPSET_PA
 		{"-dp", "hash:net,port", IPSET_NET_PORTS, FW_DROP},
 		{"-an", "hash:net", IPSET_NETS, FW_ACCEPT},
 		{"-dn", "hash:net", IPSET_NETS, FW_DROP},
+		{"-rp", "hash:net,port", IPSET_NET_PORTS, FW_RETURN},
+		{"-rn", "hash:net", IPSET_NETS, FW_RETURN},
 	};
 	size_t n = 0;
 

@@ -53,7 +53,7 @@ struct ipset_part {
 	enum fw_verdict verdict; /* of the elements of a map */
 };
 
-#define IPSET_PARTS 4
+#define IPSET_PARTS 6
 
 /* The ipsets of s: none for a verdict map too small for it. -EOPNOTSUPP when ipset(8) has no
  * type for such keys. */

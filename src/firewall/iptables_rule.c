@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <linux/if_ether.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <linux/netfilter.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
@@ -92,6 +93,7 @@ static const char *verdict_target(const struct line *l, enum fw_verdict v)
 	case FW_DNAT_MAP:
 	case FW_JUMP:
 	case FW_VMAP:
+	case FW_TAKE: /* of frames */
 	case FW_NUM_VERDICTS:
 		break;
 	}
@@ -188,7 +190,7 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	if (m->op == FW_OP_ANY_BIT && f != FW_CT_STATE && f != FW_CT_STATUS && f != FW_CT_MARK &&
 	    f != FW_MARK)
 		return unsupported(l, err);
-	if (m->op == FW_OP_NO_BIT && f != FW_CT_MARK && f != FW_MARK)
+	if (m->op == FW_OP_NO_BIT && f != FW_CT_MARK && f != FW_MARK && f != FW_TCP_FLAGS)
 		return unsupported(l, err);
 	if (m->op == FW_OP_RANGE && f != FW_SPORT && f != FW_DPORT)
 		return unsupported(l, err);
@@ -263,6 +265,11 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 	case FW_ETHER_SADDR:
 		buf_addf(b, " -m mac%s --mac-source ", not );
 		fw_value_print(f, &m->lo, &m->lo, b);
+		return 0;
+	case FW_TCP_FLAGS:
+		if (m->op != FW_OP_NO_BIT || m->lo.bytes[0] != TH_SYN)
+			return unsupported(l, err);
+		buf_adds(b, " -m tcp --tcp-flags SYN NONE");
 		return 0;
 	case FW_ETHER_TYPE:
 	case FW_ARP_SADDR_IP:

@@ -11,6 +11,7 @@
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <linux/netfilter.h>
@@ -60,6 +61,7 @@ static const struct {
 	[FW_ETHER_TYPE]      = {LINK, 12},
 	[FW_ARP_SADDR_IP]    = {NETWORK, 14}, /* RFC 826, for Ethernet and IPv4 */
 	[FW_ARP_SADDR_ETHER] = {NETWORK, 8},
+	[FW_TCP_FLAGS]       = {TRANSPORT, 13}, /* RFC 9293 3.1 */
 	[FW_ND_TARGET]       = {TRANSPORT, 8}, /* RFC 4861 4.3 and 4.4 */
 };
 /* clang-format on */
@@ -287,6 +289,14 @@ static void immediate(struct builder *b, int verdict, const char *chain)
 		nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain);
 }
 
+static void load_value(struct builder *b, const void *value, size_t len)
+{
+	struct nftnl_expr *e = add(b, "immediate");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg(0));
+	nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, value, (uint32_t)len);
+}
+
 static void set_bits(struct builder *b, enum fw_field f, uint32_t bits)
 {
 	uint32_t others = ~bits;
@@ -302,6 +312,23 @@ static void set_bits(struct builder *b, enum fw_field f, uint32_t bits)
 	}
 	e = add(b, "meta");
 	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, reg(0));
+}
+
+static void take(struct builder *b)
+{
+	static const uint8_t host = PACKET_HOST;
+	struct nftnl_expr *e;
+
+	load_value(b, fw_take_mac.bytes, sizeof(fw_take_mac.bytes));
+	e = add(b, "payload");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_SREG, reg(0));
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_LL_HEADER);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, 0);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, sizeof(fw_take_mac.bytes));
+	load_value(b, &host, sizeof(host));
+	e = add(b, "meta");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_PKTTYPE);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, reg(0));
 }
 
@@ -426,6 +453,9 @@ static void add_verdict(struct builder *b, const struct fw_rule *r)
 		return;
 	case FW_DNAT_MAP:
 		dnat_map(b, r->map);
+		return;
+	case FW_TAKE:
+		take(b);
 		return;
 	case FW_NUM_VERDICTS:
 		break;

@@ -138,12 +138,17 @@ static void put_key(struct nlmsghdr *nlh, uint16_t attr, const struct fw_set *s,
 	mnl_attr_nest_end(nlh, nest);
 }
 
+int native_verdict(enum fw_verdict verdict)
+{
+	return verdict == FW_ACCEPT ? NF_ACCEPT : verdict == FW_DROP ? NF_DROP : NFT_RETURN;
+}
+
 static void put_verdict(struct nlmsghdr *nlh, enum fw_verdict verdict)
 {
 	struct nlattr *data = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_DATA);
 	struct nlattr *nest = mnl_attr_nest_start(nlh, NFTA_DATA_VERDICT);
 
-	mnl_attr_put_u32(nlh, NFTA_VERDICT_CODE, htonl(verdict == FW_ACCEPT ? NF_ACCEPT : NF_DROP));
+	mnl_attr_put_u32(nlh, NFTA_VERDICT_CODE, htonl((uint32_t)native_verdict(verdict)));
 	mnl_attr_nest_end(nlh, nest);
 	mnl_attr_nest_end(nlh, data);
 }

@@ -368,7 +368,9 @@ static int stale_elem(struct check *c, const struct fw_set *s, const struct elem
 		      const char *how)
 {
 	_buf_ struct buf text = {0};
-	struct fw_elem shown = {.verdict = e->verdict == NF_ACCEPT ? FW_ACCEPT : FW_DROP,
+	struct fw_elem shown = {.verdict = e->verdict == NF_ACCEPT ? FW_ACCEPT
+					   : e->verdict == NF_DROP ? FW_DROP
+								   : FW_RETURN,
 				.to = target_of(s, e)};
 
 	key_values(s, e->key, shown.lo);

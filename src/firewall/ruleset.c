@@ -58,10 +58,14 @@ static const struct fw_field_info fields[] = {
 	[FW_ETHER_TYPE]   = {"ether type",     "ether_type",   10, 2,  FW_FORMAT_ETHERTYPE, 0, 0},
 	[FW_ARP_SADDR_IP] = {"arp saddr ip",   "ipv4_addr",     7, 4,  FW_FORMAT_IP4,       ETH_P_ARP, 0},
 	[FW_ARP_SADDR_ETHER] = {"arp saddr ether", "ether_addr", 9, 6, FW_FORMAT_MAC,       ETH_P_ARP, 0},
+	[FW_TCP_FLAGS]    = {"tcp flags",      "tcp_flag",     15, 1,  FW_FORMAT_U8,        0, IPPROTO_TCP},
 	[FW_ND_TARGET]    = {"icmpv6 taddr",   "ipv6_addr",     8, 16, FW_FORMAT_IP6,       P_IP6, IPPROTO_ICMPV6},
 };
 /* clang-format on */
 static_assert(ARRAY_SIZE(fields) == FW_NUM_FIELDS, "fields[] doesn't match enum fw_field");
+
+/* Locally administered; "bway". */
+const struct mac fw_take_mac = {{0x02, 0x00, 'b', 'w', 'a', 'y'}};
 
 const struct fw_field_info *fw_field_info(enum fw_field f)
 {
@@ -221,7 +225,8 @@ struct fw_set *fw_dnat_map(struct fw_table *t, const char *name, int family, siz
 
 void fw_set_add(struct fw_set *set, const struct fw_elem *elem)
 {
-	assert(!set->is_vmap || elem->verdict == FW_ACCEPT || elem->verdict == FW_DROP);
+	assert(!set->is_vmap || elem->verdict == FW_ACCEPT || elem->verdict == FW_DROP ||
+	       elem->verdict == FW_RETURN);
 	assert(!set->dnat_family || (elem->to.addr.family == set->dnat_family && elem->to.port));
 	if (set->n_elems == set->cap_elems) {
 		set->cap_elems = MAX(8, set->cap_elems * 2);

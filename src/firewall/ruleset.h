@@ -77,6 +77,7 @@ enum fw_field {
 	/* Last: what no frame has. */
 	FW_SKGID,     /* as FW_SKUID, its group */
 	FW_CT_STATUS, /* uint32_t: FW_CT_DNAT, matched with FW_OP_ANY_BIT */
+	FW_TCP_FLAGS, /* uint8_t of TH_*, with FW_OP_NO_BIT; implies IPPROTO_TCP */
 	FW_NUM_FIELDS,
 };
 
@@ -108,6 +109,9 @@ enum fw_verdict {
 			* takes, then the next rule; in a filter chain at forward or postrouting */
 	FW_DNAT,       /* to rule->to; in a FW_CHAIN_NAT chain at prerouting or output */
 	FW_DNAT_MAP,   /* to what rule->map holds for the key; no element: next rule */
+	FW_TAKE,   /* at prerouting of FW_BRIDGE: the frame goes to the bridge itself, whose host
+		    * will route it, instead of to another port; then the next rule. Its bridges
+		    * have fw_take_mac as an address of their own */
 	FW_NUM_VERDICTS,
 };
 
@@ -116,7 +120,7 @@ enum fw_op {
 	FW_OP_NE,
 	FW_OP_RANGE,   /* lo <= field <= hi */
 	FW_OP_ANY_BIT, /* (field & lo) != 0 */
-	FW_OP_NO_BIT,  /* (field & lo) == 0; of FW_MARK and FW_CT_MARK */
+	FW_OP_NO_BIT,  /* (field & lo) == 0; of FW_MARK, FW_CT_MARK and FW_TCP_FLAGS */
 	FW_OP_IN,      /* the key made of fields[] is in set */
 	FW_OP_NOT_IN,
 };
@@ -126,6 +130,8 @@ struct fw_target {
 	struct ip addr;
 	uint16_t port; /* host order; 0: as it is */
 };
+
+extern const struct mac fw_take_mac;
 
 #define FW_KEY_FIELDS 3
 #define FW_NAME_MAX 32
@@ -137,7 +143,7 @@ struct fw_value {
 /* An element: in a plain set hi equals lo in every field; in an interval set it may be larger. */
 struct fw_elem {
 	struct fw_value lo[FW_KEY_FIELDS], hi[FW_KEY_FIELDS];
-	enum fw_verdict verdict; /* of a verdict map: FW_ACCEPT or FW_DROP */
+	enum fw_verdict verdict; /* of a verdict map: FW_ACCEPT, FW_DROP or FW_RETURN */
 	struct fw_target to;     /* of a map of destinations, with a port */
 };
 

@@ -43,6 +43,7 @@ static const char *const verdict_names[] = {
 	[FW_CLAMP_MSS] = "tcp flags syn tcp option maxseg size set rt mtu",
 	[FW_DNAT] = "dnat",
 	[FW_DNAT_MAP] = "dnat",
+	[FW_TAKE] = "meta pkttype set host ether daddr set",
 };
 static_assert(ARRAY_SIZE(verdict_names) == FW_NUM_VERDICTS, "one name per enum fw_verdict");
 
@@ -299,7 +300,12 @@ static const char *dnat_words(int family)
 /* What belongs to a verdict's word. */
 static void print_argument(const struct fw_rule *r, enum text_dialect dialect, struct buf *b)
 {
+	char mac[MAC_STRLEN];
+
 	switch (r->verdict) {
+	case FW_TAKE:
+		buf_addf(b, " %s", mac_format(&fw_take_mac, mac));
+		return;
 	case FW_JUMP:
 		buf_addf(b, " %s", r->target->name);
 		return;

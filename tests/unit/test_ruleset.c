@@ -554,6 +554,45 @@ static void test_capture_iptables(void **state)
 			    "-A BYWAY-out -j REJECT --reject-with icmp6-adm-prohibited\n");
 }
 
+static struct fw_table *build_take(struct ruleset *rs)
+{
+	static const enum fw_field key[] = {FW_IP4_SADDR};
+	struct fw_table *t, *bridge;
+	struct fw_chain *c;
+	struct fw_set *map;
+	struct fw_elem e = {.verdict = FW_RETURN};
+
+	ruleset_init(rs);
+	t = ruleset_table(rs, FW_INET, "byway");
+	map = fw_verdict_map(t, "who", 1, key);
+	fw_elem_ip(&e, 0, &(struct ip){.family = AF_INET, .bytes = {10, 0, 0, 1}});
+	fw_set_add(map, &e);
+	c = fw_chain(t, "judge");
+	fw_match_u8(fw_rule(c, FW_DROP), FW_TCP_FLAGS, FW_OP_NO_BIT, 2);
+	fw_rule_vmap(c, map);
+	bridge = ruleset_table(rs, FW_BRIDGE, "byway");
+	c = fw_chain(bridge, "take");
+	fw_rule(c, FW_TAKE);
+	return t;
+}
+
+static void test_take(void **state)
+{
+	_ruleset_ struct ruleset rs;
+	_buf_ struct buf b = {0}, rules = {0};
+	struct fw_table *t = build_take(&rs);
+
+	(void)state;
+	ruleset_print(&rs, &b);
+	assert_non_null(strstr(b.data, "10.0.0.1 : return"));
+	assert_non_null(strstr(b.data, "\t\ttcp flags & 2 == 0 drop\n"));
+	assert_non_null(strstr(b.data, "\t\tmeta pkttype set host ether daddr set 02:00:62:77:61:79\n"));
+	rules_text(t, "judge", IPT_IP4, &rules);
+	assert_string_equal(rules.data,
+			    "-A BYWAY-judge -p 6 -m tcp --tcp-flags SYN NONE -j DROP\n"
+			    "-A BYWAY-judge -s 10.0.0.1 -j RETURN\n");
+}
+
 static const enum fw_field service[] = {FW_L4PROTO, FW_DPORT};
 
 static struct fw_target target_at(const char *ip, uint16_t port)
@@ -763,6 +802,7 @@ int main(void)
 		cmocka_unit_test(test_iptables_rules),
 		cmocka_unit_test(test_capture_print),
 		cmocka_unit_test(test_capture_iptables),
+		cmocka_unit_test(test_take),
 		cmocka_unit_test(test_dnat_print),
 		cmocka_unit_test(test_dnat_iptables),
 		cmocka_unit_test(test_ipset),
