@@ -124,3 +124,36 @@ int neigh_each_proxy(struct netns *ns, neigh_fn fn, void *arg, struct err *err)
 	ndm->ndm_flags = NTF_PROXY;
 	return nl_dump(ns, nlh, each_proxy, &each, err);
 }
+
+static void add_fdb(struct nlbatch *b, const struct ndmsg *ndm, const struct mac *mac,
+		    const char *ifname, const char *how)
+{
+	char lladdr[MAC_STRLEN];
+	void *extra;
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+					   sizeof(*ndm), &extra, 0, "bridge fdb replace %s dev %s %s",
+					   mac_format(mac, lladdr), ifname, how);
+
+	memcpy(extra, ndm, sizeof(*ndm));
+	mnl_attr_put(nlh, NDA_LLADDR, sizeof(mac->bytes), mac->bytes);
+}
+
+void fdb_add_local(struct nlbatch *b, int bridge_index, const char *bridge, const struct mac *mac)
+{
+	struct ndmsg ndm = {.ndm_family = AF_BRIDGE,
+			    .ndm_ifindex = bridge_index,
+			    .ndm_flags = NTF_SELF,
+			    .ndm_state = NUD_PERMANENT};
+
+	add_fdb(b, &ndm, mac, bridge, "self permanent");
+}
+
+void fdb_add_port(struct nlbatch *b, int port_index, const char *port, const struct mac *mac)
+{
+	struct ndmsg ndm = {.ndm_family = AF_BRIDGE,
+			    .ndm_ifindex = port_index,
+			    .ndm_flags = NTF_MASTER,
+			    .ndm_state = NUD_NOARP};
+
+	add_fdb(b, &ndm, mac, port, "master static");
+}

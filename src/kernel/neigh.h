@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Permanent and proxied neighbours (ip-neighbour(8)). */
+/* Permanent and proxied neighbours (ip-neighbour(8)), and those that bridges know. */
 #ifndef BYWAY_KERNEL_NEIGH_H
 #define BYWAY_KERNEL_NEIGH_H
 
@@ -25,5 +25,10 @@ void neigh_del_proxy(struct nlbatch *b, int ifindex, const char *ifname, const s
 /* Those with ROUTE_PROTOCOL, IPv4. A negative return of fn ends the walk with it. */
 typedef int (*neigh_fn)(int ifindex, const struct ip *ip, void *arg);
 int neigh_each_proxy(struct netns *ns, neigh_fn fn, void *arg, struct err *err);
+
+/* Where a bridge sends frames for mac (bridge-fdb(8)): to its own host, or out of a port. There
+ * already: done. */
+void fdb_add_local(struct nlbatch *b, int bridge_index, const char *bridge, const struct mac *mac);
+void fdb_add_port(struct nlbatch *b, int port_index, const char *port, const struct mac *mac);
 
 #endif
