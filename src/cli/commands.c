@@ -35,6 +35,7 @@ static const struct cli_opt vm_add_opts[] = {
 	{"isolated", 0, NULL, "does not reach other isolated VMs of the network"},
 	{"rate", 0, "RX,TX", "bits a second to and from the VM, such as 100M,20M; 0: no limit"},
 	{"while-pid", 0, "PID", "delete it as soon as this process, its monitor, has ended"},
+	{"policy", 0, "FILE", "a security group that the host enforces, from the first frame on"},
 };
 
 static const struct cli_opt vm_snippet_opts[] = {
@@ -226,12 +227,14 @@ const struct cli_cmd cli_commands[] = {
 	 "let two VPCs reach each other"},
 	{"peer", "list", "", 0, 0, NO_OPTS, cmd_peer_list, "list the peerings"},
 	{"peer", "delete", "VPC VPC", 2, 2, NO_OPTS, cmd_peer_delete, "part them again"},
-	{"policy", "apply", "VPC/SUBNET FILE", 2, 2, NO_OPTS, cmd_policy_apply,
-	 "put a subnet (or VPC/* for all) under a security group"},
-	{"policy", "show", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_show, "show a subnet's policy"},
-	{"policy", "verify", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_verify,
+	{"policy", "apply", "VPC/NAME FILE", 2, 2, NO_OPTS, cmd_policy_apply,
+	 "put a subnet (or VPC/* for all), or a VM, under a security group"},
+	{"policy", "show", "VPC/NAME", 1, 1, NO_OPTS, cmd_policy_show,
+	 "show a subnet's or a VM's policy"},
+	{"policy", "verify", "VPC/NAME", 1, 1, NO_OPTS, cmd_policy_verify,
 	 "compare the kernel's rules with the policy"},
-	{"policy", "remove", "VPC/SUBNET", 1, 1, NO_OPTS, cmd_policy_remove, "open a subnet again"},
+	{"policy", "remove", "VPC/NAME", 1, 1, NO_OPTS, cmd_policy_remove,
+	 "open a subnet or a VM again"},
 	{"proxy", "up", "", 0, 0, OPTS(proxy_up_opts), cmd_proxy_up,
 	 "send all TCP through an HTTP CONNECT proxy, and block the rest"},
 	{"proxy", "down", "", 0, 0, OPTS(tunnel_in_opts), cmd_proxy_down,

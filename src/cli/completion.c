@@ -51,7 +51,7 @@ static void print_nouns(void)
 /* Arguments that can be completed, by their names in the table without brackets and dots. */
 static const char *const known_args[] = {"VPC",          "VPC/SUBNET", "NETWORK", "NETWORK/SUBNET",
 					 "NETWORK/NAME", "USER@HOST",  "FILE",    "SHELL",
-					 "EGRESS",       "WORKLOAD"};
+					 "EGRESS",       "WORKLOAD",   "VPC/NAME"};
 
 static const char *known_arg(const struct cli_cmd *cmd, const char *word)
 {
@@ -166,6 +166,7 @@ static const char bash_tail[] =
 	"\t\t((COMP_CWORD > 2)) || words=$verbs\n"
 	"\t\tcase $args in\n"
 	"\t\tVPC/SUBNET*) words+=\" $(" LIST_SUBNETS ")\" ;;\n"
+	"\t\tVPC/NAME*) words+=\" $(" LIST_SUBNETS "; " LIST_VMS ")\" ;;\n"
 	"\t\tVPC*) words+=\" $(" LIST_VPCS ")\" ;;\n"
 	"\t\tNETWORK/NAME*) words+=\" $(" LIST_VMS ")\" ;;\n"
 	"\t\tNETWORK/SUBNET*) words+=\" $(" LIST_NETWORKS "; " LIST_SUBNETS ")\" ;;\n"
@@ -271,6 +272,7 @@ static const char zsh_head[] =
 	"\tfor what; do\n"
 	"\t\tcase $what in\n"
 	"\t\t(VPC/SUBNET) names+=(${(f)\"$(" LIST_SUBNETS ")\"}) ;;\n"
+	"\t\t(VPC/NAME) names+=(${(f)\"$(" LIST_SUBNETS "; " LIST_VMS ")\"}) ;;\n"
 	"\t\t(VPC) names+=(${(f)\"$(" LIST_VPCS ")\"}) ;;\n"
 	"\t\t(NETWORK/NAME) names+=(${(f)\"$(" LIST_VMS ")\"}) ;;\n"
 	"\t\t(NETWORK/SUBNET) names+=(${(f)\"$(" LIST_NETWORKS "; " LIST_SUBNETS ")\"}) ;;\n"
@@ -379,6 +381,7 @@ static const char fish_head[] =
 	"\tfor what in $argv\n"
 	"\t\tswitch $what\n"
 	"\t\tcase VPC/SUBNET\n\t\t\t" LIST_SUBNETS "\n"
+	"\t\tcase VPC/NAME\n\t\t\t" LIST_SUBNETS "\n\t\t\t" LIST_VMS "\n"
 	"\t\tcase VPC\n\t\t\t" LIST_VPCS "\n"
 	"\t\tcase NETWORK/NAME\n\t\t\t" LIST_VMS "\n"
 	"\t\tcase NETWORK/SUBNET\n\t\t\t" LIST_NETWORKS "\n\t\t\t" LIST_SUBNETS "\n"

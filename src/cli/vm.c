@@ -104,6 +104,7 @@ int cmd_vm_add(struct cli *c)
 {
 	char addr[IP_STRLEN], mac[MAC_STRLEN];
 	_close_ int pidfd = -1;
+	struct port_with with = {.policy = cli_opt(c, "policy")};
 	struct port p = {0};
 	struct vpc v;
 	int r = parse_port(c, &p);
@@ -113,7 +114,7 @@ int cmd_vm_add(struct cli *c)
 	if (!r)
 		r = cli_open(c, STORE_WRITE);
 	if (!r)
-		r = ops_port_add(&c->ops, &p, NULL, &c->err);
+		r = ops_port_add_with(&c->ops, &p, NULL, &with, &c->err);
 	if (!r)
 		r = vpc_load(c->ops.st, p.vpc, &v, &c->err);
 	if (!r && pidfd >= 0)
@@ -189,6 +190,7 @@ int cmd_vm_show(struct cli *c)
 		{"Owner", "owner_uid"},
 		{"Group", "owner_gid"},
 		{"Isolated", "isolated"},
+		{"Policy", "policy"},
 		{"Receives", "rate_rx"},
 		{"Sends", "rate_tx"},
 		{"Published", "published"},

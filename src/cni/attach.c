@@ -225,6 +225,7 @@ void cni_mappings_to(struct cni_job *j, const struct port *p)
 static int attach(struct add *a)
 {
 	struct cni_job *j = a->j;
+	struct port_with with;
 	int r = ops_open(&j->ops, STORE_WRITE, &j->error.err);
 
 	if (!r)
@@ -237,8 +238,9 @@ static int attach(struct add *a)
 		return r;
 	describe(a);
 	cni_mappings_to(j, &a->port);
-	return ops_port_add_published(&j->ops, &a->port, a->inside, j->config.mappings,
-				      j->config.n_mappings, &j->error.err);
+	with = (struct port_with){.mappings = j->config.mappings,
+				  .n_mappings = j->config.n_mappings};
+	return ops_port_add_with(&j->ops, &a->port, a->inside, &with, &j->error.err);
 }
 
 static int ask_addresses(struct add *a)

@@ -538,6 +538,13 @@ static int repair_links(struct ops *o, size_t *count, struct err *err)
 	return r;
 }
 
+static int repair_ports(struct ops *o, size_t *count, struct err *err)
+{
+	int r = ops_port_rules_repair(o, count, err);
+
+	return r ? r : ops_port_take(o, err);
+}
+
 static int repair_policies(struct ops *o, size_t *count, struct err *err)
 {
 	_free_ struct subnet *s = NULL;
@@ -629,6 +636,8 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 		r = repair_sessions(o, &ret->rulesets, err);
 	if (!r)
 		r = repair_policies(o, &ret->rulesets, err);
+	if (!r)
+		r = repair_ports(o, &ret->rulesets, err);
 	if (!r)
 		r = repair_forwarding(o, &ret->sysctls, err);
 	return r ? r : republish(o, err);
@@ -818,6 +827,8 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 	r = remove_orphans(o, &known, ret, err);
 	if (!r && !(o->log.dry_run && o->fw)) /* said already */
 		r = ops_host_remove(o, err);
+	if (!r && !(o->log.dry_run && o->fw))
+		r = ops_port_rules_remove(o, err);
 	if (!r && !(o->log.dry_run && o->fw))
 		r = ops_session_rules_remove(o, err);
 	if (r || o->log.dry_run)

@@ -133,6 +133,17 @@ int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err)
 	return 0;
 }
 
+int ops_host_verify(struct ops *o, struct err *err)
+{
+	_host_rules_ struct host_rules h = {0};
+	bool empty;
+	int r = ops_firewall(o, err);
+
+	if (!r)
+		r = host_rules_build(o->st, &h, &empty, err);
+	return r ? r : firewall_verify(o->fw, o->host, &h.rs, err);
+}
+
 int ops_host_remove(struct ops *o, struct err *err)
 {
 	_host_rules_ struct host_rules h = {0};
@@ -168,7 +179,10 @@ int ops_host_update(struct ops *o, const struct host_rules *add, const struct ho
 	host_rules_init(&none);
 	r = firewall_update(o->fw, o->host, add ? &add->rs : &none.rs, del ? &del->rs : &none.rs, err);
 	/* Somebody flushed our tables, or they were never there. */
-	return r == -ENOENT ? ops_host_sync(o, err) : r;
+	if (r != -ENOENT)
+		return r;
+	r = ops_host_sync(o, err);
+	return r ? r : ops_port_rules_sync(o, NULL, err);
 }
 
 int ops_nat_interface_used(struct ops *o, const char *interface, const char *but_vpc, bool *ret,

@@ -19,12 +19,14 @@
 #include "store/store.h"
 #include "vpc/vpc.h"
 
+struct buf;
 struct err;
 struct host_rules;
 struct ipam_usage;
 struct json_t;
 struct mapping;
 struct netns;
+struct policy;
 struct port;
 struct ruleset;
 
@@ -96,9 +98,14 @@ int ops_subnet_set_type(struct ops *o, const struct subnet *s, struct err *err);
  * addresses are of no family where they are to be given; all come back as they are. inside: as in
  * vpc/net.h. */
 int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err);
-/* With published ports, of which vpc and target are the port's: both or neither. */
-int ops_port_add_published(struct ops *o, struct port *ret, struct netns *inside, struct mapping *m,
-			   size_t n, struct err *err);
+/* The same with what belongs to it from its first frame on: all of it or nothing. */
+struct port_with {
+	const char *policy;       /* the file of its policy, or NULL */
+	struct mapping *mappings; /* published ports, of which vpc and target are the port's */
+	size_t n_mappings;
+};
+int ops_port_add_with(struct ops *o, struct port *ret, struct netns *inside,
+		      const struct port_with *with, struct err *err);
 int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
 		    struct err *err);
 
@@ -144,6 +151,10 @@ int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char
 int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, struct err *err);
 /* -ESTALE: the kernel has something else. -ENOENT: the subnet has no policy. */
 int ops_policy_verify(struct ops *o, const struct subnet *s, struct err *err);
+/* The same of a port. */
+int ops_port_policy_apply(struct ops *o, const struct port *p, const char *file, struct err *err);
+int ops_port_policy_remove(struct ops *o, const struct port *p, bool *ret_existed, struct err *err);
+int ops_port_policy_verify(struct ops *o, const struct port *p, struct err *err);
 /* Makes the kernel's table what the state says, with a policy or without. */
 int ops_policy_repair(struct ops *o, const struct subnet *s, bool *ret_changed, struct err *err);
 /* The subnet that a policy file says it is for ("namespace", else "subnet"). */
@@ -187,6 +198,8 @@ int ops_host_update(struct ops *o, const struct host_rules *add, const struct ho
 		    struct err *err);
 /* Makes the host's tables what the state says, or removes them with the last VPC. */
 int ops_host_sync(struct ops *o, struct err *err);
+/* -ESTALE: they are something else. */
+int ops_host_verify(struct ops *o, struct err *err);
 /* Removes them, whichever backend made them: for when the state does not know. */
 int ops_host_remove(struct ops *o, struct err *err);
 /* NAT of a VPC, which may not be there yet, through the interface or, with NULL, that with the
@@ -209,6 +222,24 @@ int ops_mappings_save(struct ops *o, struct mapping *m, size_t n, enum row_state
 int ops_mappings_up(struct ops *o, const struct mapping *m, size_t n, struct err *err);
 /* What bridges must let through for published ports. */
 int ops_mappings_repair(struct ops *o, size_t *count, struct err *err);
+/* The text of a policy's file, and what it says. */
+int ops_policy_read(const char *file, struct buf *text, struct policy **ret, struct err *err);
+/* What a policy's file is known by: freed by the caller. */
+char *ops_policy_path(const char *file);
+/* Does the file say that it is for somebody else? */
+int ops_port_policy_check(const struct policy *p, const char *file, const struct port *port,
+			  struct err *err);
+/* Makes the table of ports' policies what the state says, or removes it with the last; reads it
+ * back, and cuts what is now forbidden, with changed not NULL: a port whose policy is new, or gone. */
+int ops_port_rules_sync(struct ops *o, const struct port *changed, struct err *err);
+/* Only where it differs. */
+int ops_port_rules_repair(struct ops *o, size_t *count, struct err *err);
+/* Removes it, whichever backend made it. */
+int ops_port_rules_remove(struct ops *o, struct err *err);
+/* A port is under a policy as soon as the state says so, but for the bridge's sets: host_rules_port() has them. */
+int ops_port_under(struct ops *o, const struct port *p, struct err *err);
+/* Has frames that are taken off bridges reach the host, also of bridges that an older byway made. */
+int ops_port_take(struct ops *o, struct err *err);
 
 /* Removes the tables named in rs, whichever backend made them. */
 int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err);

@@ -18,11 +18,18 @@
 #include "ops/ops.h"
 #include "vpc/policy.h"
 
-static int read_policy(const char *file, struct buf *text, struct policy **ret, struct err *err)
+int ops_policy_read(const char *file, struct buf *text, struct policy **ret, struct err *err)
 {
 	int r = file_read(file, DOC_SIZE_MAX, text, err);
 
 	return r ? r : policy_parse(file, text->data, text->len, ret, err);
+}
+
+char *ops_policy_path(const char *file)
+{
+	char *full = strcmp(file, "-") ? realpath(file, NULL) : xstrdup("standard input");
+
+	return full ? full : xstrdup(file);
 }
 
 /* Does the file say that it is for another subnet? */
@@ -103,7 +110,8 @@ static int enforce(struct ops *o, const struct subnet *s, const struct policy *p
 static int load_policy(struct ops *o, const struct subnet *s, struct policy **ret, struct err *err)
 {
 	_cleanup_(policy_row_done) struct policy_row row = {0};
-	int r = policy_load(o->st, s, &row, NULL);
+	struct policy_owner owner = subnet_owner(s);
+	int r = policy_load(o->st, &owner, &row, NULL);
 
 	*ret = NULL;
 	if (r == -ENOENT)
@@ -124,10 +132,11 @@ static void back(struct ops *o, const struct subnet *s)
 static int apply_one(struct ops *o, const struct subnet *s, const struct policy *p,
 		     const char *file, const char *text, struct err *err)
 {
+	struct policy_owner owner = subnet_owner(s);
 	int r = enforce(o, s, p, err);
 
 	if (!r)
-		r = policy_save(o->st, s, file, text, err);
+		r = policy_save(o->st, &owner, file, text, err);
 	if (r)
 		err_context(err, "subnet '%s/%s'", s->vpc, s->name);
 	return r;
@@ -137,11 +146,11 @@ static int apply_one(struct ops *o, const struct subnet *s, const struct policy 
 static int apply_each(struct ops *o, const struct subnet *s, size_t n, const struct policy *p,
 		      const char *file, const char *text, size_t *ret_done, struct err *err)
 {
-	_free_ char *full = strcmp(file, "-") ? realpath(file, NULL) : xstrdup("standard input");
+	_free_ char *full = ops_policy_path(file);
 	int r = ops_begin(o, err);
 
 	for (*ret_done = 0; !r && *ret_done < n; ++*ret_done) {
-		r = apply_one(o, &s[*ret_done], p, full ? full : file, text, err);
+		r = apply_one(o, &s[*ret_done], p, full, text, err);
 		if (r)
 			break;
 	}
@@ -154,7 +163,7 @@ int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char
 	_policy_ struct policy *p = NULL;
 	_buf_ struct buf text = {0};
 	size_t done = 0;
-	int end, r = read_policy(file, &text, &p, err);
+	int end, r = ops_policy_read(file, &text, &p, err);
 
 	for (size_t i = 0; !r && i < n; i++)
 		r = check_target(file, p, &s[i], err);
@@ -173,7 +182,8 @@ int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char
 int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, struct err *err)
 {
 	_cleanup_(policy_row_done) struct policy_row row = {0};
-	int r = policy_load(o->st, s, &row, NULL);
+	struct policy_owner owner = subnet_owner(s);
+	int r = policy_load(o->st, &owner, &row, NULL);
 
 	*ret_existed = !r;
 	if (r == -ENOENT)
@@ -184,7 +194,7 @@ int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, 
 		r = ops_begin(o, err);
 	if (r)
 		return r;
-	return ops_end(o, policy_remove(o->st, s, err), err);
+	return ops_end(o, policy_remove(o->st, &owner, err), err);
 }
 
 static int compare(struct ops *o, const struct subnet *s, const struct policy *p, struct err *err)
@@ -235,7 +245,7 @@ int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struc
 	_free_ struct subnet *all = NULL;
 	_buf_ struct buf text = {0};
 	size_t n = 0;
-	int r = read_policy(file, &text, &p, err);
+	int r = ops_policy_read(file, &text, &p, err);
 
 	if (!r)
 		r = subnet_list(o->st, NULL, &all, &n, err);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "kernel/link.h"
 #include "ops/ops.h"
@@ -10,6 +11,7 @@
 #include "vpc/mapping.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
+#include "vpc/policy.h"
 #include "vpc/port.h"
 
 /* One port on its way up. */
@@ -22,11 +24,16 @@ struct job {
 	struct netns *inside; /* borrowed; NULL for what is no container's */
 	struct mapping *mappings; /* borrowed */
 	size_t n_mappings;
+	const char *file;     /* of its policy, or NULL */
+	struct policy *policy;
+	struct buf text;
 };
 
 static void job_done(struct job *j)
 {
 	segments_done(&j->segments);
+	policy_free(j->policy);
+	buf_done(&j->text);
 }
 
 static int load_subnet(struct job *j, struct err *err)
@@ -75,6 +82,8 @@ static int load(struct job *j, struct err *err)
 		r = ops_vpc_active(j->o, j->port->vpc, &j->vpc, err);
 	if (!r)
 		r = load_subnet(j, err);
+	if (!r && j->file)
+		r = ops_policy_read(j->file, &j->text, &j->policy, err);
 	if (!r)
 		r = clear_name(j, err);
 	if (!r && j->n_mappings)
@@ -129,14 +138,30 @@ static int choose_mac(struct job *j, struct err *err)
 		       j->vpc.name, mac);
 }
 
-/* Which bridge, names, addresses and the row: the intent. */
+static int insert(struct job *j, struct err *err)
+{
+	struct port *p = j->port;
+	struct policy_owner owner = port_owner(p);
+	_free_ char *path = NULL;
+	int r = port_insert(j->o->st, p, err);
+
+	p->has_policy = j->policy;
+	if (!r && j->policy)
+		r = ops_port_policy_check(j->policy, j->file, p, err);
+	if (r || !j->policy)
+		return r;
+	path = ops_policy_path(j->file);
+	return policy_save(j->o->st, &owner, path, j->text.data, err);
+}
+
+/* Which bridge, names, addresses and the rows: the intent. */
 static int intend(struct job *j, struct err *err)
 {
 	struct port *p = j->port;
 	int r = ops_begin(j->o, err);
 
 	if (!r)
-		r = p->isolated ? segments_place_first(&j->segments, err)
+		r = p->isolated || j->policy ? segments_place_first(&j->segments, err)
 				: segments_place(&j->segments, &p->segment, err);
 	if (!r)
 		r = name_port(j->o->st, j->o->host, p, err);
@@ -148,7 +173,7 @@ static int intend(struct job *j, struct err *err)
 	now_utc(p->created);
 	p->state = ROW_CREATING;
 	if (!r)
-		r = port_insert(j->o->st, p, err);
+		r = insert(j, err);
 	if (!r)
 		r = ops_mappings_lead_to(j->mappings, j->n_mappings, p, err);
 	if (!r)
@@ -179,7 +204,9 @@ static int bring_up(struct job *j, struct err *err)
 
 	host_rules_init(&add);
 	host_rules_port(&add, p, &j->vpc);
-	r = ops_host_update(j->o, &add, NULL, err);
+	r = p->has_policy ? ops_port_under(j->o, p, err) : 0;
+	if (!r)
+		r = ops_host_update(j->o, &add, NULL, err);
 	if (!r)
 		r = segments_up(&j->segments, err);
 	if (!r)
@@ -190,16 +217,15 @@ static int bring_up(struct job *j, struct err *err)
 	return r ? r : finish(j, err);
 }
 
-int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err)
+int ops_port_add_with(struct ops *o, struct port *ret, struct netns *inside,
+		      const struct port_with *with, struct err *err)
 {
-	return ops_port_add_published(o, ret, inside, NULL, 0, err);
-}
-
-int ops_port_add_published(struct ops *o, struct port *ret, struct netns *inside, struct mapping *m,
-			   size_t n, struct err *err)
-{
-	_cleanup_(job_done) struct job j = {
-		.o = o, .port = ret, .inside = inside, .mappings = m, .n_mappings = n};
+	_cleanup_(job_done) struct job j = {.o = o,
+					    .port = ret,
+					    .inside = inside,
+					    .file = with->policy,
+					    .mappings = with->mappings,
+					    .n_mappings = with->n_mappings};
 	int r = load(&j, err);
 
 	if (!r)
@@ -214,6 +240,13 @@ int ops_port_add_published(struct ops *o, struct port *ret, struct netns *inside
 		segments_undo(&j.segments);
 	}
 	return r;
+}
+
+int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err)
+{
+	static const struct port_with nothing;
+
+	return ops_port_add_with(o, ret, inside, &nothing, err);
 }
 
 /* The device that limits what comes in is known before it is there, the limits after: whoever is

@@ -154,6 +154,16 @@ static int unpublish_ports(struct ops *o, const struct parts *p, struct err *err
 	return r ? r : ops_mappings_delete(o, m, found, err);
 }
 
+/* Rows that are being deleted are left out of the table. */
+static int policies_down(struct ops *o, const struct parts *p, struct err *err)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < p->n_ports; i++)
+		any |= p->ports[i].has_policy;
+	return any ? ops_port_rules_sync(o, NULL, err) : 0;
+}
+
 static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 {
 	_host_rules_ struct host_rules del = {0};
@@ -171,6 +181,7 @@ static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 	parts_elems(&del, p, nat_load(o->st, p->v->name, &nat, NULL) ? NULL : &nat);
 	failures_add(&f, way_elems(o, &del, p, failures_err(&f)));
 	failures_add(&f, ops_host_update(o, NULL, &del, failures_err(&f)));
+	failures_add(&f, policies_down(o, p, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, forget_parts(o, p, failures_err(&f)));
 	if (!f.code)
@@ -359,6 +370,7 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 	failures_add(&f, unpublish_ports(o, &parts, failures_err(&f)));
 	kernel_down(o, &parts, &links, &f);
 	failures_add(&f, firewall_down(o, &w, failures_err(&f)));
+	failures_add(&f, policies_down(o, &parts, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, forget_vpc(o, v, failures_err(&f)));
 	if (!f.code)

@@ -202,10 +202,22 @@ static const char version_4[] =
 	"  name TEXT NOT NULL,"
 	"  file TEXT NOT NULL,"
 	"  PRIMARY KEY(kind, name)) WITHOUT ROWID;"
+	/* Policies of ports, too. */
+	"CREATE TABLE policy_4("
+	"  vpc TEXT NOT NULL,"
+	"  kind TEXT NOT NULL CHECK(kind IN ('subnet','port')),"
+	"  name TEXT NOT NULL,"
+	"  file TEXT,"
+	"  text TEXT NOT NULL,"
+	"  applied TEXT NOT NULL,"
+	"  PRIMARY KEY(vpc, kind, name));"
+	"INSERT INTO policy_4 SELECT vpc, 'subnet', subnet, file, text, applied FROM policy;"
+	"DROP TABLE policy;"
+	"ALTER TABLE policy_4 RENAME TO policy;"
 	OWNED("vpc", "vpc", "old.name")
 	OWNED("nat", "nat", "old.vpc")
 	OWNED("subnet", "subnet", "old.vpc || '/' || old.name")
-	OWNED("policy", "policy", "old.vpc || '/' || old.subnet")
+	OWNED("policy", "policy", "CASE old.kind WHEN 'subnet' THEN old.vpc || '/' || old.name END")
 	OWNED("peering", "peer", "old.a || '/' || old.b")
 	OWNED("vm", "port", "old.vpc || '/' || old.name");
 

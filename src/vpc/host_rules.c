@@ -43,6 +43,11 @@
  *may ask for an address by DHCP, which is asked without one. DHCP servers, router advertisements,
  * redirects and any other protocol are dropped. A port is in the sets before it exists, so that it
  * is guarded from its first frame.
+ *
+ * Ports with a policy. The policy is enforced where packets are routed (port_rules.h), as only there
+ * connections are known. So whatever comes from such a port, or is for its address, is taken off the
+ * bridge, and routed. But for ARP and neighbour discovery, no frame goes directly between it and
+ * another port: one that finds a way around being taken is dropped.
  */
 #include <errno.h>
 #include <net/ethernet.h>
@@ -71,6 +76,7 @@
 #define NF_IP_PRI_FILTER 0
 #define NF_IP_PRI_NAT_SRC 100
 #define NF_BR_PRI_NAT_DST_BRIDGED (-300)
+#define NF_BR_PRI_FILTER_BRIDGED (-200)
 
 #define DHCP_SERVER_PORT 67
 #define DHCP_CLIENT_PORT 68
@@ -88,6 +94,7 @@ static const enum fw_field service6_fields[] = {FW_IP6_DADDR, FW_L4PROTO, FW_DPO
 static const enum fw_field served4_fields[] = {FW_IP4_SADDR, FW_L4PROTO, FW_SPORT};
 static const enum fw_field served6_fields[] = {FW_IP6_SADDR, FW_L4PROTO, FW_SPORT};
 static const enum fw_field port_fields[] = {FW_IIFNAME};
+static const enum fw_field to_port_fields[] = {FW_OIFNAME};
 static const enum fw_field port_mac_fields[] = {FW_IIFNAME, FW_ETHER_SADDR};
 static const enum fw_field port_ip4_fields[] = {FW_IIFNAME, FW_IP4_SADDR};
 static const enum fw_field port_ip6_fields[] = {FW_IIFNAME, FW_IP6_SADDR};
@@ -116,6 +123,9 @@ void host_rules_init(struct host_rules *h)
 	h->port_mac = fw_set(h->bridge, "port_mac", 2, port_mac_fields);
 	h->port_ip4 = fw_set(h->bridge, "port_ip4", 2, port_ip4_fields);
 	h->port_ip6 = fw_set(h->bridge, "port_ip6", 2, port_ip6_fields);
+	h->policy_port = fw_set(h->bridge, "policy_port", 1, port_fields);
+	h->policy_ip4 = fw_set(h->bridge, "policy_ip4", 1, &back4_fields[0]);
+	h->policy_ip6 = fw_set(h->bridge, "policy_ip6", 1, &back6_fields[0]);
 }
 
 void host_rules_done(struct host_rules *h)
@@ -228,11 +238,33 @@ static void add_isolated(struct fw_set *set, const struct ip *ip, const char *br
 	fw_set_add(set, &e);
 }
 
+static void add_address(struct fw_set *set, const struct ip *ip)
+{
+	struct fw_elem e = {0};
+
+	if (!ip->family)
+		return;
+	fw_elem_ip(&e, 0, ip);
+	fw_set_add(set, &e);
+}
+
+void host_rules_policy(struct host_rules *h, const struct port *p)
+{
+	struct fw_elem port = {0};
+
+	fw_elem_name(&port, 0, p->ifname);
+	fw_set_add(h->policy_port, &port);
+	add_address(h->policy_ip4, &p->addr);
+	add_address(h->policy_ip6, &p->addr6);
+}
+
 void host_rules_port(struct host_rules *h, const struct port *p, const struct vpc *v)
 {
 	struct guarded g = {.ifname = p->ifname, .mac = p->mac, .addr = p->addr, .addr6 = p->addr6};
 
 	add_guarded(h, &g);
+	if (p->has_policy)
+		host_rules_policy(h, p);
 	if (!p->isolated)
 		return;
 	add_isolated(h->isolated4, &p->addr, v->bridge);
@@ -764,6 +796,40 @@ static void guard_ip6(struct host_rules *h, struct fw_chain *guard)
 	fw_match_set(r, FW_OP_IN, h->port_ip6, 2, port_ip6_fields);
 }
 
+/* What stays on the link, also around a port with a policy: who has which MAC. */
+static void spare_resolution(struct fw_chain *c)
+{
+	fw_match_u16(fw_rule(c, FW_RETURN), FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_ARP);
+	fw_match_u8(fw_rule(c, FW_RETURN), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_SOLICIT);
+	fw_match_u8(fw_rule(c, FW_RETURN), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_ADVERT);
+}
+
+/* From a port with a policy, and to it: to be routed. */
+static void take_chain(struct host_rules *h, struct fw_chain *base)
+{
+	struct fw_chain *take = fw_chain(h->bridge, "take");
+
+	fw_match_set(fw_rule_jump(base, take), FW_OP_IN, h->policy_port, 1, port_fields);
+	fw_match_set(fw_rule_jump(base, take), FW_OP_IN, h->policy_ip4, 1, &back4_fields[0]);
+	fw_match_set(fw_rule_jump(base, take), FW_OP_IN, h->policy_ip6, 1, &back6_fields[0]);
+	spare_resolution(take);
+	fw_rule(take, FW_TAKE);
+}
+
+/* Nothing else is bridged there. */
+static void apart_chains(struct host_rules *h)
+{
+	struct fw_chain *apart = fw_chain(h->bridge, "apart");
+	struct fw_chain *base =
+		fw_base_chain(h->bridge, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
+			      NF_BR_PRI_FILTER_BRIDGED, FW_ACCEPT);
+
+	fw_match_set(fw_rule_jump(base, apart), FW_OP_IN, h->policy_port, 1, port_fields);
+	fw_match_set(fw_rule_jump(base, apart), FW_OP_IN, h->policy_port, 1, to_port_fields);
+	spare_resolution(apart);
+	fw_rule(apart, FW_DROP);
+}
+
 static void guard_chains(struct host_rules *h)
 {
 	struct fw_chain *guard = fw_chain(h->bridge, "guard");
@@ -771,6 +837,7 @@ static void guard_chains(struct host_rules *h)
 		fw_base_chain(h->bridge, "prerouting", FW_CHAIN_FILTER, FW_HOOK_PREROUTING,
 			      NF_BR_PRI_NAT_DST_BRIDGED, FW_ACCEPT);
 
+	take_chain(h, base);
 	fw_match_set(fw_rule_jump(base, guard), FW_OP_IN, h->ports, 1, port_fields);
 	fw_match_set(fw_rule(guard, FW_DROP), FW_OP_NOT_IN, h->port_mac, 2, port_mac_fields);
 	guard_ip4(h, guard);
@@ -1073,6 +1140,7 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 	input_chain(ret);
 	output_chain(ret);
 	guard_chains(ret);
+	apart_chains(ret);
 	*empty = live == 0;
 	return 0;
 }

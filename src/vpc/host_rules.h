@@ -35,6 +35,7 @@ struct host_rules {
 	struct fw_set *targets4, *targets6; /* address . protocol . port that they lead to */
 	struct fw_set *loopback4;           /* 127.0.0.0/8 */
 	struct fw_set *ports, *port_mac, *port_ip4, *port_ip6; /* of bridge ports */
+	struct fw_set *policy_port, *policy_ip4, *policy_ip6;  /* those under a policy */
 };
 
 /* The tables with their sets, empty and without rules: to be filled with the elements of single
@@ -49,6 +50,8 @@ void host_rules_peer(struct host_rules *h, const struct peer *p, const struct vp
 /* What joins a subnet to its bridge, and any other port of a VPC. */
 void host_rules_subnet(struct host_rules *h, const struct subnet *s);
 void host_rules_port(struct host_rules *h, const struct port *p, const struct vpc *v);
+/* The part of that which is there for a port with a policy. */
+void host_rules_policy(struct host_rules *h, const struct port *p);
 /* A way out through an interface: for public subnets of a VPC with NAT, or all of a flat one. */
 void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
 		    const char *interface);

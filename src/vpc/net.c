@@ -25,6 +25,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "firewall/ruleset.h"
 #include "kernel/addr.h"
 #include "kernel/link.h"
 #include "kernel/neigh.h"
@@ -83,9 +84,27 @@ int vpc_up(struct netns *host, const struct vpc *v, struct err *err)
 		return r;
 	add_gateway(&b, index, v, &v->cidr);
 	add_gateway(&b, index, v, &v->cidr6);
+	fdb_add_local(&b, index, v->bridge, &fw_take_mac);
 	if (v->cidr6.addr.family)
 		add_link_local(&b, index, v->bridge, vpc_bridge_mac(v));
 	return nlbatch_commit(&b, err);
+}
+
+int vpc_take(struct netns *host, const struct vpc *v, const struct segment *s, size_t n,
+	     struct err *err)
+{
+	_nlbatch_ struct nlbatch b;
+	int index, r = link_index(host, v->bridge, &index, err);
+
+	nlbatch_init(&b, host);
+	if (!r)
+		fdb_add_local(&b, index, v->bridge, &fw_take_mac);
+	for (size_t i = 0; !r && i < n; i++) {
+		r = link_index(host, s[i].trunk_down, &index, err);
+		if (!r)
+			fdb_add_port(&b, index, s[i].trunk_down, &fw_take_mac);
+	}
+	return r ? r : nlbatch_commit(&b, err);
 }
 
 int segment_up(struct netns *host, const struct vpc *v, const struct segment *s, struct err *err)
@@ -119,7 +138,8 @@ int segment_up(struct netns *host, const struct vpc *v, const struct segment *s,
 	down.master_name = s->bridge;
 	link_set(&b, &up);
 	link_set(&b, &down);
-	return nlbatch_commit(&b, err);
+	r = nlbatch_commit(&b, err);
+	return r ? r : vpc_take(host, v, s, 1, err);
 }
 
 static void add_port(struct nlbatch *b, const struct vpc *v, const struct subnet *s,

@@ -23,6 +23,10 @@ struct vpc;
 
 int vpc_up(struct netns *host, const struct vpc *v, struct err *err);
 int segment_up(struct netns *host, const struct vpc *v, const struct segment *s, struct err *err);
+/* Has frames that the firewall takes (FW_TAKE) reach the VPC's own bridge, from its further ones, too.
+ * Bridges that were made above do; those of an older byway may not. */
+int vpc_take(struct netns *host, const struct vpc *v, const struct segment *s, size_t n,
+	     struct err *err);
 /* bridge: the name of the bridge that the subnet's port goes to. *ret_ns: a handle on the new namespace. */
 int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, const char *bridge,
 	      struct netns **ret_ns, struct err *err);

@@ -17,6 +17,8 @@
 #include "base/ip.h"
 
 struct err;
+struct fw_chain;
+struct fw_table;
 struct ruleset;
 
 enum policy_dir { POLICY_INGRESS, POLICY_EGRESS, POLICY_NUM_DIRS };
@@ -61,5 +63,9 @@ const struct policy_rule *policy_eval(const struct policy *p, enum policy_dir di
 /* The table "byway" of a namespace whose interface to the VPC is ifname. With p NULL: connections
  * are tracked, so that a later policy knows which of them it forbids, and nothing is dropped. */
 void policy_ruleset(const struct policy *p, const char *ifname, struct ruleset *rs);
+/* One direction of a policy as a chain of a table of somebody's: it drops a packet, or returns. NULL
+ * when the direction is open. The names of chain and maps begin with the prefix. */
+struct fw_chain *policy_chain(const struct policy *p, enum policy_dir dir, struct fw_table *t,
+			      const char *prefix);
 
 #endif

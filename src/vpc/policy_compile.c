@@ -134,7 +134,15 @@ static const char *const dir_names[POLICY_NUM_DIRS] = {
 	[POLICY_EGRESS] = "egress",
 };
 
-static struct fw_set *add_map(struct fw_table *t, enum policy_dir dir, int family, size_t group)
+/* Where one direction of a policy goes. */
+struct place {
+	struct fw_table *table;
+	struct fw_chain *chain;
+	const char *prefix;     /* of its maps' names */
+	enum fw_verdict accept; /* how a packet is let through */
+};
+
+static struct fw_set *add_map(const struct place *at, enum policy_dir dir, int family, size_t group)
 {
 	bool is_v6 = family == AF_INET6;
 	enum fw_field saddr = is_v6 ? FW_IP6_SADDR : FW_IP4_SADDR;
@@ -146,14 +154,14 @@ static struct fw_set *add_map(struct fw_table *t, enum policy_dir dir, int famil
 	};
 	char name[FW_NAME_MAX];
 
-	snprintf(name, sizeof(name), "%s_ip%c_%u", dir_names[dir], is_v6 ? '6' : '4',
+	snprintf(name, sizeof(name), "%s%s_ip%c_%u", at->prefix, dir_names[dir], is_v6 ? '6' : '4',
 		 (unsigned int)group);
-	return fw_verdict_map(t, name, ARRAY_SIZE(fields), fields);
+	return fw_verdict_map(at->table, name, ARRAY_SIZE(fields), fields);
 }
 
-static void add_element(struct fw_set *map, const struct box *b)
+static void add_element(struct fw_set *map, const struct box *b, enum fw_verdict accept)
 {
-	struct fw_elem e = {.verdict = b->allow ? FW_ACCEPT : FW_DROP};
+	struct fw_elem e = {.verdict = b->allow ? accept : FW_DROP};
 
 	fw_elem_cidr(&e, 0, &b->peer);
 	fw_elem_u8_range(&e, 1, b->proto_lo, b->proto_hi);
@@ -161,8 +169,8 @@ static void add_element(struct fw_set *map, const struct box *b)
 	fw_set_add(map, &e);
 }
 
-static void add_lookups(struct fw_table *t, struct fw_chain *c, const struct policy *p,
-			enum policy_dir dir, int family)
+static void add_lookups(const struct place *at, const struct policy *p, enum policy_dir dir,
+			int family)
 {
 	_boxes_ struct boxes b = {0};
 	_free_ struct fw_set **maps = NULL;
@@ -170,11 +178,19 @@ static void add_lookups(struct fw_table *t, struct fw_chain *c, const struct pol
 	boxes_init(&b, p, dir, family);
 	maps = xcalloc(b.n_groups + 1, sizeof(struct fw_set *));
 	for (size_t i = 0; i < b.n_groups; i++) {
-		maps[i] = add_map(t, dir, family, i);
-		fw_rule_vmap(c, maps[i]);
+		maps[i] = add_map(at, dir, family, i);
+		fw_rule_vmap(at->chain, maps[i]);
 	}
 	for (size_t i = 0; i < b.n; i++)
-		add_element(maps[b.box[i].group], &b.box[i]);
+		add_element(maps[b.box[i].group], &b.box[i], at->accept);
+}
+
+static void add_rules(const struct place *at, const struct policy *p, enum policy_dir dir)
+{
+	add_lookups(at, p, dir, AF_INET);
+	add_lookups(at, p, dir, AF_INET6);
+	if (p->n_rules[dir] > 0)
+		fw_rule(at->chain, FW_DROP);
 }
 
 static void accept_replies(struct fw_chain *c)
@@ -186,17 +202,29 @@ static struct fw_chain *add_direction(struct fw_table *t, const struct policy *p
 				      enum policy_dir dir)
 {
 	struct fw_chain *c = fw_chain(t, dir_names[dir]);
+	struct place at = {.table = t, .chain = c, .prefix = "", .accept = FW_ACCEPT};
 
 	fw_match_u32(fw_rule(c, FW_DROP), FW_CT_MARK, FW_OP_ANY_BIT, POLICY_CT_MARK_CUT);
 	accept_replies(c);
 	/* Without neighbour discovery there is no IPv6 on the link at all (RFC 4890, 4.4.1). */
 	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_SOLICIT);
 	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_ADVERT);
-	add_lookups(t, c, p, dir, AF_INET);
-	add_lookups(t, c, p, dir, AF_INET6);
-	if (p->n_rules[dir] > 0)
-		fw_rule(c, FW_DROP);
+	add_rules(&at, p, dir);
 	return c;
+}
+
+struct fw_chain *policy_chain(const struct policy *p, enum policy_dir dir, struct fw_table *t,
+			      const char *prefix)
+{
+	struct place at = {.table = t, .prefix = prefix, .accept = FW_RETURN};
+	char name[FW_NAME_MAX];
+
+	if (p->n_rules[dir] == 0)
+		return NULL;
+	snprintf(name, sizeof(name), "%s%s", prefix, dir_names[dir]);
+	at.chain = fw_chain(t, name);
+	add_rules(&at, p, dir);
+	return at.chain;
 }
 
 static struct fw_chain *add_hook(struct fw_table *t, const char *name, enum fw_hook hook)

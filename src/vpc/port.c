@@ -50,6 +50,11 @@ static enum port_kind column_kind(sqlite3_stmt *q, int i)
 	return PORT_TAP;
 }
 
+struct policy_owner port_owner(const struct port *p)
+{
+	return (struct policy_owner){POLICY_OF_PORT, p->vpc, p->name};
+}
+
 struct mac port_mac(const struct port *p)
 {
 	char seed[NAME_MAX_LEN + IP_STRLEN + 16], addr[IP_STRLEN];
@@ -62,6 +67,10 @@ struct mac port_mac(const struct port *p)
 	"vpc, name, subnet, kind, ifname, ifb, mac, addr, addr6, owner_uid, owner_gid, queues, "   \
 	"isolated, rate_rx, rate_tx, segment, container, inside, config, life_pid, life_start, " \
 	"created, state"
+
+#define SELECT_PORT                                                                                \
+	"SELECT " PORT_COLUMNS ", EXISTS (SELECT 1 FROM policy WHERE policy.vpc = port.vpc"        \
+	" AND policy.kind = 'port' AND policy.name = port.name) FROM port "
 
 static void read_port(sqlite3_stmt *q, void *row)
 {
@@ -90,6 +99,7 @@ static void read_port(sqlite3_stmt *q, void *row)
 	p->life.start = (uint64_t)sqlite3_column_int64(q, 20);
 	COLUMN_STR(q, 21, p->created);
 	p->state = column_state(q, 22);
+	p->has_policy = sqlite3_column_int(q, 23);
 }
 
 static const struct row_reader port_reader = {sizeof(struct port), read_port};
@@ -98,7 +108,7 @@ int port_load(struct store *st, const char *vpc, const char *name, struct port *
 	      struct err *err)
 {
 	int r = row_read(st, &port_reader,
-			 "SELECT " PORT_COLUMNS " FROM port WHERE vpc = ?1 AND name = ?2", vpc,
+			 SELECT_PORT "WHERE vpc = ?1 AND name = ?2", vpc,
 			 name, ret, err);
 
 	return r == -ENOENT
@@ -110,7 +120,7 @@ int port_load_attachment(struct store *st, const char *container, const char *if
 			 struct port *ret, struct err *err)
 {
 	return row_read(st, &port_reader,
-			"SELECT " PORT_COLUMNS " FROM port WHERE container = ?1 AND inside = ?2",
+			SELECT_PORT "WHERE container = ?1 AND inside = ?2",
 			container, ifname, ret, err);
 }
 
@@ -118,9 +128,9 @@ int port_list(struct store *st, const char *vpc, struct port **ret, size_t *n, s
 {
 	if (vpc)
 		return rows_read(st, &port_reader,
-				 "SELECT " PORT_COLUMNS " FROM port WHERE vpc = ?1 ORDER BY name",
+				 SELECT_PORT "WHERE vpc = ?1 ORDER BY name",
 				 vpc, NULL, ret, n, err);
-	return rows_read(st, &port_reader, "SELECT " PORT_COLUMNS " FROM port ORDER BY vpc, name",
+	return rows_read(st, &port_reader, SELECT_PORT "ORDER BY vpc, name",
 			 NULL, NULL, ret, n, err);
 }
 
@@ -157,9 +167,12 @@ int port_set_rates(struct store *st, const struct port *p, struct err *err)
 
 int port_remove(struct store *st, const struct port *p, struct err *err)
 {
+	struct policy_owner owner = port_owner(p);
 	int r = use_remove(st, p->vpc, p->name, err);
 
+	if (!r)
+		r = policy_remove(st, &owner, err);
 	return r ? r
-		 : store_exec(st, err, "DELETE FROM port WHERE vpc = ?1 AND name = ?2", "ss",
-			      p->vpc, p->name);
+		 : store_exec(st, err, "DELETE FROM port WHERE vpc = ?1 AND name = ?2", "ss", p->vpc,
+			      p->name);
 }

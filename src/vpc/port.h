@@ -58,10 +58,12 @@ struct port {
 	unsigned int segment;      /* 0: the VPC's own bridge */
 	struct attachment attachment; /* of a PORT_VETH */
 	struct identity life;         /* the process that it lives as long as, if any */
+	bool has_policy;              /* policy_load() says which; not written with the row */
 	char created[TIME_STRLEN];
 	enum row_state state;
 };
 
+struct policy_owner port_owner(const struct port *p);
 /* The MAC that goes with the port's VPC and address. */
 struct mac port_mac(const struct port *p);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The tables vpc, segment, subnet, nat, peer and policy, as structs. */
+#include <assert.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -199,7 +200,8 @@ int subnet_set_type(struct store *st, const struct subnet *s, struct err *err)
 
 int subnet_remove(struct store *st, const struct subnet *s, struct err *err)
 {
-	int r = policy_remove(st, s, err);
+	struct policy_owner owner = subnet_owner(s);
+	int r = policy_remove(st, &owner, err);
 
 	if (!r)
 		r = use_remove(st, s->vpc, s->name, err);
@@ -352,42 +354,64 @@ int peer_remove(struct store *st, const struct peer *p, struct err *err)
 	return store_exec(st, err, "DELETE FROM peer WHERE a = ?1 AND b = ?2", "ss", p->a, p->b);
 }
 
-static void read_policy(sqlite3_stmt *q, void *row)
-{
-	struct policy_row *p = row;
+static const struct {
+	const char *row, *what;
+} policy_kinds[] = {
+	[POLICY_OF_SUBNET] = {"subnet", "subnet"},
+	[POLICY_OF_PORT] = {"port", "VM"},
+};
+static_assert(ARRAY_SIZE(policy_kinds) == POLICY_NUM_KINDS, "policy_kinds[] lacks a kind");
 
+struct policy_owner subnet_owner(const struct subnet *s)
+{
+	return (struct policy_owner){POLICY_OF_SUBNET, s->vpc, s->name};
+}
+
+const char *policy_kind_what(enum policy_kind k)
+{
+	return policy_kinds[k].what;
+}
+
+static void read_policy(sqlite3_stmt *q, struct policy_row *p)
+{
 	p->file = xstrdup(column_text(q, 0) ? column_text(q, 0) : "");
 	p->text = xstrdup(column_text(q, 1));
 	COLUMN_STR(q, 2, p->applied);
 }
 
-static const struct row_reader policy_reader = {sizeof(struct policy_row), read_policy};
-
-int policy_load(struct store *st, const struct subnet *s, struct policy_row *ret, struct err *err)
+int policy_load(struct store *st, const struct policy_owner *of, struct policy_row *ret,
+		struct err *err)
 {
-	int r = row_read(st, &policy_reader,
-			 "SELECT file, text, applied FROM policy WHERE vpc = ?1 AND subnet = ?2", s->vpc,
-			 s->name, ret, err);
+	_stmt_ sqlite3_stmt *q = NULL;
+	int r = store_query(st, &q, err,
+			    "SELECT file, text, applied FROM policy"
+			    " WHERE vpc = ?1 AND kind = ?2 AND name = ?3",
+			    "sss", of->vpc, policy_kinds[of->kind].row, of->name);
 
-	return r == -ENOENT
-		       ? err_set(err, ERR_NOT_FOUND, r, "subnet '%s/%s' has no policy", s->vpc, s->name)
-		       : r;
+	if (!r)
+		r = store_step(st, q, err);
+	if (r == 1)
+		read_policy(q, ret);
+	if (!r)
+		return err_set(err, ERR_NOT_FOUND, -ENOENT, "%s '%s/%s' has no policy",
+			       policy_kinds[of->kind].what, of->vpc, of->name);
+	return r < 0 ? r : 0;
 }
 
-int policy_save(struct store *st, const struct subnet *s, const char *file, const char *text,
-		struct err *err)
+int policy_save(struct store *st, const struct policy_owner *of, const char *file,
+		const char *text, struct err *err)
 {
 	char now[TIME_STRLEN];
 
 	now_utc(now);
 	return store_exec(st, err,
-			  "INSERT OR REPLACE INTO policy (vpc, subnet, file, text, applied, state) "
-			  "VALUES (?1, ?2, ?3, ?4, ?5, 'active')",
-			  "sssss", s->vpc, s->name, file, text, now);
+			  "INSERT OR REPLACE INTO policy (vpc, kind, name, file, text, applied) "
+			  "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+			  "ssssss", of->vpc, policy_kinds[of->kind].row, of->name, file, text, now);
 }
 
-int policy_remove(struct store *st, const struct subnet *s, struct err *err)
+int policy_remove(struct store *st, const struct policy_owner *of, struct err *err)
 {
-	return store_exec(st, err, "DELETE FROM policy WHERE vpc = ?1 AND subnet = ?2", "ss", s->vpc,
-			  s->name);
+	return store_exec(st, err, "DELETE FROM policy WHERE vpc = ?1 AND kind = ?2 AND name = ?3",
+			  "sss", of->vpc, policy_kinds[of->kind].row, of->name);
 }

@@ -147,7 +147,7 @@ json_t *view_port(const struct vpc *v, const struct port *p)
 	char mac[MAC_STRLEN];
 
 	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:i, s:o, "
-			 "s:o, s:i, s:b, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:s}",
+			 "s:o, s:i, s:b, s:b, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:s}",
 			 "network", p->vpc, "subnet", text_or_null(p->subnet),
 			 "name", p->name, "kind", port_kind_name(p->kind), "interface", p->ifname,
 			 "address", text_ip(p->addr), "address6", text_ip(p->addr6), "prefix",
@@ -157,7 +157,7 @@ json_t *view_port(const struct vpc *v, const struct port *p)
 			 v6 ? text_ip(vpc_gateway(&v->cidr6)) : json_null(), "mac",
 			 mac_format(&p->mac, mac), "mtu", (int)v->mtu_bytes, "owner_uid",
 			 id(p->owner_uid), "owner_gid", id(p->owner_gid), "queues", (int)p->queues,
-			 "isolated", p->isolated, "rate_rx", rate(p->rate_rx), "rate_tx",
+			 "isolated", p->isolated, "policy", p->has_policy, "rate_rx", rate(p->rate_rx), "rate_tx",
 			 rate(p->rate_tx), "segment", (int)p->segment, "container",
 			 text_or_null(p->attachment.container), "container_interface",
 			 text_or_null(p->attachment.ifname), "while_pid",

@@ -78,6 +78,13 @@ struct peer {
 	enum row_state state;
 };
 
+/* Whose a policy is. Borrowed. */
+enum policy_kind { POLICY_OF_SUBNET, POLICY_OF_PORT, POLICY_NUM_KINDS };
+struct policy_owner {
+	enum policy_kind kind;
+	const char *vpc, *name;
+};
+
 struct policy_row {
 	char *file, *text; /* owned */
 	char applied[TIME_STRLEN];
@@ -119,11 +126,15 @@ int peer_load(struct store *st, const char *a, const char *b, struct peer *ret, 
 int peer_save(struct store *st, const struct peer *p, struct err *err);
 int peer_remove(struct store *st, const struct peer *p, struct err *err);
 
-/* -ENOENT when the subnet has no policy. */
-int policy_load(struct store *st, const struct subnet *s, struct policy_row *ret, struct err *err);
-int policy_save(struct store *st, const struct subnet *s, const char *file, const char *text,
+struct policy_owner subnet_owner(const struct subnet *s);
+/* "subnet", "VM": for messages. */
+const char *policy_kind_what(enum policy_kind k);
+/* -ENOENT when there is no policy. */
+int policy_load(struct store *st, const struct policy_owner *of, struct policy_row *ret,
 		struct err *err);
-int policy_remove(struct store *st, const struct subnet *s, struct err *err);
+int policy_save(struct store *st, const struct policy_owner *of, const char *file,
+		const char *text, struct err *err);
+int policy_remove(struct store *st, const struct policy_owner *of, struct err *err);
 
 /* Lists are arrays that the caller frees; n is 0 and the array may be NULL when there is nothing. vpc
  * NULL: of all VPCs. Ordered by name. */

@@ -13,12 +13,14 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "kernel/conntrack.h"
 #include "kernel/netns.h"
 #include "kernel/oplog.h"
 #include "store/store.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/port.h"
+#include "vpc/port_rules.h"
 
 static char parent[32], dir[64];
 static struct store *st;
@@ -307,6 +309,148 @@ static void ports_are_guarded(void **state)
 	assert_memory_equal(h.isolated4->elems[0].lo[0].bytes, isolated.addr.bytes, 4);
 }
 
+/* ---- Policies ---- */
+
+static void add_network(const char *name, const char *cidr)
+{
+	struct vpc v = {.mtu_bytes = 1500, .flat = true};
+
+	snprintf(v.name, sizeof(v.name), "%s", name);
+	snprintf(v.bridge, sizeof(v.bridge), "%s", name);
+	assert_int_equal(cidr_parse_network(cidr, &v.cidr, NULL), 0);
+	assert_int_equal(vpc_insert(st, &v, &err), 0);
+}
+
+static void add_under(const char *vpc, const char *name, const char *addr, const char *policy)
+{
+	struct port p = sample(vpc, name, addr);
+	struct policy_owner owner = port_owner(&p);
+
+	insert(&p);
+	assert_int_equal(policy_save(st, &owner, "f.json", policy, &err), 0);
+}
+
+#define WEB "{\"ingress\": [{\"port\": 80, \"protocol\": \"tcp\", \"action\": \"allow\"}]}"
+#define LOCKED "{\"egress\": [{\"action\": \"deny\"}]}"
+
+static void a_port_has_the_policy_of_its_own_name(void **state)
+{
+	struct port p = sample("v", "one", "10.0.0.2"), got;
+	struct subnet s = {.vpc = "v", .name = "one"};
+	struct policy_owner port = port_owner(&p), subnet = subnet_owner(&s);
+	_cleanup_(policy_row_done) struct policy_row row = {0};
+
+	(void)state;
+	insert(&p);
+	assert_int_equal(policy_save(st, &subnet, "s.json", LOCKED, &err), 0);
+	assert_int_equal(port_load(st, "v", "one", &got, &err), 0);
+	assert_false(got.has_policy);
+	assert_int_equal(policy_load(st, &port, &row, &err), -ENOENT);
+	assert_int_equal(policy_save(st, &port, "p.json", WEB, &err), 0);
+	assert_int_equal(port_load(st, "v", "one", &got, &err), 0);
+	assert_true(got.has_policy);
+	assert_int_equal(policy_load(st, &port, &row, &err), 0);
+	assert_string_equal(row.file, "p.json");
+	assert_int_equal(port_remove(st, &p, &err), 0);
+	policy_row_done(&row);
+	row = (struct policy_row){0};
+	assert_int_equal(policy_load(st, &port, &row, &err), -ENOENT);
+	assert_int_equal(policy_load(st, &subnet, &row, &err), 0);
+}
+
+static size_t count_chains(const struct ruleset *rs, const char *ending)
+{
+	size_t n = 0;
+
+	for (const struct fw_chain *c = rs->tables->chains; c; c = c->next) {
+		size_t len = strlen(c->name);
+
+		n += len >= strlen(ending) && !strcmp(c->name + len - strlen(ending), ending);
+	}
+	return n;
+}
+
+static const struct fw_set *set_named(const struct ruleset *rs, const char *name)
+{
+	for (const struct fw_set *s = rs->tables->sets; s; s = s->next) {
+		if (!strcmp(s->name, name))
+			return s;
+	}
+	fail_msg("there is no set %s", name);
+	return NULL;
+}
+
+static void ports_with_one_policy_are_a_group(void **state)
+{
+	struct port gone = sample("w", "gone", "10.1.0.9");
+	_port_rules_ struct port_rules *rules = NULL;
+	_ruleset_ struct ruleset rs;
+
+	(void)state;
+	ruleset_init(&rs);
+	add_network("v", "10.0.0.0/24");
+	add_network("w", "10.1.0.0/24");
+	add_under("v", "a", "10.0.0.2", WEB);
+	add_under("v", "b", "10.0.0.3", LOCKED);
+	add_under("w", "c", "10.1.0.2", WEB);
+	add_under("w", "gone", "10.1.0.9", WEB);
+	assert_int_equal(port_set_state(st, &gone, ROW_DELETING, &err), 0);
+	assert_int_equal(port_rules_load(st, &rules, &err), 0);
+	assert_false(port_rules_empty(rules));
+	port_rules_build(rules, &rs);
+	assert_int_equal(count_chains(&rs, "_ingress"), 1);
+	assert_int_equal(count_chains(&rs, "_egress"), 1);
+	assert_int_equal(set_named(&rs, "ports_ip4")->n_elems, 3);
+	assert_string_equal(set_named(&rs, "ports_ip4")->elems[2].lo[1].bytes, "w");
+}
+
+static bool judged(const struct port_rules *rules, const char *src, const char *dst, uint16_t dport,
+		   bool *ret_allowed)
+{
+	struct conntrack_flow f = {.proto = 6, .sport = 40000, .dport = dport};
+
+	assert_int_equal(ip_parse(src, &f.src, NULL), 0);
+	assert_int_equal(ip_parse(dst, &f.dst, NULL), 0);
+	return port_rules_judge(rules, &f, ret_allowed);
+}
+
+static void both_ends_judge_a_connection(void **state)
+{
+	_port_rules_ struct port_rules *rules = NULL;
+	bool allowed = false;
+
+	(void)state;
+	add_network("v", "10.0.0.0/24");
+	add_under("v", "web", "10.0.0.2", WEB);
+	add_under("v", "locked", "10.0.0.3", LOCKED);
+	assert_int_equal(port_rules_load(st, &rules, &err), 0);
+	assert_true(judged(rules, "10.0.0.9", "10.0.0.2", 80, &allowed) && allowed);
+	assert_true(judged(rules, "10.0.0.9", "10.0.0.2", 22, &allowed) && !allowed);
+	assert_true(judged(rules, "10.0.0.2", "10.0.0.9", 22, &allowed) && allowed);
+	assert_true(judged(rules, "10.0.0.9", "10.0.0.3", 22, &allowed) && allowed);
+	assert_true(judged(rules, "10.0.0.3", "10.0.0.2", 80, &allowed) && !allowed);
+	assert_false(judged(rules, "10.0.0.9", "10.0.0.8", 80, &allowed));
+	assert_true(allowed);
+}
+
+static void ports_with_a_policy_are_taken_off_the_bridge(void **state)
+{
+	struct vpc v = {.name = "v", .bridge = "v", .flat = true};
+	struct port p = sample("v", "a", "10.0.0.2");
+	_host_rules_ struct host_rules h;
+
+	(void)state;
+	host_rules_init(&h);
+	host_rules_port(&h, &p, &v);
+	assert_int_equal(h.policy_port->n_elems + h.policy_ip4->n_elems, 0);
+	p.has_policy = true;
+	host_rules_port(&h, &p, &v);
+	assert_int_equal(h.policy_port->n_elems, 1);
+	assert_string_equal(h.policy_port->elems[0].lo[0].bytes, p.ifname);
+	assert_memory_equal(h.policy_ip4->elems[0].lo[0].bytes, p.addr.bytes, 4);
+	assert_memory_equal(h.policy_ip6->elems[0].lo[0].bytes, p.addr6.bytes, 16);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
 
 int main(void)
@@ -322,6 +466,10 @@ int main(void)
 		T(what_has_no_rate_needs_no_device),
 		cmocka_unit_test(a_mac_goes_with_vpc_and_address),
 		cmocka_unit_test(ports_are_guarded),
+		T(a_port_has_the_policy_of_its_own_name),
+		T(ports_with_one_policy_are_a_group),
+		T(both_ends_judge_a_connection),
+		cmocka_unit_test(ports_with_a_policy_are_taken_off_the_bridge),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -835,6 +835,22 @@ static void assert_rows(const struct place *p, int rows)
 	assert_int_equal(number(st, "SELECT count(*) FROM sysctl"), rows);
 }
 
+/* What a byway without policies of ports left: its policies are of subnets. */
+static void test_version_without_port_policies(void **state)
+{
+	const struct place *p = *state;
+	_store_ struct store *st = NULL;
+	struct err err;
+
+	leave_version(p, 3);
+	raw(p, "INSERT INTO policy VALUES('v', 'a', 'f.json', '{}', '', 'active')");
+	assert_ok(store_open(p->dir, STORE_WRITE, &st, &err));
+	assert_int_equal(number(st, "SELECT count(*) FROM policy WHERE vpc = 'v' AND kind = 'subnet'"
+				    " AND name = 'a' AND text = '{}'"),
+			 1);
+	assert_int_equal(number(st, "PRAGMA user_version"), schema_version);
+}
+
 static void test_disk_full(void **state)
 {
 	const struct place *p = *state;
@@ -983,6 +999,7 @@ int main(void)
 		T(test_migration),
 		T(test_version_without_sessions),
 		T(test_version_without_ports),
+		T(test_version_without_port_policies),
 		T(test_disk_full),
 		T(test_disk_full_at_creation),
 		T(test_lost_transaction),
