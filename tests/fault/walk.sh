@@ -44,6 +44,7 @@ with_vms() {
 }
 with_workload() { with_network && prepare vm add n m && prepare vm add n o && prepare publish n/o 8081:80; }
 with_published() { with_network && prepare vm add n m && prepare publish n/m 8080:80 8053:53/udp; }
+with_vm_policy() { with_vms && prepare policy apply n/m one.json; }
 with_container() { with_network && container ADD; }
 with_all() {
 	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
@@ -63,6 +64,9 @@ declare -A GROUND=(
 	[vpc-delete]=with_all
 	[network-up]=true
 	[vm-add]=with_network
+	[vm-add-under]=with_network
+	[vm-policy]=with_vms
+	[vm-policy-again]=with_vm_policy
 	[vm-delete]=with_vms
 	[vm-while]=with_network
 	[network-down]=with_vms
@@ -88,6 +92,9 @@ declare -A COMMAND=(
 	[network-up]='by network up n 10.2.0.0/24 --cidr6 fd02::/64'
 	[vm-add]='by vm add n m --owner 1000 --isolated --rate 9M,8M'
 	[vm-while]='by vm add n m --while-pid 1'
+	[vm-add-under]='by vm add n m --policy one.json'
+	[vm-policy]='by policy apply n/m one.json'
+	[vm-policy-again]='by policy apply n/m two.json'
 	[vm-delete]='by vm delete n/m'
 	[network-down]='by network down n'
 	[publish]='by publish n/m 8080:80 8053:53/udp'
@@ -247,6 +254,7 @@ start_over() {
 	ip netns del v-a 2>/dev/null
 	nft delete table inet byway 2>/dev/null
 	nft delete table bridge byway 2>/dev/null
+	nft delete table inet byway_port 2>/dev/null
 	soon_like before || bail "the world is spoilt: $(difference before)"
 }
 
