@@ -253,6 +253,11 @@ unsigned int doc_line(struct doc *d, struct fy_node *node)
 	return (unsigned int)place_of(d, node).line;
 }
 
+unsigned int doc_column(struct doc *d, struct fy_node *node)
+{
+	return (unsigned int)place_of(d, node).column;
+}
+
 int doc_error(struct doc *d, struct fy_node *node, struct err *err, const char *fmt, ...)
 {
 	struct err sentence;

@@ -37,6 +37,7 @@ void doc_free_p(struct doc **d);
 struct fy_node *doc_root(const struct doc *d);
 /* From 1. */
 unsigned int doc_line(struct doc *d, struct fy_node *node);
+unsigned int doc_column(struct doc *d, struct fy_node *node);
 /* "FILE:LINE:COLUMN: " and the sentence; control characters become '?'. Returns -EINVAL. */
 int doc_error(struct doc *d, struct fy_node *node, struct err *err, const char *fmt, ...)
 	_printf_(4, 5);

@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "firewall/ruleset.h"
 #include "vpc/policy.h"
+#include "vpc/policy_groups.h"
 #include "vpc/port.h"
 #include "vpc/port_rules.h"
 
@@ -138,6 +139,8 @@ static int show(struct cli *c, const struct target *t, const struct policy_owner
 	json_t *json;
 	int r = policy_parse(row->file, row->text, strlen(row->text), &p, &c->err);
 
+	if (!r)
+		r = policy_groups_resolve(c->ops.st, of->vpc, p, &c->err);
 	if (r)
 		return r;
 	if (!c->json) {

@@ -224,6 +224,9 @@ int ops_mappings_up(struct ops *o, const struct mapping *m, size_t n, struct err
 int ops_mappings_repair(struct ops *o, size_t *count, struct err *err);
 /* The text of a policy's file, and what it says. */
 int ops_policy_read(const char *file, struct buf *text, struct policy **ret, struct err *err);
+/* A subnet, VM or VPC of the name is there now, with its addresses, or will be gone: policies that name it
+ * are made what that means. */
+int ops_policy_refresh(struct ops *o, const char *name, struct err *err);
 /* What a policy's file is known by: freed by the caller. */
 char *ops_policy_path(const char *file);
 /* Does the file say that it is for somebody else? */

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@
 #include "kernel/netns.h"
 #include "ops/ops.h"
 #include "vpc/policy.h"
+#include "vpc/policy_groups.h"
+#include "vpc/port.h"
 
 int ops_policy_read(const char *file, struct buf *text, struct policy **ret, struct err *err)
 {
@@ -106,6 +109,14 @@ static int enforce(struct ops *o, const struct subnet *s, const struct policy *p
 	return r;
 }
 
+static int parse_row(struct ops *o, const struct subnet *s, const struct policy_row *row,
+		     struct policy **ret, struct err *err)
+{
+	int r = policy_parse(row->file, row->text, strlen(row->text), ret, err);
+
+	return r ? r : policy_groups_resolve(o->st, s->vpc, *ret, err);
+}
+
 /* The policy of the row, or NULL. */
 static int load_policy(struct ops *o, const struct subnet *s, struct policy **ret, struct err *err)
 {
@@ -117,7 +128,7 @@ static int load_policy(struct ops *o, const struct subnet *s, struct policy **re
 	if (r == -ENOENT)
 		return 0;
 	return r ? err_errno(err, r, "cannot read the policy of '%s/%s'", s->vpc, s->name)
-		 : policy_parse(row.file, row.text, strlen(row.text), ret, err);
+		 : parse_row(o, s, &row, ret, err);
 }
 
 /* Back to what the state says, after a failure half-way. */
@@ -136,7 +147,7 @@ static int apply_one(struct ops *o, const struct subnet *s, const struct policy 
 	int r = enforce(o, s, p, err);
 
 	if (!r)
-		r = policy_save(o->st, &owner, file, text, err);
+		r = policy_save(o->st, &owner, file, text, p, err);
 	if (r)
 		err_context(err, "subnet '%s/%s'", s->vpc, s->name);
 	return r;
@@ -165,6 +176,8 @@ int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char
 	size_t done = 0;
 	int end, r = ops_policy_read(file, &text, &p, err);
 
+	if (!r && n)
+		r = policy_groups_check(o->st, s->vpc, file, p, err);
 	for (size_t i = 0; !r && i < n; i++)
 		r = check_target(file, p, &s[i], err);
 	if (r)
@@ -261,4 +274,46 @@ int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struc
 	return r ? r
 		 : err_set(err, ERR_NOT_FOUND, -ENOENT,
 			   "%s names no existing subnet: its \"namespace\" or \"subnet\" says which", file);
+}
+
+/* ---- Names in policies ---- */
+
+/* Whose policy may have the name in it. One that is written with escapes may have any. */
+static int query_named(struct ops *o, const char *name, struct sqlite3_stmt **ret, struct err *err)
+{
+	return store_query(o->st, ret, err,
+			   "SELECT kind, vpc, name FROM policy WHERE has_groups"
+			   " AND (instr(text, ?1) > 0 OR instr(text, '\\') > 0)",
+			   "s", name);
+}
+
+static int refresh_subnet(struct ops *o, const char *vpc, const char *name, struct err *err)
+{
+	bool changed;
+	struct subnet s;
+	int r = subnet_load(o->st, vpc, name, &s, NULL);
+
+	if (r || s.state != ROW_ACTIVE)
+		return r == -ENOENT ? 0 : r;
+	r = ops_policy_repair(o, &s, &changed, err);
+	return r ? err_context(err, "the policy of '%s/%s'", vpc, name) : 0;
+}
+
+int ops_policy_refresh(struct ops *o, const char *name, struct err *err)
+{
+	static const struct port nobody;
+	_stmt_ struct sqlite3_stmt *q = NULL;
+	bool has_ports = false;
+	int r = query_named(o, name, &q, err);
+
+	while (!r && (r = store_step(o->st, q, err)) == 1) {
+		if (!strcmp((const char *)sqlite3_column_text(q, 0), "port")) {
+			has_ports = true;
+			r = 0;
+			continue;
+		}
+		r = refresh_subnet(o, (const char *)sqlite3_column_text(q, 1),
+				   (const char *)sqlite3_column_text(q, 2), err);
+	}
+	return r || !has_ports ? r : ops_port_rules_sync(o, &nobody, err);
 }

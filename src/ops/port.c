@@ -12,6 +12,7 @@
 #include "vpc/names.h"
 #include "vpc/net.h"
 #include "vpc/policy.h"
+#include "vpc/policy_groups.h"
 #include "vpc/port.h"
 
 /* One port on its way up. */
@@ -74,6 +75,13 @@ static int clear_name(struct job *j, struct err *err)
 	return ops_teardown_ports(j->o, &j->vpc, &old, 1, err);
 }
 
+static int read_policy(struct job *j, struct err *err)
+{
+	int r = ops_policy_read(j->file, &j->text, &j->policy, err);
+
+	return r ? r : policy_groups_check(j->o->st, j->port->vpc, j->file, j->policy, err);
+}
+
 static int load(struct job *j, struct err *err)
 {
 	int r = name_check(port_kind_what(j->port->kind), j->port->name, err);
@@ -83,7 +91,7 @@ static int load(struct job *j, struct err *err)
 	if (!r)
 		r = load_subnet(j, err);
 	if (!r && j->file)
-		r = ops_policy_read(j->file, &j->text, &j->policy, err);
+		r = read_policy(j, err);
 	if (!r)
 		r = clear_name(j, err);
 	if (!r && j->n_mappings)
@@ -151,7 +159,7 @@ static int insert(struct job *j, struct err *err)
 	if (r || !j->policy)
 		return r;
 	path = ops_policy_path(j->file);
-	return policy_save(j->o->st, &owner, path, j->text.data, err);
+	return policy_save(j->o->st, &owner, path, j->text.data, j->policy, err);
 }
 
 /* Which bridge, names, addresses and the rows: the intent. */
@@ -204,7 +212,9 @@ static int bring_up(struct job *j, struct err *err)
 
 	host_rules_init(&add);
 	host_rules_port(&add, p, &j->vpc);
-	r = p->has_policy ? ops_port_under(j->o, p, err) : 0;
+	r = ops_policy_refresh(j->o, p->name, err);
+	if (!r && p->has_policy)
+		r = ops_port_under(j->o, p, err);
 	if (!r)
 		r = ops_host_update(j->o, &add, NULL, err);
 	if (!r)

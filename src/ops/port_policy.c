@@ -18,6 +18,7 @@
 #include "vpc/host_rules.h"
 #include "vpc/net.h"
 #include "vpc/policy.h"
+#include "vpc/policy_groups.h"
 #include "vpc/port.h"
 #include "vpc/port_rules.h"
 
@@ -41,7 +42,7 @@ struct judge {
 
 static bool is_end_of(const struct conntrack_flow *f, const struct ip *ip)
 {
-	return ip->family && (ip_equal(&f->src, ip) || ip_equal(&f->dst, ip));
+	return ip->family && (ip_equal(&f->src, ip) || ip_equal(&f->from, ip));
 }
 
 /* The mark of others' connections is not ours to change. */
@@ -218,6 +219,8 @@ int ops_port_policy_apply(struct ops *o, const struct port *p, const char *file,
 	int r = ops_policy_read(file, &text, &policy, err);
 
 	if (!r)
+		r = policy_groups_check(o->st, p->vpc, file, policy, err);
+	if (!r)
 		r = ops_port_policy_check(policy, file, p, err);
 	if (!r)
 		r = check_place(p, err);
@@ -225,7 +228,7 @@ int ops_port_policy_apply(struct ops *o, const struct port *p, const char *file,
 		r = ops_begin(o, err);
 	if (r)
 		return r;
-	r = policy_save(o->st, &owner, full, text.data, err);
+	r = policy_save(o->st, &owner, full, text.data, policy, err);
 	if (!r)
 		r = enforce(o, p, err);
 	if (r)

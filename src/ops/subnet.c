@@ -272,6 +272,15 @@ static int finish(struct job *j, struct err *err)
 	return r ? r : ops_publish(j->o, j->vpc.name, err);
 }
 
+static int refresh_policies(struct job *j, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < j->n; i++)
+		r = ops_policy_refresh(j->o, j->subnets[i].name, err);
+	return r;
+}
+
 static int bring_up(struct job *j, struct err *err)
 {
 	_ruleset_ struct ruleset baseline;
@@ -279,7 +288,9 @@ static int bring_up(struct job *j, struct err *err)
 
 	ruleset_init(&baseline);
 	policy_ruleset(NULL, "", &baseline);
-	r = firewall_up(j, err);
+	r = refresh_policies(j, err);
+	if (!r)
+		r = firewall_up(j, err);
 	if (!r)
 		r = segments_up(&j->segments, err);
 	for (size_t i = 0; !r && i < j->n; i++) {

@@ -154,6 +154,15 @@ static int unpublish_ports(struct ops *o, const struct parts *p, struct err *err
 	return r ? r : ops_mappings_delete(o, m, found, err);
 }
 
+/* What is being deleted is nobody in the policies that name it, before anybody else has its addresses. */
+static void forget_names(struct ops *o, const struct parts *p, struct failures *f)
+{
+	for (size_t i = 0; i < p->n_subnets; i++)
+		failures_add(f, ops_policy_refresh(o, p->subnets[i].name, failures_err(f)));
+	for (size_t i = 0; i < p->n_ports; i++)
+		failures_add(f, ops_policy_refresh(o, p->ports[i].name, failures_err(f)));
+}
+
 /* Rows that are being deleted are left out of the table. */
 static int policies_down(struct ops *o, const struct parts *p, struct err *err)
 {
@@ -182,6 +191,7 @@ static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 	failures_add(&f, way_elems(o, &del, p, failures_err(&f)));
 	failures_add(&f, ops_host_update(o, NULL, &del, failures_err(&f)));
 	failures_add(&f, policies_down(o, p, failures_err(&f)));
+	forget_names(o, p, &f);
 	if (!f.code)
 		failures_add(&f, forget_parts(o, p, failures_err(&f)));
 	if (!f.code)
@@ -371,6 +381,7 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 	kernel_down(o, &parts, &links, &f);
 	failures_add(&f, firewall_down(o, &w, failures_err(&f)));
 	failures_add(&f, policies_down(o, &parts, failures_err(&f)));
+	failures_add(&f, ops_policy_refresh(o, v->name, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, forget_vpc(o, v, failures_err(&f)));
 	if (!f.code)

@@ -159,8 +159,10 @@ static int firewall_up(struct ops *o, const struct vpc *v, const struct nat *nat
 /* The firewall first: the bridge meets it from its first packet. */
 static int bring_up(struct ops *o, struct vpc *v, const struct nat *nat, struct err *err)
 {
-	int r = firewall_up(o, v, nat, err);
+	int r = ops_policy_refresh(o, v->name, err);
 
+	if (!r)
+		r = firewall_up(o, v, nat, err);
 	if (!r)
 		r = vpc_up(o->host, v, err);
 	if (!r)

@@ -210,8 +210,9 @@ static const char version_4[] =
 	"  file TEXT,"
 	"  text TEXT NOT NULL,"
 	"  applied TEXT NOT NULL,"
+	"  has_groups INTEGER NOT NULL," /* names in it, instead of networks */
 	"  PRIMARY KEY(vpc, kind, name));"
-	"INSERT INTO policy_4 SELECT vpc, 'subnet', subnet, file, text, applied FROM policy;"
+	"INSERT INTO policy_4 SELECT vpc, 'subnet', subnet, file, text, applied, 0 FROM policy;"
 	"DROP TABLE policy;"
 	"ALTER TABLE policy_4 RENAME TO policy;"
 	OWNED("vpc", "vpc", "old.name")

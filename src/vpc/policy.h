@@ -27,6 +27,9 @@ struct policy_rule {
 	bool allow;
 	bool any_peer;    /* no source (destination) given: both families, everywhere */
 	struct cidr peer; /* the source of ingress, the destination of egress */
+	char *group;      /* its name, when that is what the file has; owned */
+	bool nobody;      /* the group is not resolved, or empty: matches nothing */
+	unsigned int group_line, group_column; /* in the file */
 	uint8_t proto_lo, proto_hi; /* IPPROTO_*, 0..255 for any; ICMP stands for ICMPv6 too */
 	uint16_t port_lo, port_hi;  /* destination ports; 0..65535 for any */
 	unsigned int line;          /* in the file, from 1 */
@@ -39,6 +42,7 @@ struct policy {
 	struct cidr subnet;  /* "subnet" of the file */
 	struct policy_rule *rules[POLICY_NUM_DIRS];
 	size_t n_rules[POLICY_NUM_DIRS];
+	bool has_groups;
 };
 
 #define POLICY_RULES_MAX 20000 /* in each direction */
@@ -47,6 +51,14 @@ struct policy {
 int policy_parse(const char *name, const char *text, size_t len, struct policy **ret,
 		 struct err *err);
 void policy_free(struct policy *p);
+
+/* What a name stands for, at most POLICY_GROUP_CIDRS: n is 0 for nobody. A negative return ends the walk
+ * with it. */
+#define POLICY_GROUP_CIDRS 2
+typedef int policy_group_fn(const struct policy_rule *r, struct cidr ret[POLICY_GROUP_CIDRS],
+			    size_t *n, void *arg);
+/* Gives each rule that names a group its networks: one rule for each. Once. */
+int policy_resolve(struct policy *p, policy_group_fn *fn, void *arg);
 void policy_free_p(struct policy **p);
 #define _policy_ _cleanup_(policy_free_p)
 

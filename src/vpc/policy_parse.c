@@ -13,6 +13,7 @@
 #define PORT_MAX 65535
 #define DESCRIPTION_MAX 4096
 #define NETNS_MAX 255
+#define GROUP_MAX 127 /* two names with a slash between */
 
 enum proto { PROTO_TCP, PROTO_UDP, PROTO_ICMP, PROTO_ANY, NUM_PROTOS };
 
@@ -98,18 +99,32 @@ static int read_protocol(struct doc *d, struct fy_node *node, void *into, struct
 	return r;
 }
 
+/* Not an address, and not one with a mistake in it. */
+static bool is_group(const char *text)
+{
+	return !strchr(text, ':') && text[strspn(text, "0123456789./")];
+}
+
 static int read_peer(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
 	struct reading *rd = into;
 	struct cidr *peer = &rd->rule.peer;
-	char text[CIDR_STRLEN + 1];
+	char text[GROUP_MAX + 1];
 	int r;
 
-	r = doc_read_text(d, node, "an address or CIDR", text, sizeof(text), err);
+	r = doc_read_text(d, node, "an address, a CIDR or a name", text, sizeof(text), err);
 	if (r < 0)
 		return r;
-	r = strchr(text, '/') ? cidr_parse_network(text, peer, err) : cidr_parse(text, peer, err);
 	rd->rule.any_peer = false;
+	if (is_group(text)) {
+		free(rd->rule.group);
+		rd->rule.group = xstrdup(text);
+		rd->rule.nobody = true;
+		rd->rule.group_line = doc_line(d, node);
+		rd->rule.group_column = doc_column(d, node);
+		return 0;
+	}
+	r = strchr(text, '/') ? cidr_parse_network(text, peer, err) : cidr_parse(text, peer, err);
 	return r ? doc_error_at(d, node, err) : 0;
 }
 
@@ -202,11 +217,13 @@ static int read_rule(struct doc *d, struct fy_node *node, struct policy *p, enum
 		r = check_port(d, &rd, err);
 	if (r < 0) {
 		free(rd.rule.description);
+		free(rd.rule.group);
 		return r;
 	}
 	rd.rule.proto_lo = proto_ranges[rd.proto].lo;
 	rd.rule.proto_hi = proto_ranges[rd.proto].hi;
 	rd.rule.line = doc_line(d, node);
+	p->has_groups |= rd.rule.group != NULL;
 	*add_rule(p, dir) = rd.rule;
 	return 0;
 }

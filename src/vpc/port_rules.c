@@ -37,6 +37,7 @@
 #include "kernel/conntrack.h"
 #include "store/store.h"
 #include "vpc/policy.h"
+#include "vpc/policy_groups.h"
 #include "vpc/port.h"
 #include "vpc/port_rules.h"
 #include "vpc/vpc.h"
@@ -114,11 +115,28 @@ static int load_member(struct store *st, const struct port *port, struct port_ru
 
 static int by_text(const void *a, const void *b)
 {
-	return strcmp(((const struct member *)a)->text, ((const struct member *)b)->text);
+	const struct member *x = a, *y = b;
+	int order = strcmp(x->text, y->text);
+
+	return order ? order : strcmp(x->port.vpc, y->port.vpc);
+}
+
+/* Names are read from where one is. */
+static bool is_same(const struct member *a, const struct member *b)
+{
+	return !strcmp(a->text, b->text) &&
+	       (!a->policy->has_groups || !strcmp(a->port.vpc, b->port.vpc));
+}
+
+static int parse_member(struct store *st, struct member *m, struct err *err)
+{
+	int r = policy_parse(m->port.name, m->text, strlen(m->text), &m->policy, err);
+
+	return r ? r : policy_groups_resolve(st, m->port.vpc, m->policy, err);
 }
 
 /* Members of one text share its policy. */
-static int parse_groups(struct port_rules *p, struct err *err)
+static int parse_groups(struct store *st, struct port_rules *p, struct err *err)
 {
 	int r = 0;
 
@@ -128,12 +146,12 @@ static int parse_groups(struct port_rules *p, struct err *err)
 		struct member *m = &p->members[i], *before = i ? m - 1 : NULL;
 
 		m->group = i;
-		if (before && !strcmp(before->text, m->text)) {
+		if (before && is_same(before, m)) {
 			m->group = before->group;
 			m->policy = before->policy;
 			continue;
 		}
-		r = policy_parse(m->port.name, m->text, strlen(m->text), &m->policy, err);
+		r = parse_member(st, m, err);
 	}
 	return r;
 }
@@ -176,7 +194,7 @@ int port_rules_load(struct store *st, struct port_rules **ret, struct err *err)
 			r = load_member(st, &ports[i], p, err);
 	}
 	if (!r)
-		r = parse_groups(p, err);
+		r = parse_groups(st, p, err);
 	if (r)
 		return r;
 	list_ends(p);
@@ -330,18 +348,16 @@ static const struct policy *policy_at(const struct port_rules *p, const struct i
 	return e ? e->policy : NULL;
 }
 
-bool port_rules_judge(const struct port_rules *p, const struct conntrack_flow *flow,
+bool port_rules_judge(const struct port_rules *p, const struct conntrack_flow *f,
 		      bool *ret_allowed)
 {
-	const struct policy *from = policy_at(p, &flow->src), *to = policy_at(p, &flow->dst);
+	const struct policy *from = policy_at(p, &f->src), *to = policy_at(p, &f->from);
 	bool out = true, in = true;
 
 	if (from)
-		policy_eval(from, POLICY_EGRESS, &flow->src, &flow->dst, flow->proto, flow->dport,
-			    &out);
+		policy_eval(from, POLICY_EGRESS, &f->src, &f->from, f->proto, f->from_port, &out);
 	if (to)
-		policy_eval(to, POLICY_INGRESS, &flow->src, &flow->dst, flow->proto, flow->dport,
-			    &in);
+		policy_eval(to, POLICY_INGRESS, &f->src, &f->from, f->proto, f->from_port, &in);
 	*ret_allowed = out && in;
 	return from || to;
 }

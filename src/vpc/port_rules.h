@@ -33,7 +33,7 @@ void port_rules_build(const struct port_rules *p, struct ruleset *rs);
 
 /* Whether the flow has a port with a policy at one of its ends; *ret_allowed: both ends' policies
  * let it be. */
-bool port_rules_judge(const struct port_rules *p, const struct conntrack_flow *flow,
+bool port_rules_judge(const struct port_rules *p, const struct conntrack_flow *f,
 		      bool *ret_allowed);
 
 #endif

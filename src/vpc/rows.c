@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "store/store.h"
 #include "vpc/columns.h"
+#include "vpc/policy.h"
 #include "vpc/vpc.h"
 #include "vpc/way.h"
 
@@ -399,15 +400,17 @@ int policy_load(struct store *st, const struct policy_owner *of, struct policy_r
 }
 
 int policy_save(struct store *st, const struct policy_owner *of, const char *file,
-		const char *text, struct err *err)
+		const char *text, const struct policy *p, struct err *err)
 {
 	char now[TIME_STRLEN];
 
 	now_utc(now);
 	return store_exec(st, err,
-			  "INSERT OR REPLACE INTO policy (vpc, kind, name, file, text, applied) "
-			  "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-			  "ssssss", of->vpc, policy_kinds[of->kind].row, of->name, file, text, now);
+			  "INSERT OR REPLACE INTO policy"
+			  " (vpc, kind, name, file, text, applied, has_groups)"
+			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			  "ssssssi", of->vpc, policy_kinds[of->kind].row, of->name, file, text, now,
+			  (int64_t)p->has_groups);
 }
 
 int policy_remove(struct store *st, const struct policy_owner *of, struct err *err)

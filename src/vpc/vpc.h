@@ -24,6 +24,7 @@
 #include "kernel/netns.h"
 
 struct err;
+struct policy;
 struct store;
 
 #define NAME_MAX_LEN 64 /* with the NUL */
@@ -132,8 +133,9 @@ const char *policy_kind_what(enum policy_kind k);
 /* -ENOENT when there is no policy. */
 int policy_load(struct store *st, const struct policy_owner *of, struct policy_row *ret,
 		struct err *err);
+/* p: what the text says. */
 int policy_save(struct store *st, const struct policy_owner *of, const char *file,
-		const char *text, struct err *err);
+		const char *text, const struct policy *p, struct err *err);
 int policy_remove(struct store *st, const struct policy_owner *of, struct err *err);
 
 /* Lists are arrays that the caller frees; n is 0 and the array may be NULL when there is nothing. vpc

@@ -384,6 +384,78 @@ has_table() {
 	fi
 }
 
+# ---- names instead of networks ----
+
+test_names() {
+	must by subnet add v b 10.31.2.0/24
+	applied "a VM, a subnet and a VPC by their names" "allow tcp 80 m/one
+allow tcp 22 v/a
+allow tcp 443 v"
+	can one "$WEB" 80 "by its name"
+	can one "$WEB6" 80 "by its name"
+	cannot two "$WEB" 80 "which is another's"
+	can v-a "$WEB" 22 "by its subnet's name"
+	can v-a "$WEB6" 22 "by its subnet's name"
+	cannot v-b "$WEB" 22 "of another subnet"
+	can v-b "$WEB" 443 "by its VPC's name"
+	check "show" by policy show m/web
+	prints "has the name" '"m/one"'
+	prints "and the address" "$ONE"
+}
+
+# What it stands for changes: a name that nobody has matches nobody, and the list stays closed.
+test_names_change() {
+	local flow
+	check "a flow" flow_open named v-a "$WEB" 22
+	stop echo-v-a-22
+	must by subnet delete v/a
+	flow_close named
+	cannot v-b "$WEB" 22 "of a subnet that is not there"
+	stop_guest one
+	must by vm delete m/one
+	must by vm add m heir --owner $USER_ID --ip "$ONE,$ONE6"
+	boot m/heir heir
+	cannot heir "$WEB" 80 "with the address of who had the name"
+	check "the policy is verified" by policy verify m/web
+	shut_down heir
+	must by vm delete m/heir
+	must by vm add m one --owner $USER_ID --ip 10.30.0.50
+	boot m/one one
+	can one "$WEB" 80 "the next of the name"
+	must by subnet add v a 10.31.9.0/24
+	can v-a "$WEB" 22 "the next of the name"
+	applied "only that" "allow tcp 22 v/a"
+	must by subnet delete v/a
+	cannot one "$WEB" 80 "a list with nobody in it is closed"
+	check "gc finds nothing to repair" eval '[[ $(by -q gc --json | jq .rulesets) == 0 ]]'
+}
+stop_guest() {
+	local port
+	for port in 22 80 443; do stop "echo-$1-$port"; done
+	shut_down "$1"
+}
+
+test_names_of_subnets() {
+	must by subnet add v a 10.31.9.0/24
+	for port in 22 80; do background "echo-b-$port" v-b "$PROBE" echo $port; done
+	policy "allow tcp 80 a
+allow tcp 22 m/two" >policy.json
+	must by policy apply v/b policy.json
+	can v-a "$(addr4 v-b)" 80 "a subnet of the same VPC"
+	cannot v-a "$(addr4 v-b)" 22
+	can two "$(addr4 v-b)" 22 "a VM"
+	must by subnet delete v/a
+	must by subnet add v c 10.31.9.0/24
+	cannot v-c "$(addr4 v-b)" 80 "with the network of who had the name"
+	check "it is verified" by policy verify v/b
+	printf '{"ingress": [\n {"action": "allow", "source": "v/cc"}]}' >wrong.json
+	exits 2 "a name that nobody has" by policy apply v/b wrong.json
+	says "is said with its place, and what was meant" 'wrong\.json:2:[0-9]+:.*v/cc.*did you mean "v/c"'
+	exits 2 "also when a VM is added" by vm add m bad --policy wrong.json
+	exits 2 "and for a VM" by policy apply m/web wrong.json
+	for port in 22 80; do stop echo-b-$port; done
+}
+
 # ---- what a crash leaves ----
 
 # kill_later SECONDS COMMAND...: kill -9 while it works.
@@ -426,10 +498,12 @@ test_refused
 test_vpc
 test_remove
 test_killed
-for i in web one two; do
-	for port in 22 80 443; do stop echo-$i-$port; done
-done
-shut_down web one two
+test_names
+test_names_change
+test_names_of_subnets
+stop_guest web
+stop_guest two
+shut_down one
 stop_all
 check "reset" by reset
 check "nothing is left" same_as "$WORLD/before"

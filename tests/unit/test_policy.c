@@ -147,8 +147,8 @@ static void test_errors(void **state)
 		   "\"source\"");
 	assert_bad(IN("{\"source\": \"10.0.1.5/24\"}"),
 		   "p.json:1:25: '10.0.1.5/24' has host bits set; the network is 10.0.1.0/24");
-	assert_bad(IN("{\"source\": \"web\"}"),
-		   "p.json:1:25: 'web' is not a CIDR: expected ADDRESS/PREFIX such as 10.0.0.0/16");
+	assert_bad(IN("{\"source\": \"10.0.0\"}"),
+		   "p.json:1:25: '10.0.0' is not a CIDR: expected ADDRESS/PREFIX such as 10.0.0.0/16");
 	assert_bad(IN("{\"protocol\": \"sctp\"}"),
 		   "p.json:1:27: a protocol is tcp, udp, icmp or any, not \"sctp\"");
 }
@@ -386,6 +386,79 @@ static void test_ruleset_shape(void **state)
 	r = r->next;
 	assert_int_equal(r->verdict, FW_DROP);
 	assert_null(r->next);
+}
+
+/* "db" has a network of each family, "gone" has none, "broken" cannot be looked up. */
+static int stand_for(const struct policy_rule *r, struct cidr ret[POLICY_GROUP_CIDRS], size_t *n,
+		     void *arg)
+{
+	++*(int *)arg;
+	if (!strcmp(r->group, "broken"))
+		return -EIO;
+	if (strcmp(r->group, "v/db"))
+		return 0;
+	assert_int_equal(cidr_parse("10.0.2.0/24", &ret[0], NULL), 0);
+	assert_int_equal(cidr_parse("fd00:2::/64", &ret[1], NULL), 0);
+	*n = 2;
+	return 0;
+}
+
+static void test_groups(void **state)
+{
+	_policy_ struct policy *p = parse("{\"ingress\": [\n"
+					  "{\"action\": \"allow\", \"source\": \"v/db\"},\n"
+					  " {\"action\": \"allow\", \"source\": \"10.9.0.1\"}],\n"
+					  "\"egress\": [{\"action\": \"allow\",\n"
+					  "  \"destination\": \"gone\"}]}");
+	int asked = 0;
+
+	(void)state;
+	assert_true(p->has_groups);
+	assert_string_equal(p->rules[POLICY_INGRESS][0].group, "v/db");
+	assert_int_equal(p->rules[POLICY_INGRESS][0].group_line, 2);
+	assert_int_equal(p->rules[POLICY_EGRESS][0].group_line, 5);
+	assert_int_equal(p->rules[POLICY_EGRESS][0].group_column, 18);
+	/* Until somebody says who that is, it is nobody. */
+	assert_false(allows(p, POLICY_INGRESS, "10.0.2.9", "10.0.1.1", 6, 80, 0));
+	assert_int_equal(policy_resolve(p, stand_for, &asked), 0);
+	assert_int_equal(asked, 2);
+	assert_int_equal(p->n_rules[POLICY_INGRESS], 3);
+	assert_true(allows(p, POLICY_INGRESS, "10.0.2.9", "10.0.1.1", 6, 80, 2));
+	assert_true(allows(p, POLICY_INGRESS, "fd00:2::9", "fd00:1::1", 6, 80, 2));
+	assert_true(allows(p, POLICY_INGRESS, "10.9.0.1", "10.0.1.1", 6, 80, 3));
+	assert_false(allows(p, POLICY_INGRESS, "10.0.3.9", "10.0.1.1", 6, 80, 0));
+	/* Nobody is not everybody. */
+	assert_int_equal(p->n_rules[POLICY_EGRESS], 1);
+	assert_false(allows(p, POLICY_EGRESS, "10.0.1.1", "10.0.2.9", 6, 80, 0));
+}
+
+static void test_groups_compiled(void **state)
+{
+	_policy_ struct policy *p = parse("{\"ingress\": [{\"action\": \"allow\", \"source\": "
+					  "\"gone\"}], \"egress\": [{\"action\": \"allow\", "
+					  "\"destination\": \"v/db\"}]}");
+	_ruleset_ struct ruleset rs;
+	const struct fw_rule *last;
+	int asked = 0;
+
+	(void)state;
+	ruleset_init(&rs);
+	assert_int_equal(policy_resolve(p, stand_for, &asked), 0);
+	policy_ruleset(p, "eth0", &rs);
+	assert_int_equal(count_maps(&rs), 2); /* one of each family, for v/db */
+	for (last = find_chain(&rs, "ingress")->rules; last->next; last = last->next)
+		;
+	assert_int_equal(last->verdict, FW_DROP);
+	assert_int_equal(last->n_matches, 0);
+}
+
+static void test_group_that_cannot_be_looked_up(void **state)
+{
+	_policy_ struct policy *p = parse(IN("{\"action\": \"allow\", \"source\": \"broken\"}"));
+	int asked = 0;
+
+	(void)state;
+	assert_int_equal(policy_resolve(p, stand_for, &asked), -EIO);
 }
 
 static void test_direction_without_rules_is_open(void **state)
@@ -631,6 +704,9 @@ int main(void)
 		cmocka_unit_test(test_ruleset_shape),
 		cmocka_unit_test(test_direction_without_rules_is_open),
 		cmocka_unit_test(test_no_policy),
+		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_groups_compiled),
+		cmocka_unit_test(test_group_that_cannot_be_looked_up),
 		cmocka_unit_test(test_compiled_equals_first_match),
 		cmocka_unit_test(test_elements_never_overlap),
 		cmocka_unit_test(test_redundant_rules_are_left_out),

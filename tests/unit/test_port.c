@@ -19,6 +19,7 @@
 #include "store/store.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
+#include "vpc/policy.h"
 #include "vpc/port.h"
 #include "vpc/port_rules.h"
 
@@ -311,6 +312,8 @@ static void ports_are_guarded(void **state)
 
 /* ---- Policies ---- */
 
+static const struct policy plain;
+
 static void add_network(const char *name, const char *cidr)
 {
 	struct vpc v = {.mtu_bytes = 1500, .flat = true};
@@ -327,7 +330,7 @@ static void add_under(const char *vpc, const char *name, const char *addr, const
 	struct policy_owner owner = port_owner(&p);
 
 	insert(&p);
-	assert_int_equal(policy_save(st, &owner, "f.json", policy, &err), 0);
+	assert_int_equal(policy_save(st, &owner, "f.json", policy, &plain, &err), 0);
 }
 
 #define WEB "{\"ingress\": [{\"port\": 80, \"protocol\": \"tcp\", \"action\": \"allow\"}]}"
@@ -342,11 +345,11 @@ static void a_port_has_the_policy_of_its_own_name(void **state)
 
 	(void)state;
 	insert(&p);
-	assert_int_equal(policy_save(st, &subnet, "s.json", LOCKED, &err), 0);
+	assert_int_equal(policy_save(st, &subnet, "s.json", LOCKED, &plain, &err), 0);
 	assert_int_equal(port_load(st, "v", "one", &got, &err), 0);
 	assert_false(got.has_policy);
 	assert_int_equal(policy_load(st, &port, &row, &err), -ENOENT);
-	assert_int_equal(policy_save(st, &port, "p.json", WEB, &err), 0);
+	assert_int_equal(policy_save(st, &port, "p.json", WEB, &plain, &err), 0);
 	assert_int_equal(port_load(st, "v", "one", &got, &err), 0);
 	assert_true(got.has_policy);
 	assert_int_equal(policy_load(st, &port, &row, &err), 0);
@@ -407,10 +410,10 @@ static void ports_with_one_policy_are_a_group(void **state)
 static bool judged(const struct port_rules *rules, const char *src, const char *dst, uint16_t dport,
 		   bool *ret_allowed)
 {
-	struct conntrack_flow f = {.proto = 6, .sport = 40000, .dport = dport};
+	struct conntrack_flow f = {.proto = 6, .sport = 40000, .from_port = dport};
 
 	assert_int_equal(ip_parse(src, &f.src, NULL), 0);
-	assert_int_equal(ip_parse(dst, &f.dst, NULL), 0);
+	assert_int_equal(ip_parse(dst, &f.from, NULL), 0);
 	return port_rules_judge(rules, &f, ret_allowed);
 }
 
