@@ -186,6 +186,51 @@ test_rate() {
 	is "no device is left" "$(ip -o link show | grep -c slow)" 0
 }
 
+# ---- policy ----
+
+# root inside, and no way past what the host enforces.
+test_policy() {
+	policy "allow tcp 80 $DB" "allow tcp 80 $DB" >policy.json
+	must by vm add $NET locked --owner nobody --policy policy.json
+	LOCKED=$(field locked address)
+	check "a guest with a policy boots" boot locked
+	check "db reads its page" inside vm:db wget -q -O - "http://$LOCKED/"
+	prints "which says who it is" '^hello from locked$'
+	cannot vm:web "$LOCKED" 80 "whom it does not name"
+	fails "nor does the host" get_quickly "http://$LOCKED/"
+	cannot host "ping:$LOCKED"
+	can vm:locked "$DB" 80 "what it may reach"
+	cannot vm:locked "$WEB" 80 "what it may not"
+	cannot vm:locked "$INTERNET4" 80 "what it may not"
+	cannot vm:locked "ping:$GATEWAY" 0 "what it may not"
+	test_policy_frames
+	must guest_run locked "ip route add $WEB/32 via $GATEWAY"
+	cannot vm:locked "$WEB" 80 "by the gateway"
+	must guest_run locked "ip route del $WEB/32"
+	policy "allow tcp 80 -" >policy.json
+	must by policy apply $NET/locked policy.json
+	can vm:locked "$WEB" 80 "when the policy lets it"
+	is "and web reads its page" "$(inside vm:web wget -q -O - "http://$LOCKED/")" \
+		"hello from locked"
+	guest_stop locked
+	must by vm delete $NET/locked
+}
+
+test_policy_frames() {
+	local mac web_mac
+	mac=$(field locked mac) web_mac=$(field web mac)
+	watch web host "$(field web interface)"
+	must inside vm:locked "$PROBE" send-udp eth0 "$mac" "$web_mac" "$LOCKED" "$WEB" lie-direct
+	must inside vm:locked "$PROBE" send-udp eth0 "$mac" ff:ff:ff:ff:ff:ff "$LOCKED" "$WEB" lie-all
+	must inside vm:locked "$PROBE" send-udp eth0 "$mac" "$GATE_MAC" "$LOCKED" "$WEB" lie-gateway
+	must inside vm:locked "$PROBE" send-arp eth0 "$mac" "$mac" "$LOCKED" "$WEB" true-policy
+	check "its ARP is heard" passed web true-policy
+	check "a frame to a neighbour is not" dropped web lie-direct true-policy
+	check "nor one to all" dropped web lie-all true-policy
+	check "nor one by the gateway" dropped web lie-gateway true-policy
+	stop watch-web
+}
+
 # ---- the end ----
 
 test_again() {
@@ -207,6 +252,7 @@ test_spoofed_source
 test_spoofed_arp
 test_other_selves
 test_rate
+test_policy
 test_again
 stop_all
 must by network down $NET
