@@ -368,6 +368,7 @@ static int want_policy(struct planner *p, const struct config_subnet *want, stru
 	_cleanup_(policy_row_done) struct policy_row is = {0};
 	const struct subnet *subnet = find_subnet(p, want->s.vpc, want->s.name);
 	_buf_ struct buf text = {0};
+	struct policy_owner owner = {0};
 	bool anew;
 	int r = file_read(want->policy, DOC_SIZE_MAX, &text, err);
 
@@ -375,8 +376,10 @@ static int want_policy(struct planner *p, const struct config_subnet *want, stru
 		return doc_error_at(p->c->doc, want->at, err);
 	name_of(s.name, want->s.vpc, want->s.name);
 	buf_adds(&s.will, want->policy);
+	if (subnet)
+		owner = subnet_owner(subnet);
 	s.there = !subnet_is_gone(p, want->s.vpc, want->s.name) &&
-		  !policy_load(p->o->st, subnet, &is, NULL);
+		  !policy_load(p->o->st, &owner, &is, NULL);
 	if (s.there)
 		s.diff = diff_policy(text.data, &is, &s.why);
 	return decide(p, &s, &anew, err);

@@ -27,6 +27,7 @@
 #include "ops/why.h"
 #include "vpc/mapping.h"
 #include "vpc/policy.h"
+#include "vpc/policy_groups.h"
 #include "vpc/way.h"
 
 struct walk {
@@ -290,11 +291,13 @@ _printf_(3, 4) static bool stops(struct walk *k, const char *where, const char *
 static int load_policy(struct walk *k, const struct why_end *e, struct policy_row *row,
 		       struct policy **ret)
 {
-	int r = policy_load(k->o->st, &e->subnet, row, NULL);
+	struct policy_owner owner =
+		e->kind == WHY_PORT ? port_owner(&e->port) : subnet_owner(&e->subnet);
+	int r = policy_load(k->o->st, &owner, row, NULL);
 
-	if (r)
-		return r;
-	return policy_parse(row->file, row->text, strlen(row->text), ret, k->err);
+	if (!r)
+		r = policy_parse(row->file, row->text, strlen(row->text), ret, k->err);
+	return r ? r : policy_groups_resolve(k->o->st, e->vpc.name, *ret, k->err);
 }
 
 static void say_rule(struct walk *k, const struct why_end *e, const struct policy_row *row,
@@ -325,7 +328,7 @@ static bool ask_policy(struct walk *k, const struct why_end *e, enum policy_dir 
 	bool allowed;
 	int r;
 
-	if (e->kind != WHY_SUBNET)
+	if (!has_workload(e))
 		return true;
 	r = load_policy(k, e, &row, &p);
 	if (r && r != -ENOENT)
