@@ -34,6 +34,8 @@ static const struct cli_opt vm_add_opts[] = {
 	{"queues", 0, "N", "of the TAP device (default 1)"},
 	{"isolated", 0, NULL, "does not reach other isolated VMs of the network"},
 	{"rate", 0, "RX,TX", "bits a second to and from the VM, such as 100M,20M; 0: no limit"},
+	{"netns", 0, "NAME", "a clone: with --ip and --mac inside, in a namespace of this name"},
+	{"tap-name", 0, "NAME", "of a clone's TAP device there (default: tap0)"},
 	{"while-pid", 0, "PID", "delete it as soon as this process, its monitor, has ended"},
 	{"policy", 0, "FILE", "a security group that the host enforces, from the first frame on"},
 };

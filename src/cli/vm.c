@@ -87,6 +87,29 @@ static int parse_port(struct cli *c, struct port *p)
 	return r ? r : cli_number(c, "queues", 1, PORT_QUEUES_MAX, 1, &p->queues);
 }
 
+/* What is said of the machine is what a clone is inside. */
+static int parse_clone(struct cli *c, struct port *p)
+{
+	const char *netns = cli_opt(c, "netns"), *tap = cli_opt(c, "tap-name");
+
+	if (!netns)
+		return tap ? err_set(&c->err, ERR_USAGE, -EINVAL, "--tap-name goes with --netns")
+			   : 0;
+	if (!p->addr.family || p->addr6.family)
+		return err_set(&c->err, ERR_USAGE, -EINVAL,
+			       "--netns needs --ip, the machine's IPv4 address inside");
+	if (str_copy(p->clone.netns, sizeof(p->clone.netns), netns) ||
+	    str_copy(p->clone.tap, sizeof(p->clone.tap), tap ? tap : ""))
+		return err_set(&c->err, ERR_USAGE, -EINVAL, "'%s' is too long a name",
+			       strlen(netns) < sizeof(p->clone.netns) ? tap : netns);
+	p->kind = PORT_CLONE;
+	p->clone.addr = p->addr;
+	p->clone.mac = p->mac;
+	p->addr = (struct ip){0};
+	p->mac = (struct mac){0};
+	return 0;
+}
+
 /* *ret_pidfd: -1 when there is nobody to wait for. */
 static int parse_life(struct cli *c, struct port *p, int *ret_pidfd)
 {
@@ -100,15 +123,27 @@ static int parse_life(struct cli *c, struct port *p, int *ret_pidfd)
 
 /* ---- Commands ---- */
 
+/* What a monitor has to do with: of a clone what is inside. */
+static struct clone monitors_view(const struct port *p)
+{
+	struct clone c = {.mac = p->mac, .addr = p->addr};
+
+	memcpy(c.tap, p->ifname, sizeof(c.tap));
+	return p->kind == PORT_CLONE ? p->clone : c;
+}
+
 int cmd_vm_add(struct cli *c)
 {
 	char addr[IP_STRLEN], mac[MAC_STRLEN];
 	_close_ int pidfd = -1;
 	struct port_with with = {.policy = cli_opt(c, "policy")};
 	struct port p = {0};
+	struct clone told;
 	struct vpc v;
 	int r = parse_port(c, &p);
 
+	if (!r)
+		r = parse_clone(c, &p);
 	if (!r)
 		r = parse_life(c, &p, &pidfd);
 	if (!r)
@@ -121,9 +156,11 @@ int cmd_vm_add(struct cli *c)
 		r = ops_port_while(&c->ops, &p, pidfd, &c->err);
 	if (r)
 		return r;
-	cli_print_result(c, "byway.vm/1", view_port(&v, &p), "VM %s/%s: address %s, MAC %s, TAP %s",
-			 p.vpc, p.name, ip_format(&p.addr, addr), mac_format(&p.mac, mac),
-			 p.ifname);
+	told = monitors_view(&p);
+	cli_print_result(c, "byway.vm/1", view_port(&v, &p),
+			 "VM %s/%s: address %s, MAC %s, TAP %s%s%s", p.vpc, p.name,
+			 ip_format(&p.addr, addr), mac_format(&told.mac, mac), told.tap,
+			 *told.netns ? " in namespace " : "", told.netns);
 	return 0;
 }
 
@@ -132,7 +169,8 @@ int cmd_vm_list(struct cli *c)
 	static const struct cli_column columns[] = {
 		{"NETWORK", "network"}, {"VM", "name"},       {"SUBNET", "subnet"},
 		{"ADDRESS", "address"}, {"IPV6", "address6"}, {"MAC", "mac"},
-		{"TAP", "interface"},   {"STATE", "state"},
+		{"TAP", "interface"},   {"CLONE", "clone.namespace"},
+		{"STATE", "state"},
 	};
 	const char *only = c->n_args ? c->args[0] : NULL;
 	_free_ struct port *p = NULL;
@@ -146,7 +184,7 @@ int cmd_vm_list(struct cli *c)
 	if (!r)
 		r = port_list(c->ops.st, only, &p, &n, &c->err);
 	for (size_t i = 0; !r && i < n; i++) {
-		if (p[i].kind != PORT_TAP)
+		if (p[i].kind == PORT_VETH)
 			continue;
 		if (strcmp(v.name, p[i].vpc))
 			r = vpc_load(c->ops.st, p[i].vpc, &v, &c->err);
@@ -185,6 +223,10 @@ int cmd_vm_show(struct cli *c)
 		{"", "gateway6"},
 		{"MAC", "mac"},
 		{"TAP", "interface"},
+		{"Clone in", "clone.namespace"},
+		{"TAP there", "clone.tap"},
+		{"MAC there", "clone.mac"},
+		{"Address there", "clone.address"},
 		{"MTU", "mtu"},
 		{"Queues", "queues"},
 		{"Owner", "owner_uid"},
@@ -245,6 +287,7 @@ int cmd_vm_snippet(struct cli *c)
 	_buf_ struct buf text = {0};
 	struct vm_nic nic = {0};
 	enum vm_format format;
+	struct clone told;
 	struct port p;
 	struct vpc v;
 	int r = parse_format(c, &format);
@@ -259,19 +302,28 @@ int cmd_vm_snippet(struct cli *c)
 		r = load(c, &v, &p);
 	if (r)
 		return r;
+	if (format == VM_KERNEL_ARGS && p.kind == PORT_CLONE && !cidr_has(&v.cidr, &p.clone.addr))
+		return err_set(&c->err, ERR_CONFLICT, -EINVAL,
+			       "the clone is not of network '%s' inside: its gateway is not known",
+			       v.name);
 	nic.name = p.name;
-	nic.ifname = p.ifname;
-	nic.mac = p.mac;
-	nic.addr = (struct cidr){p.addr, v.cidr.prefix};
+	told = monitors_view(&p);
+	nic.ifname = told.tap;
+	nic.mac = told.mac;
+	nic.addr = (struct cidr){told.addr, v.cidr.prefix};
 	nic.gateway = vpc_gateway(&v.cidr);
 	nic.queues = p.queues;
 	nic.mtu_bytes = v.mtu_bytes;
 	nic.rx_bits = p.rate_rx;
 	nic.tx_bits = p.rate_tx;
 	r = vm_snippet(&nic, format, &text, &c->err);
-	if (!r)
-		fputs(text.data, stdout);
-	return r;
+	if (r)
+		return r;
+	fputs(text.data, stdout);
+	if (p.kind == PORT_CLONE)
+		cli_say(c, "the monitor has to run in the namespace %s, as by `ip netns exec %s`",
+			told.netns, told.netns);
+	return 0;
 }
 
 static int delete_vm(struct cli *c, const char *path, bool *ret_existed)

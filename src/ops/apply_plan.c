@@ -440,7 +440,8 @@ static int want_vms(struct planner *p, struct err *err)
 							     : "its TAP device is gone";
 			s.diff = is->kind == PORT_TAP ? diff_vm(want, is, &s.why) : DIFF_ANEW;
 			if (is->kind != PORT_TAP)
-				buf_adds(&s.why, "it is a container");
+				buf_addf(&s.why, "it is a %s",
+					 is->kind == PORT_CLONE ? "clone" : "container");
 		}
 		r = decide(p, &s, &anew, err);
 	}

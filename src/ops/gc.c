@@ -138,6 +138,7 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 	for (size_t i = 0; i < n_ports; i++) {
 		names_add(&c->links, ports[i].ifname);
 		names_add(&c->links, ports[i].ifb);
+		names_add(&c->netns, ports[i].clone.netns);
 	}
 	for (size_t i = 0; i < n_segments; i++) {
 		names_add(&c->links, segments[i].bridge);

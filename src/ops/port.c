@@ -7,6 +7,7 @@
 #include "kernel/link.h"
 #include "ops/ops.h"
 #include "ops/segments.h"
+#include "vpc/clone.h"
 #include "vpc/host_rules.h"
 #include "vpc/mapping.h"
 #include "vpc/names.h"
@@ -28,6 +29,7 @@ struct job {
 	const char *file;     /* of its policy, or NULL */
 	struct policy *policy;
 	struct buf text;
+	struct netns *own;    /* a clone's, which is made here */
 };
 
 static void job_done(struct job *j)
@@ -35,6 +37,7 @@ static void job_done(struct job *j)
 	segments_done(&j->segments);
 	policy_free(j->policy);
 	buf_done(&j->text);
+	netns_free(j->own);
 }
 
 static int load_subnet(struct job *j, struct err *err)
@@ -82,6 +85,18 @@ static int read_policy(struct job *j, struct err *err)
 	return r ? r : policy_groups_check(j->o->st, j->port->vpc, j->file, j->policy, err);
 }
 
+static int check_clone(struct job *j, struct err *err)
+{
+	const char *name = j->port->clone.netns;
+	int r = clone_check(&j->vpc, j->port, err);
+
+	if (!r)
+		r = name_netns_taken(j->o->st, name, err);
+	return r <= 0 ? r
+		      : err_set(err, ERR_CONFLICT, -EEXIST,
+				"a network namespace named %s exists already", name);
+}
+
 static int load(struct job *j, struct err *err)
 {
 	int r = name_check(port_kind_what(j->port->kind), j->port->name, err);
@@ -96,7 +111,22 @@ static int load(struct job *j, struct err *err)
 		r = clear_name(j, err);
 	if (!r && j->n_mappings)
 		r = ops_mappings_choose(j->o, j->mappings, j->n_mappings, &j->n_mappings, err);
+	if (!r && j->port->kind == PORT_CLONE)
+		r = check_clone(j, err);
 	return r ? r : segments_init(&j->segments, j->o, &j->vpc, err);
+}
+
+/* A clone has IPv4 only. */
+static int lease(struct job *j, struct err *err)
+{
+	const struct subnet *s = j->vpc.flat ? NULL : &j->subnet;
+	char owner[OPS_OWNER_MAX];
+	struct port *p = j->port;
+
+	if (p->kind != PORT_CLONE)
+		return ops_lease_port(j->o, &j->vpc, s, p->name, &p->addr, &p->addr6, err);
+	return ops_lease(j->o, &j->vpc, s ? s->name : OPS_NO_SUBNET, s ? &s->cidr : &j->vpc.cidr,
+			 ops_port_owner(p->name, owner), &p->addr, err);
 }
 
 /* 1: a workload of the VPC has it. */
@@ -174,8 +204,7 @@ static int intend(struct job *j, struct err *err)
 	if (!r)
 		r = name_port(j->o->st, j->o->host, p, err);
 	if (!r)
-		r = ops_lease_port(j->o, &j->vpc, j->vpc.flat ? NULL : &j->subnet, p->name,
-				   &p->addr, &p->addr6, err);
+		r = lease(j, err);
 	if (!r)
 		r = choose_mac(j, err);
 	now_utc(p->created);
@@ -203,6 +232,20 @@ static int finish(struct job *j, struct err *err)
 	return ops_end(j->o, r, err);
 }
 
+static int make_namespace(struct job *j, struct err *err)
+{
+	_ruleset_ struct ruleset rs;
+	char alias[LINK_ALIAS_MAX];
+	int r;
+
+	ruleset_init(&rs);
+	alias_port(j->port, alias, sizeof(alias));
+	clone_rules(j->port, &rs);
+	r = netns_create(j->port->clone.netns, alias, &j->o->log, &j->own, err);
+	j->inside = j->own;
+	return r ? r : firewall_apply(j->o->fw, j->own, &rs, err);
+}
+
 /* The firewall first: the port meets it from its first frame. */
 static int bring_up(struct job *j, struct err *err)
 {
@@ -219,6 +262,8 @@ static int bring_up(struct job *j, struct err *err)
 		r = ops_host_update(j->o, &add, NULL, err);
 	if (!r)
 		r = segments_up(&j->segments, err);
+	if (!r && p->kind == PORT_CLONE)
+		r = make_namespace(j, err);
 	if (!r)
 		r = port_up(j->o->host, &j->vpc, p, segments_bridge(&j->segments, p->segment),
 			    j->inside, err);
@@ -328,10 +373,21 @@ int ops_ports_delete(struct ops *o, const struct port *p, size_t n, struct err *
 	return failures_tell(&f);
 }
 
+static bool clone_there(struct ops *o, const struct port *p)
+{
+	_netns_ struct netns *ns = NULL;
+	struct link tap;
+
+	return !netns_open(p->clone.netns, &o->log, &ns, NULL) &&
+	       !link_get(ns, p->clone.tap, &tap, NULL);
+}
+
 /* A virtual machine monitor that found no TAP of that name may have made one itself: not ours. */
 bool ops_port_there(struct ops *o, const struct port *p)
 {
 	struct link link;
 
-	return !link_get(o->host, p->ifname, &link, NULL) && link_is_ours(&link);
+	if (link_get(o->host, p->ifname, &link, NULL) || !link_is_ours(&link))
+		return false;
+	return p->kind != PORT_CLONE || clone_there(o, p);
 }

@@ -31,19 +31,31 @@ struct parts {
 	size_t n_subnets, n_ports;
 };
 
+static void list_namespaces(const struct parts *p, struct name_list *ret)
+{
+	for (size_t i = 0; i < p->n_subnets; i++)
+		name_list_add(ret, p->subnets[i].netns);
+	for (size_t i = 0; i < p->n_ports; i++) {
+		if (*p->ports[i].clone.netns)
+			name_list_add(ret, p->ports[i].clone.netns);
+	}
+}
+
 static void stop_processes(struct ops *o, const struct parts *p, struct failures *f)
 {
-	_free_ const char **names = xcalloc(p->n_subnets + 1, sizeof(*names));
+	_name_list_ struct name_list names = {0};
 
-	for (size_t i = 0; i < p->n_subnets; i++)
-		names[i] = p->subnets[i].netns;
-	failures_add(f, reap_netns(names, p->n_subnets, REAP_GRACE_MS, &o->log, failures_err(f)));
+	list_namespaces(p, &names);
+	failures_add(f, reap_netns(names.names, names.n, REAP_GRACE_MS, &o->log, failures_err(f)));
 }
 
 static void delete_namespaces(struct ops *o, const struct parts *p, struct failures *f)
 {
-	for (size_t i = 0; i < p->n_subnets; i++)
-		failures_add(f, netns_delete(p->subnets[i].netns, &o->log, failures_err(f)));
+	_name_list_ struct name_list names = {0};
+
+	list_namespaces(p, &names);
+	for (size_t i = 0; i < names.n; i++)
+		failures_add(f, netns_delete(names.names[i], &o->log, failures_err(f)));
 }
 
 static void parts_elems(struct host_rules *h, const struct parts *p, const struct nat *nat)

@@ -162,7 +162,8 @@ int name_netns_taken(struct store *st, const char *name, struct err *err)
 	int64_t n = 0;
 	int r = row_number(st,
 			   "SELECT (SELECT COUNT(*) FROM subnet WHERE netns = ?1)"
-			   " + (SELECT COUNT(*) FROM session WHERE netns = ?1 OR carrier = ?1)",
+			   " + (SELECT COUNT(*) FROM session WHERE netns = ?1 OR carrier = ?1)"
+			   " + (SELECT COUNT(*) FROM port WHERE clone_netns = ?1)",
 			   name, &n, err);
 
 	return r ? r : n || netns_exists(name);

@@ -34,6 +34,7 @@
 #include "kernel/route.h"
 #include "kernel/tc.h"
 #include "kernel/tun.h"
+#include "vpc/clone.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
 #include "vpc/port.h"
@@ -274,6 +275,11 @@ static int limit_new(struct netns *host, const struct port *p, struct err *err)
 	return p->rate_rx || p->rate_tx ? port_limit(host, p, err) : 0;
 }
 
+static const char *inner_name(const struct port *p)
+{
+	return p->kind == PORT_CLONE ? CLONE_OUTSIDE : p->attachment.ifname;
+}
+
 static void add_pair(struct nlbatch *b, const struct vpc *v, const struct port *p,
 		     const struct netns *inside)
 {
@@ -281,7 +287,7 @@ static void add_pair(struct nlbatch *b, const struct vpc *v, const struct port *
 				 .mtu_bytes = v->mtu_bytes,
 				 .group = GROUP_PORT,
 				 .mac = mac_from_name(p->ifname),
-				 .peer_name = p->attachment.ifname,
+				 .peer_name = inner_name(p),
 				 .peer_netns_name = inside->name,
 				 .peer_netns_fd = inside->fd,
 				 .peer_mac = p->mac};
@@ -289,16 +295,17 @@ static void add_pair(struct nlbatch *b, const struct vpc *v, const struct port *
 	link_add_veth(b, &pair);
 }
 
-/* No mark inside: the namespace is the container's, who may have a byway of its own. */
-static int container_up(struct netns *inside, const struct vpc *v, const struct port *p,
-			struct err *err)
+/* No mark inside: a container's namespace is its own, who may have a byway of its own. */
+static int workload_up(struct netns *inside, const struct vpc *v, const struct port *p,
+		       struct err *err)
 {
-	struct inside in = {.ifname = p->attachment.ifname,
+	struct inside in = {.ifname = inner_name(p),
 			    .mac = p->mac,
 			    .addr = {p->addr, v->cidr.prefix},
 			    .addr6 = {p->addr6, v->cidr6.prefix}};
+	int r = inner_up(inside, v, &in, err);
 
-	return inner_up(inside, v, &in, err);
+	return !r && p->kind == PORT_CLONE ? clone_up(inside, v, p, err) : r;
 }
 
 int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
@@ -332,7 +339,7 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 		r = tap_open(host, &tap, &fd, err);
 	if (r)
 		return r;
-	if (p->kind == PORT_VETH)
+	if (p->kind != PORT_TAP)
 		add_pair(&b, v, p, inside);
 	link_set(&b, &port);
 	add_neighbours(&b, gateway_index, v, p);
@@ -342,7 +349,7 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 	if (r)
 		return r;
 	return p->kind == PORT_TAP ? tap_persist(host, p->ifname, fd, err)
-				   : container_up(inside, v, p, err);
+				   : workload_up(inside, v, p, err);
 }
 
 int bridge_port_repair(struct netns *host, const struct bridge_port *p, bool *ret_changed,

@@ -31,7 +31,7 @@ int vpc_take(struct netns *host, const struct vpc *v, const struct segment *s, s
 int subnet_up(struct netns *host, const struct vpc *v, const struct subnet *s, const char *bridge,
 	      struct netns **ret_ns, struct err *err);
 /* A port on that bridge, and its neighbours on the VPC's. inside: where the other end of a PORT_VETH
- * goes to; NULL for others. */
+ * or PORT_CLONE goes to; NULL for others. */
 int port_up(struct netns *host, const struct vpc *v, const struct port *p, const char *bridge,
 	    struct netns *inside, struct err *err);
 /* Makes rate_rx and rate_tx the limits of a port that is there. */

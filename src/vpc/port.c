@@ -16,6 +16,7 @@ static const struct {
 } kinds[] = {
 	[PORT_TAP] = {"tap", "VM", "vm", "tap-"},
 	[PORT_VETH] = {"veth", "container", "container", "cni-"},
+	[PORT_CLONE] = {"clone", "VM", "vm", "vm-"},
 };
 static_assert(ARRAY_SIZE(kinds) == PORT_NUM_KINDS, "kinds[] doesn't match port_kind");
 
@@ -66,7 +67,7 @@ struct mac port_mac(const struct port *p)
 #define PORT_COLUMNS                                                                               \
 	"vpc, name, subnet, kind, ifname, ifb, mac, addr, addr6, owner_uid, owner_gid, queues, "   \
 	"isolated, rate_rx, rate_tx, segment, container, inside, config, life_pid, life_start, " \
-	"created, state"
+	"clone_netns, clone_tap, clone_mac, clone_addr, created, state"
 
 #define SELECT_PORT                                                                                \
 	"SELECT " PORT_COLUMNS ", EXISTS (SELECT 1 FROM policy WHERE policy.vpc = port.vpc"        \
@@ -97,9 +98,13 @@ static void read_port(sqlite3_stmt *q, void *row)
 	COLUMN_STR(q, 18, p->attachment.config);
 	p->life.pid = (pid_t)sqlite3_column_int64(q, 19);
 	p->life.start = (uint64_t)sqlite3_column_int64(q, 20);
-	COLUMN_STR(q, 21, p->created);
-	p->state = column_state(q, 22);
-	p->has_policy = sqlite3_column_int(q, 23);
+	COLUMN_STR(q, 21, p->clone.netns);
+	COLUMN_STR(q, 22, p->clone.tap);
+	column_mac(q, 23, &p->clone.mac);
+	column_ip(q, 24, &p->clone.addr);
+	COLUMN_STR(q, 25, p->created);
+	p->state = column_state(q, 26);
+	p->has_policy = sqlite3_column_int(q, 27);
 }
 
 static const struct row_reader port_reader = {sizeof(struct port), read_port};
@@ -137,19 +142,21 @@ int port_list(struct store *st, const char *vpc, struct port **ret, size_t *n, s
 int port_insert(struct store *st, const struct port *p, struct err *err)
 {
 	char mac[MAC_STRLEN], addr[IP_STRLEN], addr6[IP_STRLEN];
+	char clone_mac[MAC_STRLEN], clone_addr[IP_STRLEN];
 	int64_t uid = p->owner_uid == PORT_NO_UID ? -1 : (int64_t)p->owner_uid;
 	int64_t gid = p->owner_gid == PORT_NO_GID ? -1 : (int64_t)p->owner_gid;
 
 	return store_exec(st, err,
 			  "INSERT INTO port (" PORT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
-			  "sssssssssiiiiiiisssiiss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
+			  "sssssssssiiiiiiisssiissssss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
 			  p->ifname, p->ifb, mac_format(&p->mac, mac), ip_format(&p->addr, addr),
 			  ip_text(&p->addr6, addr6), uid, gid, (int64_t)p->queues,
 			  (int64_t)p->isolated, (int64_t)p->rate_rx, (int64_t)p->rate_tx,
 			  (int64_t)p->segment, p->attachment.container, p->attachment.ifname,
 			  p->attachment.config, (int64_t)p->life.pid, (int64_t)p->life.start,
-			  p->created, row_state_name(p->state));
+			  p->clone.netns, p->clone.tap, mac_format(&p->clone.mac, clone_mac),
+			  ip_text(&p->clone.addr, clone_addr), p->created, row_state_name(p->state));
 }
 
 int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err)

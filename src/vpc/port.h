@@ -17,6 +17,7 @@
 enum port_kind {
 	PORT_TAP,  /* a TAP device, for a virtual machine monitor */
 	PORT_VETH, /* a veth pair, whose other end is in a container's namespace */
+	PORT_CLONE, /* a veth pair to a namespace with a TAP device in it: clone.h */
 	PORT_NUM_KINDS,
 };
 
@@ -42,13 +43,21 @@ struct attachment {
 	char config[CONTAINER_MAX_LEN];    /* the network configuration that asked for it */
 };
 
+/* A machine as it is inside: its namespace, TAP device there, MAC and address. */
+struct clone {
+	char netns[NETNS_NAME_MAX]; /* "": the port is no clone's */
+	char tap[IFNAMSIZ];
+	struct mac mac;
+	struct ip addr;
+};
+
 struct port {
 	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN]; /* the name is the VPC's only one */
 	char subnet[NAME_MAX_LEN];                  /* "" in a flat VPC */
 	enum port_kind kind;
 	char ifname[IFNAMSIZ]; /* on the host */
 	char ifb[IFNAMSIZ];    /* of what limits rate_tx, "" when nothing does: kernel/tc.h */
-	struct mac mac;        /* of the workload */
+	struct mac mac;        /* of the workload; of a clone its namespace's, as the address */
 	struct ip addr, addr6;
 	uid_t owner_uid; /* who may open a TAP: PORT_NO_UID for nobody by this */
 	gid_t owner_gid;
@@ -57,6 +66,7 @@ struct port {
 	uint64_t rate_rx, rate_tx; /* bits a second to the workload and from it; 0: no limit */
 	unsigned int segment;      /* 0: the VPC's own bridge */
 	struct attachment attachment; /* of a PORT_VETH */
+	struct clone clone;           /* of a PORT_CLONE */
 	struct identity life;         /* the process that it lives as long as, if any */
 	bool has_policy;              /* policy_load() says which; not written with the row */
 	char created[TIME_STRLEN];

@@ -141,13 +141,23 @@ static json_t *rate(uint64_t bits)
 	return bits ? json_integer((json_int_t)bits) : json_null();
 }
 
+static json_t *view_clone(const struct clone *c)
+{
+	char mac[MAC_STRLEN];
+
+	if (!*c->netns)
+		return json_null();
+	return json_pack("{s:s, s:s, s:s, s:o}", "namespace", c->netns, "tap", c->tap, "mac",
+			 mac_format(&c->mac, mac), "address", text_ip(c->addr));
+}
+
 json_t *view_port(const struct vpc *v, const struct port *p)
 {
 	bool v6 = v->cidr6.addr.family;
 	char mac[MAC_STRLEN];
 
 	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:i, s:o, "
-			 "s:o, s:i, s:b, s:b, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:s}",
+			 "s:o, s:i, s:b, s:b, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:s, s:s}",
 			 "network", p->vpc, "subnet", text_or_null(p->subnet),
 			 "name", p->name, "kind", port_kind_name(p->kind), "interface", p->ifname,
 			 "address", text_ip(p->addr), "address6", text_ip(p->addr6), "prefix",
@@ -161,7 +171,8 @@ json_t *view_port(const struct vpc *v, const struct port *p)
 			 rate(p->rate_tx), "segment", (int)p->segment, "container",
 			 text_or_null(p->attachment.container), "container_interface",
 			 text_or_null(p->attachment.ifname), "while_pid",
-			 p->life.pid ? json_integer(p->life.pid) : json_null(), "state", row_state_name(p->state),
+			 p->life.pid ? json_integer(p->life.pid) : json_null(), "clone",
+			 view_clone(&p->clone), "state", row_state_name(p->state),
 			 "created", p->created);
 }
 

@@ -45,6 +45,7 @@ with_vms() {
 with_workload() { with_network && prepare vm add n m && prepare vm add n o && prepare publish n/o 8081:80; }
 with_published() { with_network && prepare vm add n m && prepare publish n/m 8080:80 8053:53/udp; }
 with_vm_policy() { with_vms && prepare policy apply n/m one.json; }
+with_clone() { with_network && prepare vm add n m --netns clone --ip 10.2.0.9; }
 with_container() { with_network && container ADD; }
 with_all() {
 	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
@@ -69,6 +70,8 @@ declare -A GROUND=(
 	[vm-policy-again]=with_vm_policy
 	[vm-delete]=with_vms
 	[vm-while]=with_network
+	[vm-clone]=with_network
+	[vm-unclone]=with_clone
 	[network-down]=with_vms
 	[publish]=with_workload
 	[unpublish]=with_published
@@ -95,6 +98,8 @@ declare -A COMMAND=(
 	[vm-add-under]='by vm add n m --policy one.json'
 	[vm-policy]='by policy apply n/m one.json'
 	[vm-policy-again]='by policy apply n/m two.json'
+	[vm-clone]='by vm add n m --netns clone --ip 10.2.0.9 --rate 9M,8M'
+	[vm-unclone]='by vm delete n/m'
 	[vm-delete]='by vm delete n/m'
 	[network-down]='by network down n'
 	[publish]='by publish n/m 8080:80 8053:53/udp'
@@ -152,6 +157,10 @@ foreign() {
 look() {
 	snapshot_host | sed -E '/^veth-/s/ether [0-9a-f:]+/ether random/; / byway-watch$/d'
 	if has_netns v-a; then snapshot_inside v-a; fi
+	# Its TAP device loses its carrier a moment after nobody has it open any more.
+	if has_netns clone; then
+		snapshot_inside clone | sed -E 's/NO-CARRIER,//; s/ state [A-Z]+//; s/ linkdown//'
+	fi
 	if [[ $OPERATION == cni-* ]]; then snapshot_inside user; fi
 }
 
@@ -208,7 +217,7 @@ judge_status() {
 }
 
 judge_undone() {
-	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|network-down|cni-del) ]] || return 0
+	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|vm-unclone|network-down|cni-del) ]] || return 0
 	! is_of_file || return 0
 	soon_one_of ground after || wrong "between before and after the operation:
 $(difference ground)"

@@ -492,6 +492,120 @@ test_while_pid_gc() {
 	stop monitor
 }
 
+# ---- clones ----
+
+# wake CLONE NETNS: a guest as the snapshot of `one` has it, behind the TAP device in the clone's namespace.
+wake() {
+	ip netns add "$2"
+	inside "$2" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
+	background "$2" "$1" "$TAPGUEST" tap-one "$2" "$MY_MAC" $USER_ID
+	must ip -n "$2" -batch - <<-END
+		link set lo up
+		link set eth0 up
+		addr add $MY_ADDR/24 dev eth0
+		route add default via 10.30.0.1
+	END
+}
+
+add_clone() { by vm add m "$1" --netns "$1" --tap-name tap-one --ip "$MY_ADDR" --mac "$MY_MAC" --owner $USER_ID "${@:2}"; }
+
+test_clones() {
+	local i
+	check "a dry run" by --dry-run vm add m c1 --netns c1 --ip "$MY_ADDR"
+	fails "makes no namespace" has_netns c1
+	for i in 1 2; do
+		check "clone $i" add_clone c$i
+		wake c$i g$i
+		echo_server g$i 7
+		web_server g$i 80
+	done
+	is "clones are the same inside" "$(vm m/c1 clone.mac) $(vm m/c1 clone.address) $(vm m/c1 clone.tap)" \
+		"$MY_MAC $MY_ADDR tap-one"
+	is "and have an address each outside" "$(json '[.vms[].address] | length == (unique | length)' vm list m)" true
+	ADDR1=$(vm m/c1 address) ADDR2=$(vm m/c2 address)
+	for i in 1 2; do
+		can host "$(vm m/c$i address)" 7
+		can host "ping:$(vm m/c$i address)"
+		is "the host reads the page of clone $i" "$(get host "http://$(vm m/c$i address)/")" "hello from g$i to 10.30.0.1"
+		is "clone $i goes out, masqueraded" "$(get g$i "http://$INTERNET4/")" "hello from internet to $HOST4"
+		can g$i ping:10.30.0.1 0 "its gateway"
+	done
+	can g1 "$ADDR2" 7 "from clone to clone"
+	can g2 "udp:$ADDR1" 7 "from clone to clone"
+	can two "$ADDR1" 7 "from a neighbour"
+	can g1 "$PEER" 7 "to a neighbour"
+	is "clones are known by their addresses outside" "$(get g1 "http://$ADDR2/")" "hello from g2 to $ADDR1"
+	is "their gateway is who it was" "$(ip -n g1 -j neigh show 10.30.0.1 | jq -r '.[0].lladdr')" "$(link_mac host m)"
+	cannot g1 "$HOST4" 7 "a service on the host"
+	cannot internet "$ADDR1" 7 "from outside"
+	check "a clone's port is published" by publish m/c2 8088:80
+	like "and reached from outside" "$(get internet "http://$HOST4:8088/")" '^hello from g2 to '
+}
+
+test_clones_lie() {
+	watch neighbour two eth0
+	must inside g1 "$PROBE" send-udp eth0 "$MY_MAC" "$(link_mac host m)" "$MY_ADDR" "$PEER" true-5
+	must inside g1 "$PROBE" send-udp eth0 "$MY_MAC" "$(link_mac host m)" 10.30.0.99 "$PEER" lie-clone
+	must inside c1 "$PROBE" send-udp eth0 "$(link_mac c1 eth0)" "$PEER_MAC" 10.30.0.99 "$PEER" lie-namespace
+	must inside c1 "$PROBE" send-arp eth0 "$(link_mac c1 eth0)" "$(link_mac c1 eth0)" "$ADDR1" "$PEER" true-6
+	check "a clone's true packet is seen" passed neighbour true-5
+	check "another source is not translated" dropped neighbour lie-clone true-6
+	check "nor does its namespace pass as somebody else" dropped neighbour lie-namespace true-6
+	stop watch-neighbour
+}
+
+test_clones_told() {
+	is "a clone's snippet has what is inside" "$(snippet -q m/c1 --for firecracker | jq -c .)" \
+		"{\"iface_id\":\"eth0\",\"host_dev_name\":\"tap-one\",\"guest_mac\":\"$MY_MAC\"}"
+	check "and says" snippet m/c1 --for qemu
+	says "where the monitor has to run" 'namespace c1'
+	check "for the kernel" snippet m/c1 --for kernel-args
+	prints "it is the address inside" "^ip=$MY_ADDR::10\.30\.0\.1:"
+	check "list" by vm list m
+	prints "shows the namespace" 'm  *c1 .* c1  *active'
+	exits 2 "a clone of nothing" by vm add m x --netns x
+	exits 2 "of IPv6" by vm add m x --netns x --ip "$MY_ADDR,fd30::9"
+	exits 2 "of the gateway" by vm add m x --netns x --ip 10.30.0.1
+	exits 2 "a TAP device that is there" by vm add m x --netns x --ip "$MY_ADDR" --tap-name eth0
+	exits 2 "a TAP device's name alone" by vm add m x --tap-name x
+	exits 7 "a namespace that is there" by vm add m x --netns g1 --ip "$MY_ADDR"
+	exits 7 "another clone's" by vm add m x --netns c1 --ip "$MY_ADDR"
+	must by vm add m far --netns far --ip 192.168.241.2
+	exits 7 "the kernel's argument, of another network inside" snippet m/far --for kernel-args
+	must by vm delete m/far
+	fails "a clone's namespace goes with it" has_netns far
+}
+
+test_clones_end() {
+	must ip -n c2 link del tap-one
+	check "gc, after somebody deleted a clone's TAP device" by gc
+	fails "takes its namespace" has_netns c2
+	fails "and its port" has_link vm-c2
+	stop g2
+	must add_clone c2
+	ip netns del c2
+	check "gc, after somebody deleted a clone's namespace" by gc
+	is "takes the rest" "$(json '[.vms[].name] | join(" ")' vm list m)" "c1 one two"
+	ip netns add lost
+	must ip -n lost link set lo alias byway:vm/m/lost
+	check "gc, after the state forgot a clone" by gc
+	fails "takes its namespace" has_netns lost
+	monitor
+	must add_clone c3 --while-pid "${PIDS['monitor']}" --rate 9M,8M --queues 2 --isolated
+	stop monitor
+	check "a clone goes with a process, too" wait_gone has_netns c3
+	check "delete, while the monitor runs" by vm delete m/c1
+	fails "takes the namespace" has_netns c1
+	check "and the monitor" eval "! kill -0 ${PIDS[g1]}"
+	for i in 1 2; do
+		stop echo-g$i-7
+		stop web-g$i
+	done
+	stop g1
+	ip netns del g1
+	ip netns del g2
+}
+
 # ---- what monitors are told ----
 
 snippet() { by vm snippet "$@"; }
@@ -597,6 +711,8 @@ test_killed() {
 test_reset() {
 	local i
 	for i in 1 2 3; do kill_later 0.003 vm add m "reset-$i"; done
+	for i in 1 2 3; do kill_later "0.00$i" vm add m "clone-$i" --netns "clone-$i" --ip 10.30.0.2; done
+	must by vm add m clone --netns clone --ip 10.30.0.2
 	check "reset" by reset
 	check "nothing is left" same_as "$WORLD/before"
 }
@@ -624,6 +740,10 @@ test_queues
 test_rates
 test_while_pid
 test_while_pid_gc
+test_clones
+test_clones_lie
+test_clones_told
+test_clones_end
 test_snippet
 test_gc
 test_killed
