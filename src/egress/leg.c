@@ -28,6 +28,7 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
+#include <linux/netfilter.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +51,9 @@
 /* From linux/netfilter_ipv4.h, which clashes with netinet/in.h. */
 #define NF_IP_PRI_MANGLE (-150)
 #define NF_IP_PRI_FILTER 0
+#define NF_IP_PRI_NAT_DST (-100)
 #define NF_IP_PRI_NAT_SRC 100
+#define DNS_PORT 53
 
 #define TABLE "byway_egress"
 #define LEG_METRIC 100u
@@ -241,20 +244,47 @@ static void inside_input(struct fw_table *t)
 	fw_match_name(fw_rule(c, FW_DROP), FW_IIFNAME, FW_OP_EQ, LEG_INSIDE);
 }
 
+static void rule_dns(struct fw_chain *c, uint8_t proto, const struct ip *resolver)
+{
+	const struct fw_target to = {.addr = *resolver, .port = DNS_PORT};
+	struct fw_rule *r;
+
+	if (!resolver->family)
+		return;
+	r = fw_rule_dnat(c, &to);
+	fw_match_name(r, FW_IIFNAME, FW_OP_EQ, LEG_INSIDE);
+	fw_match_u8(r, FW_NFPROTO, FW_OP_EQ,
+		    resolver->family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, proto);
+	fw_match_u16(r, FW_DPORT, FW_OP_EQ, DNS_PORT);
+}
+
+static void inside_nat(struct fw_table *t, const struct leg_rules *k)
+{
+	struct fw_chain *c = fw_base_chain(t, "prerouting", FW_CHAIN_NAT, FW_HOOK_PREROUTING,
+					   NF_IP_PRI_NAT_DST, FW_ACCEPT);
+
+	rule_dns(c, IPPROTO_UDP, &k->dns4);
+	rule_dns(c, IPPROTO_TCP, &k->dns4);
+	rule_dns(c, IPPROTO_UDP, &k->dns6);
+	rule_dns(c, IPPROTO_TCP, &k->dns6);
+	c = fw_base_chain(t, "postrouting", FW_CHAIN_NAT, FW_HOOK_POSTROUTING, NF_IP_PRI_NAT_SRC,
+			  FW_ACCEPT);
+	fw_match_name(fw_rule(c, FW_MASQUERADE), FW_OIFNAME, FW_OP_EQ, SESSION_TUN);
+}
+
 void leg_rules_inside(struct ruleset *rs, const struct leg_rules *k)
 {
 	struct fw_table *t = ruleset_table(rs, FW_INET, TABLE);
 	struct fw_chain *c = fw_base_chain(t, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
 					   NF_IP_PRI_FILTER, FW_DROP);
 
+	fw_rule(c, FW_CLAMP_MSS);
 	rule_between(c, FW_ACCEPT, LEG_INSIDE, SESSION_TUN);
 	fw_match_replies(rule_between(c, FW_ACCEPT, SESSION_TUN, LEG_INSIDE));
 	inside_input(t);
-	if (!k->masquerade)
-		return;
-	c = fw_base_chain(t, "postrouting", FW_CHAIN_NAT, FW_HOOK_POSTROUTING, NF_IP_PRI_NAT_SRC,
-			  FW_ACCEPT);
-	fw_match_name(fw_rule(c, FW_MASQUERADE), FW_OIFNAME, FW_OP_EQ, SESSION_TUN);
+	if (k->masquerade)
+		inside_nat(t, k);
 }
 
 /* ---- Rules on the host ---- */

@@ -25,7 +25,7 @@ struct session;
  * into it yet. */
 int leg_up(struct netns *host, struct netns *inside, const struct egress *e, uint32_t mtu_bytes,
 	   struct err *err);
-/* Both ends, and what is routed into it. Smaller than IPv6 bears (RFC 8200 5): that family goes. */
+/* Of both ends. Smaller than IPv6 bears (RFC 8200 5): that family goes. */
 int leg_set_mtu(struct netns *host, struct netns *inside, const struct egress *e,
 		uint32_t mtu_bytes, struct err *err);
 /* Its routing table leads into it, or nowhere. Done again: no change. A leg that is gone has no
@@ -38,6 +38,8 @@ int leg_down(struct netns *host, const struct egress *e, struct err *err);
 struct leg_rules {
 	/* The tunnel's far side knows one address only: it is a VPN. */
 	bool masquerade;
+	/* Who is asked for names, whoever they were meant for, in each family; of none: that. */
+	struct ip dns4, dns6;
 };
 void leg_rules_inside(struct ruleset *rs, const struct leg_rules *c);
 

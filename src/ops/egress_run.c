@@ -59,6 +59,7 @@
 #include "session/watch.h"
 #include "tunnel/url.h"
 
+#define LEG_MTU_MIN 1280u /* RFC 8200 5 */
 #define SETTLE_MS 60000
 #define RETRY_MS 30000 /* of a tunnel that does not carry: between two tries */
 #define PASSWORD_FILE_MAX 4096
@@ -79,6 +80,8 @@ struct run {
 	struct ops ops;
 	struct netns *host;
 	int lock;
+	struct leg_rules rules;
+	enum fw_backend_id backend; /* chosen */
 	bool routed;
 	uint64_t retry_ms;
 	int pipe; /* of the child, to the process that waits for it */
@@ -156,20 +159,30 @@ static uint32_t leg_mtu(const struct run *x)
 	return x->spec.mtu_bytes ? x->spec.mtu_bytes : EGRESS_MTU_DEFAULT;
 }
 
+static int apply_rules(struct run *x, struct netns *inside, struct err *err)
+{
+	_firewall_ struct firewall *fw = NULL;
+	_ruleset_ struct ruleset rs;
+	int r = firewall_new(x->backend, inside, &fw, err);
+
+	ruleset_init(&rs);
+	leg_rules_inside(&rs, &x->rules);
+	return r ? r : firewall_apply(fw, inside, &rs, err);
+}
+
 /* Rules, then the pair. */
 static int make_leg(struct run *x, struct ops *o, const struct session *row, struct err *err)
 {
-	const struct leg_rules rules = {.masquerade = x->spec.kind == EGRESS_OPENCONNECT};
 	_netns_ struct netns *inside = NULL;
-	_ruleset_ struct ruleset rs;
 	int r = netns_open(row->netns, &o->log, &inside, err);
 
-	ruleset_init(&rs);
-	leg_rules_inside(&rs, &rules);
+	x->rules.masquerade = x->spec.kind == EGRESS_OPENCONNECT;
 	if (!r)
 		r = ops_firewall(o, err);
 	if (!r)
-		r = firewall_apply(o->fw, inside, &rs, err);
+		r = firewall_backend_parse(firewall_name(o->fw), &x->backend, err);
+	if (!r)
+		r = apply_rules(x, inside, err);
 	if (!r)
 		r = ops_legs_sync(o, err);
 	return r ? r : leg_up(o->host, inside, &x->e, leg_mtu(x), err);
@@ -227,29 +240,43 @@ static int clean_up(struct run *x, int result, struct err *err)
 
 /* ---- openconnect ---- */
 
-/* Smaller packets than the TUN's would be lost to whoever does not listen to ICMP. */
-static void follow_mtu(struct run *x, const struct watch *w)
+/* The first of each family, of the file's or the server's. */
+static void choose_dns(struct run *x, const struct watch *w)
+{
+	const struct ip *dns = w->spec->n_dns ? w->spec->dns : w->inside.dns;
+	size_t n = w->spec->n_dns ? w->spec->n_dns : w->inside.n_dns;
+
+	x->rules.dns4 = x->rules.dns6 = (struct ip){0};
+	for (size_t i = n; i--;)
+		*(dns[i].family == AF_INET6 ? &x->rules.dns6 : &x->rules.dns4) = dns[i];
+}
+
+/* What the server has said: larger packets than the TUN's would be lost to whoever does not listen
+ * to ICMP; and who is asked for names. */
+static int follow_server(struct run *x, const struct watch *w, struct err *err)
 {
 	_netns_ struct netns *inside = NULL;
 	struct link tun = {0};
-	struct err err;
-	int r = netns_open(w->row->netns, NULL, &inside, &err);
+	int r = netns_open(w->row->netns, NULL, &inside, err);
 
 	if (!r)
-		r = link_get(inside, SESSION_TUN, &tun, &err);
-	if (!r && tun.mtu_bytes)
-		r = leg_set_mtu(x->host, inside, &x->e, tun.mtu_bytes, &err);
-	if (r)
-		log_warn("egress '%s': %s", x->e.name, err.msg);
+		r = link_get(inside, SESSION_TUN, &tun, err);
+	if (!r)
+		r = leg_set_mtu(x->host, inside, &x->e, MAX(tun.mtu_bytes, LEG_MTU_MIN), err);
+	choose_dns(x, w);
+	return r ? r : apply_rules(x, inside, err);
 }
 
 static void on_news(void *arg, const struct watch *w)
 {
 	struct run *x = arg;
 	bool up = w->life.state == SESSION_UP;
+	struct err err;
 
-	if (up && !x->routed)
-		follow_mtu(x, w);
+	if (up && follow_server(x, w, &err)) {
+		log_warn("egress '%s': %s", x->e.name, err.msg);
+		up = false;
+	}
 	route(x, up);
 }
 
@@ -275,6 +302,7 @@ static int run_session(struct run *x, struct err *err)
 						.backend = x->c->backend,
 						.verbose = x->c->verbose,
 						.settle_ms = SETTLE_MS,
+						.resolver = *x->e.via ? &via_resolver : NULL,
 						.made = on_made,
 						.news = on_news,
 						.begun = on_begun,
@@ -326,10 +354,11 @@ static int tunnel_config(struct run *x, struct tunnel_config *t, struct err *err
 	str_copy(k->tun, sizeof(k->tun), SESSION_TUN);
 	k->mtu_bytes = leg_mtu(x);
 	k->kill_switch = true;
-	k->default_route = true; /* what comes out of the TUN has to have one: reverse path filter */
+	k->default_route =
+		true; /* what comes out of the TUN has to have one: reverse path filter */
 	t->dir = TUNNEL_DIR;
 	t->netns = x->e.name;
-	t->backend = x->c->backend;
+	t->backend = x->backend;
 	t->log.echo = x->c->verbose;
 	t->ready = on_ready;
 	t->judged = on_judged;

@@ -17,6 +17,7 @@
 #include "session/file.h"
 
 struct err;
+struct ip;
 struct ops;
 
 #define SESSION_DIR "/run/byway/session"
@@ -51,6 +52,9 @@ struct supervise_config {
 	const char *self; /* byway's own path, for openconnect's --script */
 	enum fw_backend_id backend;
 	bool verbose;
+	/* Who is asked for servers' names, by sessions' own outer namespaces; NULL: the host's
+	 * resolver. */
+	const struct ip *resolver;
 	unsigned int settle_ms; /* for all sessions to be up, until settled() is called anyway */
 	/* Or NULL. What the sessions need is there; the state is still open. On failure it is all
 	 * taken away again. */

@@ -13,11 +13,13 @@
 #include "base/ip.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "kernel/netns.h"
 #include "session/server.h"
+#include "tunnel/resolve.h"
 
 #define KEEP_MS 30000
 #define KEEP_ERROR_MS 1000 /* until all who wait for it have asked */
-#define ADDRS_MAX 8
+#define ADDRS_MAX CONNECT_ADDRS_MAX
 
 /* A thread's: it may outlive the struct servers that it works for. */
 struct lookup {
@@ -28,6 +30,8 @@ struct lookup {
 	int error; /* of getaddrinfo(3) */
 	int fd;    /* where it tells that it is done; its own */
 	bool done, abandoned;
+	char netns[NETNS_NAME_MAX]; /* from where; "": getaddrinfo(3), from here */
+	struct ip resolver;
 };
 
 struct server {
@@ -43,6 +47,8 @@ struct servers {
 	struct server *v;
 	size_t n;
 	int fd;
+	char netns[NETNS_NAME_MAX];
+	struct ip resolver;
 };
 
 static void lookup_free(struct lookup *l)
@@ -80,12 +86,35 @@ static void look_up(struct lookup *l)
 		freeaddrinfo(list);
 }
 
+/* By sockets of the namespace: it is this thread's until it ends. */
+static void look_up_from(struct lookup *l)
+{
+	_netns_ struct netns *ns = NULL;
+	struct resolve_answer answer = {0};
+	struct resolver *r = NULL;
+
+	l->error = EAI_AGAIN;
+	if (netns_open(l->netns, NULL, &ns, NULL) || netns_enter(ns) ||
+	    resolver_new(&l->resolver, 1, 0, &r, NULL))
+		return;
+	resolver_ask(r, l->name, &answer);
+	resolver_wait(r);
+	for (unsigned int i = 0; i < answer.addrs.n; i++)
+		if (answer.addrs.v[i].family == AF_INET)
+			l->addrs[l->n++] = answer.addrs.v[i];
+	l->error = l->n ? 0 : EAI_NONAME;
+	resolver_free(r);
+}
+
 static void *lookup_main(void *arg)
 {
 	struct lookup *l = arg;
 	bool abandoned;
 
-	look_up(l);
+	if (*l->netns)
+		look_up_from(l);
+	else
+		look_up(l);
 	pthread_mutex_lock(&l->lock);
 	l->done = true;
 	abandoned = l->abandoned;
@@ -105,6 +134,8 @@ static int lookup_start(const struct servers *s, const char *name, struct lookup
 
 	pthread_mutex_init(&l->lock, NULL);
 	l->name = xstrdup(name);
+	memcpy(l->netns, s->netns, sizeof(l->netns));
+	l->resolver = s->resolver;
 	l->fd = dup(s->fd);
 	r = l->fd < 0 ? -errno : thread_start(&thread, lookup_main, l);
 	if (r) {
@@ -140,6 +171,12 @@ int servers_new(struct servers **ret, struct err *err)
 	*ret = xcalloc(1, sizeof(**ret));
 	(*ret)->fd = fd;
 	return 0;
+}
+
+void servers_ask_from(struct servers *s, const char *netns, const struct ip *resolver)
+{
+	str_copy(s->netns, sizeof(s->netns), netns);
+	s->resolver = *resolver;
 }
 
 void servers_free(struct servers *s)

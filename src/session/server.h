@@ -2,7 +2,8 @@
 /*
  * The addresses of VPN servers' names, asked of the host's own resolver (getaddrinfo(3)) by a
  * thread, so that nobody waits. What is resolved here need not be inside a session's namespace,
- * where the host's resolver may not be reached.
+ * where the host's resolver may not be reached. Those of a session that goes out by another tunnel
+ * are asked of a resolver at the end of that, from the session's outer namespace.
  */
 #ifndef BYWAY_SESSION_SERVER_H
 #define BYWAY_SESSION_SERVER_H
@@ -15,6 +16,8 @@ struct ip;
 struct servers;
 
 int servers_new(struct servers **ret, struct err *err);
+/* From now on this resolver is asked, from the namespace of that name. */
+void servers_ask_from(struct servers *s, const char *netns, const struct ip *resolver);
 /* What is being asked for is given up. */
 void servers_free(struct servers *s);
 /* Readable when an answer came: servers_note() then, and whoever was waiting asks again. */
