@@ -30,7 +30,7 @@ resolvers_start() {
 		address=${name#*:}
 		printf '%s\n' no-resolv no-hosts no-daemon "pid-file=" bind-interfaces \
 			"listen-address=${address%:*}" "host-record=some.name,${address#*:}" \
-			"host-record=bastion.test,$SSH_SERVER" "host-record=proxy.test,$PROXY" \
+			"host-record=vpn.test,$INTERNET4" \
 			log-queries >"$WORLD/${name%%:*}.conf"
 		become internet dnsmasq -C "$WORLD/${name%%:*}.conf" >"$WORLD/${name%%:*}.log" 2>&1 &
 		PIDS[resolver-${name%%:*}]=$!
@@ -48,6 +48,11 @@ connect_spec() { # HOST [MORE]
 	echo "{connect: 'http://$1:$PROXY_PORT', username: alice, password_file: $WORLD/proxy.pass$2}"
 }
 
+openconnect_spec() { # SERVER [MORE]
+	echo "{openconnect: 'https://$1:$OCSERV_PORT', username: $VPN_USER, cafile: $OCSERV_CA," \
+		"password_file: $WORLD/vpn.pass, backoff: {min: 100ms, max: 1s}$2}"
+}
+
 egress() { by egress show "$1" --json | jq -r "$2 // \"none\""; }
 egress_is() { [[ $(egress "$1" .state) == "$2" ]]; }
 start_egress() { by egress run "$1" --detach -q; }
@@ -60,12 +65,21 @@ egress_pids() {
 	echo "$pid" "$(pgrep -P "$pid" -x byway)"
 }
 
+# stop_server PIDS-NAME PROGRAM: with those that serve connections.
+stop_server() {
+	local pids
+	pids=$(pgrep -x "$2" | grep -vx "${PIDS[$1]}")
+	stop "$1"
+	[[ -z $pids ]] || xargs kill <<<"$pids"
+}
+
 # ---- what leaves the host ----
 
 # Of workloads nothing may, but by what carries their egress: lines of the observer's.
 CARRIERS="tcp $SSH_SERVER $SSHD_PORT
 tcp $PROXY $PROXY_PORT
-tcp $SSH_SERVER 2222"
+tcp $INTERNET4 4443
+udp $INTERNET4 4443"
 leaked() {
 	seen_since "$FROM" | grep -vxF "$CARRIERS" |
 		grep -vE "^(mark [0-9]+|icmp [0-9a-f:]+ (13[3-6]|143)|other ff02::16 0)$"

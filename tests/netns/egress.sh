@@ -136,17 +136,9 @@ is_blocked() {
 	check "$1: nothing leaves" nothing_leaked
 }
 
-# With those that serve connections.
-server_dies() {
-	local sessions
-	sessions=$(pgrep -x sshd | grep -vx "${PIDS[sshd-plain]}")
-	stop sshd-plain
-	[[ -z $sessions ]] || xargs kill <<<"$sessions"
-}
-
 test_ssh_states() {
 	local pids
-	server_dies
+	stop_server sshd-plain sshd
 	check "the server is gone: reconnecting" wait_for egress_is bastion reconnecting
 	check "no route leads there" wait_for unrouted bastion
 	is_blocked reconnecting
@@ -251,7 +243,8 @@ test_gone() {
 	check "the subnet goes, with what it goes out by" by subnet delete prod/lab
 	check "now nobody uses it" by egress delete dc bastion
 	check "the VPCs go" by vpc delete prod other
-	check "nothing is left" wait_for is_as_before
+	wait_for is_as_before
+	check "nothing is left" is_as_before
 	check "and nobody" not pgrep -x "byway|ssh"
 }
 
