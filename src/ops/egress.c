@@ -461,6 +461,60 @@ static int is_running(struct ops *o, const char *name, bool *ret, struct err *er
 	return r;
 }
 
+static int sweep_one(struct ops *o, const struct egress *e, size_t *count, struct err *err)
+{
+	char path[SESSION_PATH_MAX];
+	bool there = false;
+	int r = is_running(o, e->name, &there, err);
+
+	if (r || !there || pidlock_holder(lock_path(e->name, path)))
+		return r;
+	(*count)++;
+	return egress_clean_up(o, e, err);
+}
+
+static int finish_uses(struct ops *o, size_t *count, struct err *err)
+{
+	int r = ops_begin(o, err);
+
+	if (!r)
+		r = store_exec(o->st, err,
+			       "UPDATE egress_use SET state = 'active' WHERE state <> 'active'", "");
+	if (!r)
+		*count += (size_t)store_changes(o->st);
+	return ops_end(o, r, err);
+}
+
+int egress_sweep(struct ops *o, size_t *count, struct err *err)
+{
+	struct egress *e = NULL;
+	size_t n = 0;
+	int r = egress_list(o->st, &e, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = sweep_one(o, &e[i], count, err);
+	egress_list_free(e, n);
+	return r ? r : finish_uses(o, count, err);
+}
+
+int egress_each_leg(struct ops *o, void (*fn)(void *arg, const char *leg), void *arg,
+		    struct err *err)
+{
+	struct egress *e = NULL;
+	size_t n = 0;
+	int r = egress_list(o->st, &e, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		bool there = false;
+
+		r = is_running(o, e[i].name, &there, err);
+		if (there)
+			fn(arg, e[i].leg);
+	}
+	egress_list_free(e, n);
+	return r;
+}
+
 static int stop(struct ops *o, const char *name, bool *ret_existed, struct err *err)
 {
 	struct egress e = {0};

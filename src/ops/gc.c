@@ -22,10 +22,12 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "ops/doctor.h"
+#include "ops/egress_impl.h"
 #include "ops/ops.h"
 #include "ops/session.h"
 #include "ops/tunnel.h"
 #include "proc/identity.h"
+#include "ops/ways.h"
 #include "proc/pidlock.h"
 #include "proc/reap.h"
 #include "session/etc.h"
@@ -110,6 +112,13 @@ static int claim_sessions(struct ops *o, struct claims *c, struct err *err)
 	return r;
 }
 
+static void claim_leg(void *arg, const char *leg)
+{
+	struct claims *c = arg;
+
+	names_add(&c->links, leg);
+}
+
 static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 {
 	_free_ struct vpc *vpcs = NULL;
@@ -127,6 +136,8 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 		r = segment_list(o->st, NULL, &segments, &n_segments, err);
 	if (!r)
 		r = claim_sessions(o, c, err);
+	if (!r)
+		r = egress_each_leg(o, claim_leg, c, err);
 	if (r)
 		return r;
 	for (size_t i = 0; i < n_vpcs; i++)
@@ -546,6 +557,19 @@ static int repair_ports(struct ops *o, size_t *count, struct err *err)
 	return r ? r : ops_port_take(o, err);
 }
 
+static int repair_ways(struct ops *o, size_t *count, struct err *err)
+{
+	_ruleset_ struct ruleset rs;
+	bool empty;
+	int r;
+
+	ruleset_init(&rs);
+	r = ops_legs_rules(o, &rs, &empty, err);
+	if (!r)
+		r = empty ? ops_legs_remove(o, err) : repair_tables(o, &rs, count, err);
+	return r ? r : ops_ways_sync(o, false, err);
+}
+
 static int repair_policies(struct ops *o, size_t *count, struct err *err)
 {
 	_free_ struct subnet *s = NULL;
@@ -620,6 +644,8 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 	if (!r)
 		r = sweep_rows(o, &ret->rows, err);
 	if (!r)
+		r = egress_sweep(o, &ret->rows, err);
+	if (!r)
 		r = sweep_sessions(o, &ret->rows, err);
 	if (!r)
 		r = sweep_groups(o, err);
@@ -635,6 +661,8 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 		r = ops_mappings_repair(o, &ret->sysctls, err);
 	if (!r)
 		r = repair_sessions(o, &ret->rulesets, err);
+	if (!r)
+		r = repair_ways(o, &ret->rulesets, err);
 	if (!r)
 		r = repair_policies(o, &ret->rulesets, err);
 	if (!r)
@@ -832,6 +860,8 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 		r = ops_port_rules_remove(o, err);
 	if (!r && !(o->log.dry_run && o->fw))
 		r = ops_session_rules_remove(o, err);
+	if (!r && !(o->log.dry_run && o->fw))
+		r = ops_ways_remove(o, err);
 	if (r || o->log.dry_run)
 		return r;
 	store_free(TAKE_PTR(o->st));
