@@ -142,13 +142,14 @@ static void add_part(struct table *t, const json_t *objects, const char *kind,
 
 static void add_all(struct table *t, const json_t *doc)
 {
-	static const char *const nowhere[] = {NULL};
+	static const char *const nowhere[] = {NULL}, *const by_via[] = {"via", NULL};
 	json_t *o;
 	size_t i;
 
 	json_array_foreach(json_object_get(doc, "vpcs"), i, o) add_vpc(t, o);
 	add_part(t, json_object_get(doc, "tunnels"), NULL, by_server);
 	add_part(t, json_object_get(doc, "sessions"), "session", by_server);
+	add_part(t, json_object_get(doc, "egresses"), "egress", by_via);
 	add_part(t, json_object_get(doc, "interfaces"), "interface", nowhere);
 }
 

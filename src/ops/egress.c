@@ -291,10 +291,8 @@ static void add_nat(struct change *c, struct host_rules *h)
 /* What the state says now, as elements. */
 static int elements(struct change *c, struct host_rules *h, struct err *err)
 {
-	struct use u;
-
 	host_rules_init(h);
-	if (use_load(c->o->st, c->w.vpc, c->w.name, &u, NULL))
+	if (!use_is_there(c->o->st, c->w.vpc, c->w.name))
 		add_nat(c, h);
 	return host_rules_use(c->o->st, h, c->w.vpc, c->w.name, err);
 }

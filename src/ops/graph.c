@@ -117,7 +117,10 @@ static void draw_node(void *arg, const struct look_object *o)
 		const char *kind;
 		const char *const *more;
 	} inside[] = {{"subnet", by_type}, {"vm", by_address}, {"container", by_address}},
-	  outside[] = {{"interface", by_nothing}, {"tunnel", by_server}, {"session", by_server}};
+	  outside[] = {{"interface", by_nothing},
+		       {"tunnel", by_server},
+		       {"session", by_server},
+		       {"egress", by_server}};
 	struct drawing *d = arg;
 
 	if (!strcmp(o->kind, "vpc"))

@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "ipam/ipam.h"
 #include "kernel/link.h"
+#include "ops/egress.h"
 #include "ops/look.h"
 #include "ops/ops.h"
 #include "ops/session.h"
@@ -199,6 +200,13 @@ static void set_session(json_t *o)
 	copy_member(o, "bytes_out", "tx_bytes");
 }
 
+static void set_egress(json_t *o)
+{
+	set_condition(o, look_text(o, "state"), error_of(o, "last_failure"));
+	copy_member(o, "bytes_down", "rx_bytes");
+	copy_member(o, "bytes_up", "tx_bytes");
+}
+
 /* Of a peering both VPCs have an object. */
 static void set_peers(const json_t *vpc)
 {
@@ -220,6 +228,8 @@ static void complete(void *arg, const struct look_object *o)
 		set_tunnel(o->json);
 	else if (!strcmp(o->kind, "session"))
 		set_session(o->json);
+	else if (!strcmp(o->kind, "egress"))
+		set_egress(o->json);
 	else
 		set_state(o->json);
 }
@@ -298,7 +308,7 @@ static json_t *find_interfaces(const json_t *vpcs, const json_t *sessions)
 static int read_all(struct ops *o, json_t *doc, struct err *err)
 {
 	_free_ struct counted *to_free = NULL;
-	json_t *vpcs = json_array(), *tunnels = NULL, *sessions = NULL;
+	json_t *vpcs = json_array(), *tunnels = NULL, *sessions = NULL, *egresses = NULL;
 	struct links links = {0};
 	char dir[256];
 	int r;
@@ -311,6 +321,9 @@ static int read_all(struct ops *o, json_t *doc, struct err *err)
 	if (!r)
 		r = ops_session_status(NULL, &sessions, err);
 	json_object_set_new(doc, "sessions", sessions);
+	if (!r)
+		r = ops_egress_status(o, NULL, &egresses, err);
+	json_object_set_new(doc, "egresses", egresses);
 	json_object_set_new(doc, "interfaces", find_interfaces(vpcs, sessions));
 	if (!r)
 		r = read_links(o->host, &links, err);

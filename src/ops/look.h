@@ -4,7 +4,7 @@
  * page all show.
  *
  * The document has lists: interfaces (the ways out of the host), vpcs with what is in them,
- *tunnels, sessions. Each object is as the command of its own shows it, and has besides, in words
+ *tunnels, sessions, egresses. Each object is as the command of its own shows it, and has besides, in words
  *and numbers that mean the same for all of them:
  *
  *	condition                 one word for people: CONDITION_ below, or the state of a tunnel or
@@ -47,7 +47,7 @@ void look_rates(const struct look *now, const struct look *before);
 
 struct look_object {
 	const char *kind;     /* "vpc", "subnet", "vm", "container", "nat", "peer", "interface",
-			       * "tunnel" or "session" */
+			       * "tunnel", "session" or "egress" */
 	char id[LOOK_ID_MAX]; /* of which there is one of a kind: "shop/web", "a/b", "eth0" */
 	json_t *json, *vpc;   /* vpc: the one it is in, or NULL */
 };

@@ -77,7 +77,10 @@ void look_walk(const json_t *doc, look_fn fn, void *arg)
 {
 	static const struct {
 		const char *key, *kind;
-	} lists[] = {{"interfaces", "interface"}, {"tunnels", "tunnel"}, {"sessions", "session"}};
+	} lists[] = {{"interfaces", "interface"},
+		     {"tunnels", "tunnel"},
+		     {"sessions", "session"},
+		     {"egresses", "egress"}};
 	const struct walk w = {fn, arg};
 	json_t *one;
 	size_t i;

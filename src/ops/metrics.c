@@ -266,6 +266,21 @@ static const struct metric session_metrics[] = {
 	 NULL, put_last_error},
 };
 
+static const struct metric egress_metrics[] = {
+	{"byway_egress_up", "gauge", "Whether what goes out by the egress gets through.", NULL,
+	 put_up},
+	{"byway_egress_state", "gauge", "1 for the state that the egress is in, 0 for the others.",
+	 NULL, put_states},
+	{"byway_egress_users", "gauge", "Workloads that may go out by the egress.", "users",
+	 put_size},
+	{"byway_egress_received_bytes_total", "counter", "Bytes that came out of its tunnel.",
+	 "bytes_down", put_number},
+	{"byway_egress_transmitted_bytes_total", "counter", "Bytes that went into its tunnel.",
+	 "bytes_up", put_number},
+};
+
+static const char *const egress_states[] = {"down",         "connecting", "starting", "up",
+					    "reconnecting", "error",      "killed"};
 static const char *const tunnel_states[] = {"down",         "connecting", "up",
 					    "reconnecting", "error",      "killed"};
 static const char *const session_states[] = {"down", "starting", "up", "reconnecting", "error"};
@@ -296,6 +311,7 @@ static const struct scope scopes[] = {
 	 METRICS(container_metrics)},
 	{"tunnel", "tunnel", {"kind"}, STATES("state", tunnel_states), METRICS(tunnel_metrics)},
 	{"session", "session", {NULL}, STATES("state", session_states), METRICS(session_metrics)},
+	{"egress", "egress", {"kind"}, STATES("state", egress_states), METRICS(egress_metrics)},
 };
 
 struct pick {

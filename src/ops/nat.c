@@ -33,14 +33,6 @@ static int save(struct ops *o, struct nat *nat, enum row_state state, struct err
 	return ops_end(o, r, err);
 }
 
-/* Then NAT is not its. */
-static bool has_own_way(struct ops *o, const char *vpc, const char *name)
-{
-	struct use u;
-
-	return !use_load(o->st, vpc, name, &u, NULL);
-}
-
 static int ways_out(struct ops *o, const struct nat *nat, struct host_rules *ret, struct err *err)
 {
 	_free_ struct subnet *s = NULL;
@@ -48,12 +40,12 @@ static int ways_out(struct ops *o, const struct nat *nat, struct host_rules *ret
 	struct vpc v;
 	int r = vpc_load(o->st, nat->vpc, &v, err);
 
-	if (!r && v.flat && !has_own_way(o, nat->vpc, ""))
+	if (!r && v.flat && !use_is_there(o->st, nat->vpc, ""))
 		host_rules_nat(ret, &v.cidr, &v.cidr6, nat->interface);
 	if (!r)
 		r = subnet_list(o->st, nat->vpc, &s, &n, err);
 	for (size_t i = 0; !r && i < n; i++) {
-		if (s[i].is_public && !has_own_way(o, nat->vpc, s[i].name))
+		if (s[i].is_public && !use_is_there(o->st, nat->vpc, s[i].name))
 			host_rules_nat(ret, &s[i].cidr, &s[i].cidr6, nat->interface);
 	}
 	return r;

@@ -18,6 +18,7 @@
 #include "proc/pidlock.h"
 #include "session/control.h"
 #include "session/life.h"
+#include "vpc/way.h"
 
 /* Of openconnect's script; with a verb and a name before it, it is still a request. */
 #define ENVIRONMENT_MAX (CONTROL_MAX - 1024)
@@ -119,7 +120,8 @@ int ops_session_status(const char *name, json_t **ret, struct err *err)
 		return r;
 	*ret = json_array();
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(*ret, describe(&rows[i]));
+		if (name || !egress_is_group(rows[i].group)) /* those are shown as what they are */
+			json_array_append_new(*ret, describe(&rows[i]));
 	session_list_free(rows, n);
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "vpc/net.h"
 #include "vpc/plan.h"
 #include "vpc/policy.h"
+#include "vpc/way.h"
 
 #define PREFIX4_DEFAULT 24
 #define PREFIX6_DEFAULT 64
@@ -332,7 +333,8 @@ int ops_subnet_set_type(struct ops *o, const struct subnet *s, struct err *err)
 {
 	_host_rules_ struct host_rules h = {0};
 	struct nat nat;
-	bool has_nat = !nat_load(o->st, s->vpc, &nat, NULL) && nat.state == ROW_ACTIVE;
+	bool has_nat = !nat_load(o->st, s->vpc, &nat, NULL) && nat.state == ROW_ACTIVE &&
+		       !use_is_there(o->st, s->vpc, s->name);
 	int r = ops_begin(o, err);
 
 	if (!r)

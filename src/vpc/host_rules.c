@@ -539,6 +539,8 @@ static void mark_chain(struct host_rules *h, const struct way *ways, size_t n)
 
 	fw_match_u32(fw_rule(c, FW_ACCEPT), FW_IIFGROUP, FW_OP_NE, GROUP_VPC);
 	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
+	/* For the host, which may send it on to a workload: a published port. */
+	fw_match_u32(fw_rule(c, FW_ACCEPT), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
 	rules_pair(c, FW_ACCEPT, h->reach4, h->reach6, back4_fields, back6_fields);
 	rules_mark(h, c, ways, n, true);
 	rules_pair(c, FW_ACCEPT, own_set(h, AF_INET), own_set(h, AF_INET6), from4_fields,

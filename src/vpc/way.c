@@ -32,10 +32,17 @@ struct ip egress_leg_addr(unsigned int no, int family, bool inside)
 	return ip;
 }
 
+#define GROUP_PREFIX "egress."
+
 const char *egress_group(const char *name, char ret[NAME_MAX_LEN])
 {
-	snprintf(ret, NAME_MAX_LEN, "egress.%.*s", EGRESS_NAME_MAX, name);
+	snprintf(ret, NAME_MAX_LEN, GROUP_PREFIX "%.*s", EGRESS_NAME_MAX, name);
 	return ret;
+}
+
+bool egress_is_group(const char *group)
+{
+	return !strncmp(group, GROUP_PREFIX, strlen(GROUP_PREFIX));
 }
 
 uint32_t way_mark(unsigned int no)
@@ -207,6 +214,13 @@ int use_load(struct store *st, const char *vpc, const char *name, struct use *re
 	return row_read(st, &use_reader,
 			"SELECT " USE_COLUMNS " FROM egress_use WHERE vpc = ?1 AND name = ?2", vpc,
 			name, ret, err);
+}
+
+bool use_is_there(struct store *st, const char *vpc, const char *name)
+{
+	struct use u;
+
+	return !use_load(st, vpc, name, &u, NULL);
 }
 
 int use_list(struct store *st, struct use **ret, size_t *n, struct err *err)

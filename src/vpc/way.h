@@ -55,6 +55,7 @@ struct use {
 /* The group of the session whose namespaces an egress lives in: its lock is the process's. */
 #define EGRESS_NAME_MAX 56
 const char *egress_group(const char *name, char ret[NAME_MAX_LEN]);
+bool egress_is_group(const char *group);
 /* What a leg has on the host and inside. */
 struct ip egress_leg_addr(unsigned int no, int family, bool inside);
 uint32_t way_mark(unsigned int no);
@@ -80,6 +81,8 @@ int way_remove_unused(struct store *st, struct err *err);
 
 /* -ENOENT without words. */
 int use_load(struct store *st, const char *vpc, const char *name, struct use *ret, struct err *err);
+/* Then NAT is not its. */
+bool use_is_there(struct store *st, const char *vpc, const char *name);
 int use_list(struct store *st, struct use **ret, size_t *n, struct err *err);
 int use_save(struct store *st, const struct use *u, struct err *err); /* inserts or replaces */
 int use_remove(struct store *st, const char *vpc, const char *name, struct err *err);
