@@ -46,6 +46,10 @@ with_workload() { with_network && prepare vm add n m && prepare vm add n o && pr
 with_published() { with_network && prepare vm add n m && prepare publish n/m 8080:80 8053:53/udp; }
 with_vm_policy() { with_vms && prepare policy apply n/m one.json; }
 with_clone() { with_network && prepare vm add n m --netns clone --ip 10.2.0.9; }
+with_egress() {
+	with_nat && prepare egress add e '{"ssh":a@b}' && prepare egress add f '{"ssh":a@b,"via":e}'
+}
+with_use() { with_egress && prepare egress use v/a e; }
 with_container() { with_network && container ADD; }
 with_all() {
 	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
@@ -75,6 +79,11 @@ declare -A GROUND=(
 	[network-down]=with_vms
 	[publish]=with_workload
 	[unpublish]=with_published
+	[egress-add]=with_egress
+	[egress-use]=with_egress
+	[egress-change]=with_use
+	[egress-free]=with_use
+	[egress-delete]=with_egress
 	[cni-add]=with_network
 	[cni-del]=with_container
 	[apply]=true
@@ -104,6 +113,11 @@ declare -A COMMAND=(
 	[network-down]='by network down n'
 	[publish]='by publish n/m 8080:80 8053:53/udp'
 	[unpublish]='by unpublish n/m'
+	[egress-add]='by egress add g {"ssh":a@b,"via":f}'
+	[egress-use]='by egress use v/a e'
+	[egress-change]='by egress use v/a f,e'
+	[egress-free]='by egress use v/a nat'
+	[egress-delete]='by egress delete f'
 	[cni-add]='container ADD'
 	[cni-del]='container DEL'
 	[apply]='by apply -q first.yaml'
@@ -253,6 +267,8 @@ $(difference before)"
 	for vpc in v w n; do
 		prepare vpc delete $vpc >delete.out 2>&1 || wrong "delete fails: $(cat delete.out)"
 	done
+	[[ $OPERATION != egress-* ]] || prepare egress delete g f e >delete.out 2>&1 ||
+		wrong "delete fails: $(cat delete.out)"
 	soon_like before || wrong "something is left:
 $(difference before)"
 }
