@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/lib/tap.sh
 TAP_OUTPUT=$(mktemp)
 
-LAYERS=(base kernel proc store ipam firewall vpc vm agent tunnel session egress config ops cli cni lib) # lowest first
+LAYERS=(base kernel proc store ipam firewall vpc vm agent tunnel session egress config ops web cli cni lib) # lowest first
 declare -A RANK=()
 for i in "${!LAYERS[@]}"; do
 	RANK[${LAYERS[i]}]=$i

@@ -7,7 +7,8 @@ set -eu
 
 declare -A PACKAGES=(
 	[build]='gcc libc6-dev meson ninja-build pkg-config libmnl-dev libseccomp-dev libnftnl-dev libsqlite3-dev
-		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev libc-ares-dev'
+		libjansson-dev libfyaml-dev libcap-ng-dev libssl-dev libc-ares-dev
+		libmicrohttpd-dev'
 	# For the agents that go to other machines; without them, those get none.
 	[agents]='gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-riscv64-linux-gnu linux-libc-dev-arm64-cross
 		linux-libc-dev-armhf-cross linux-libc-dev-riscv64-cross'

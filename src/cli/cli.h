@@ -184,6 +184,7 @@ int cmd_status(struct cli *c);
 int cmd_events(struct cli *c);
 int cmd_graph(struct cli *c);
 int cmd_metrics(struct cli *c);
+int cmd_serve(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_reset(struct cli *c);
 int cmd_why(struct cli *c);

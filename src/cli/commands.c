@@ -185,6 +185,10 @@ static const struct cli_opt egress_run_opts[] = {
 	{"detach", 'd', NULL, "go on in the background once it has begun to connect"},
 };
 
+static const struct cli_opt serve_opts[] = {
+	{"listen", 0, "WHERE", "127.0.0.1:PORT, [::1]:PORT or unix:PATH (default 127.0.0.1:8642)"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -297,6 +301,8 @@ const struct cli_cmd cli_commands[] = {
 	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics, "print all that can be counted for Prometheus"},
 	{"why", NULL, "A B [PORT]", 2, 3, OPTS(why_opts), cmd_why,
 	 "say what lets A reach B, or what does not"},
+	{"serve", NULL, "", 0, 0, OPTS(serve_opts), cmd_serve,
+	 "show all of it as a web page, to this machine alone"},
 	{"doctor", NULL, "", 0, 0, OPTS(doctor_opts), cmd_doctor,
 	 "find what on this host is in the way, and how to fix it"},
 	{"gc", NULL, "", 0, 0, NO_OPTS, cmd_gc,

@@ -4,11 +4,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/term.h"
 #include "ops/changes.h"
@@ -59,11 +57,8 @@ static void print_line(const json_t *event)
 static void tell(void *arg, json_t *event)
 {
 	struct telling *t = arg;
-	char now[TIME_STRLEN];
-	json_t *line = json_pack("{s:s, s:I, s:s}", "schema", "byway.event/1", "seq", ++t->seq,
-				 "time", time_format(time(NULL), now));
+	json_t *line = changes_line(++t->seq, event);
 
-	json_object_update(line, event);
 	if (t->c->json) {
 		json_dumpf(line, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -71,7 +66,6 @@ static void tell(void *arg, json_t *event)
 		print_line(line);
 	}
 	json_decref(line);
-	json_decref(event);
 }
 
 /* False: nobody reads any more. */

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <cap-ng.h>
 #include <errno.h>
+#include <grp.h>
 #include <seccomp.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -24,6 +27,20 @@ int sandbox_keep_caps(const int caps[], size_t n, struct err *err)
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return err_errno(err, -EPERM, "cannot give up capabilities");
 	return 0;
+}
+
+#define NOBODY 65534
+
+int sandbox_become_nobody(struct err *err)
+{
+	int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+
+	if (!r && geteuid() == 0)
+		r = setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
+		    setresuid(NOBODY, NOBODY, NOBODY);
+	if (r)
+		return err_errno(err, -errno, "cannot give up being root");
+	return sandbox_keep_caps(NULL, 0, err);
 }
 
 /* free(3) asks /proc for the overcommit policy before it gives memory back, and gmtime(3) for the time

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/util.h"
 #include "ops/changes.h"
 #include "ops/look.h"
@@ -122,4 +123,15 @@ void changes_snapshot(const json_t *doc, change_fn fn, void *arg)
 	struct comparison c = {NULL, fn, arg};
 
 	look_walk(doc, tell_present, &c);
+}
+
+json_t *changes_line(json_int_t seq, json_t *event)
+{
+	char now[TIME_STRLEN];
+	json_t *line = json_pack("{s:s, s:I, s:s}", "schema", "byway.event/1", "seq", seq, "time",
+				 time_format(time(NULL), now));
+
+	json_object_update(line, event);
+	json_decref(event);
+	return line;
 }

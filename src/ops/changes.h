@@ -13,6 +13,8 @@
 
 /* Takes the reference. */
 typedef void (*change_fn)(void *arg, json_t *event);
+/* The event as it is told: with the schema, its number and the time. Takes the reference; a new one. */
+json_t *changes_line(json_int_t seq, json_t *event);
 /* What went first, then what changed or came, each in the order of look_walk(). */
 void changes_find(const json_t *before, const json_t *after, change_fn fn, void *arg);
 /* Everything, as present. */
