@@ -84,8 +84,10 @@ static int follow(struct telling *t, struct watcher *w, struct look *before)
 		struct look now = {0};
 		int r = watcher_look(w, &now, &t->c->err);
 
-		if (r)
+		if (r < 0)
 			return r;
+		if (!r)
+			continue;
 		changes_find(before->doc, now.doc, tell, t);
 		look_done(before);
 		*before = now;

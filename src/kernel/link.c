@@ -219,7 +219,7 @@ int link_each_counted(struct netns *ns, link_counted_fn fn, void *arg, struct er
 	struct each_counted each = {.fn = fn, .arg = arg};
 	char buf[256];
 
-	return nl_dump(ns, get_request(buf, NULL, 0), each_counted, &each, err);
+	return nl_dump_once(ns, get_request(buf, NULL, 0), each_counted, &each, err);
 }
 
 static bool has_mac(const struct mac *m)

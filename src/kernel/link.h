@@ -42,6 +42,7 @@ int link_get_counts(struct netns *ns, const char *name, struct link_counts *ret,
 /* A negative return of fn ends the walk with it. */
 typedef int (*link_fn)(const struct link *link, void *arg);
 int link_each(struct netns *ns, link_fn fn, void *arg, struct err *err);
+/* The same with what passed. Is not repeated when links come and go meanwhile. */
 typedef int (*link_counted_fn)(const struct link *link, const struct link_counts *counts,
 			       void *arg);
 int link_each_counted(struct netns *ns, link_counted_fn fn, void *arg, struct err *err);

@@ -282,20 +282,34 @@ static int request(struct netns *ns, struct nlmsghdr *nlh, uint16_t flags, struc
 
 #define DUMP_TRIES 8
 
+/* *ret_interrupted: it is not all of one moment. */
+static int dump(struct netns *ns, struct nlmsghdr *nlh, nl_dump_fn fn, void *arg,
+		bool *ret_interrupted, struct err *err)
+{
+	struct answer a = {.fn = fn, .arg = arg};
+	int r = request(ns, nlh, NLM_F_DUMP, &a);
+
+	*ret_interrupted = a.interrupted;
+	return r && !a.refused ? err_errno(err, r, "cannot list the kernel's network objects") : r;
+}
+
 int nl_dump(struct netns *ns, struct nlmsghdr *nlh, nl_dump_fn fn, void *arg, struct err *err)
 {
 	for (int i = 0; i < DUMP_TRIES; i++) {
-		struct answer a = {.fn = fn, .arg = arg};
-		int r = request(ns, nlh, NLM_F_DUMP, &a);
+		bool interrupted;
+		int r = dump(ns, nlh, fn, arg, &interrupted, err);
 
-		if (a.refused)
+		if (r || !interrupted)
 			return r;
-		if (r)
-			return err_errno(err, r, "cannot list the kernel's network objects");
-		if (!a.interrupted)
-			return 0;
 	}
 	return err_errno(err, -EAGAIN, "the kernel's network objects change faster than they are read");
+}
+
+int nl_dump_once(struct netns *ns, struct nlmsghdr *nlh, nl_dump_fn fn, void *arg, struct err *err)
+{
+	bool interrupted;
+
+	return dump(ns, nlh, fn, arg, &interrupted, err);
 }
 
 int nl_get(struct netns *ns, struct nlmsghdr *nlh, nl_dump_fn fn, void *arg)

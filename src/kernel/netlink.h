@@ -54,6 +54,9 @@ typedef int (*nl_dump_fn)(const struct nlmsghdr *nlh, void *arg);
 /* request: a whole message but for flags, sequence number and port. Repeats a dump that the
  * kernel says was inconsistent (NLM_F_DUMP_INTR): fn must cope with objects seen twice. */
 int nl_dump(struct netns *ns, struct nlmsghdr *request, nl_dump_fn fn, void *arg, struct err *err);
+/* The same, but not repeated: what comes or goes meanwhile may be missing, or there twice. */
+int nl_dump_once(struct netns *ns, struct nlmsghdr *request, nl_dump_fn fn, void *arg,
+		 struct err *err);
 /* One object: fn is called once. Errors are returned without words: the caller knows the object. */
 int nl_get(struct netns *ns, struct nlmsghdr *request, nl_dump_fn fn, void *arg);
 

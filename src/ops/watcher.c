@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
-#include <time.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,10 +17,11 @@
 
 #define STORE_PARENT "/run"
 
-/* A command makes several changes within this; and looking may take no more than half of the time.
- */
+/* A command makes several changes within this. Looking may take no more than a tenth of the time,
+ * and is tried again after that, at most so often. */
 #define SETTLE_MS 30
-#define TRIES 3
+#define REST 9
+#define TRIES_MAX 20
 
 #define COMES_OR_GOES (IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM)
 
@@ -37,17 +38,37 @@ static const struct {
 };
 
 struct watcher {
-	int epoll, inotify, parent; /* parent: the watch of the state's folder's, or -1 */
+	int epoll, inotify, timer;
+	int parent; /* the watch of the state's folder's, or -1 */
 	struct monitor *monitor;
+	bool settles;     /* until the timer says so, nothing else wakes */
 	uint64_t took_ms; /* the last look */
+	unsigned int tries;
 	char tunnels[256];
 };
 
-static int add_source(struct watcher *w, int fd)
+/* Sources other than the timer wake, or do not. One that is in the set wakes whatever it is asked
+ * for, when it has lost messages. */
+static int set_sources(struct watcher *w, int op)
+{
+	const int fds[] = {w->inotify, monitor_fd(w->monitor)};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		struct epoll_event e = {.events = EPOLLIN};
+
+		if (epoll_ctl(w->epoll, op, fds[i], &e))
+			return -errno;
+	}
+	return 0;
+}
+
+static int add_sources(struct watcher *w)
 {
 	struct epoll_event e = {.events = EPOLLIN};
 
-	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->timer, &e))
+		return -errno;
+	return set_sources(w, EPOLL_CTL_ADD);
 }
 
 /* The state's folder may come and go. Its parent is everybody's, so that one is watched only as
@@ -92,20 +113,21 @@ int watcher_new(struct watcher **ret, struct err *err)
 	w->parent = -1;
 	w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (w->inotify < 0 || w->epoll < 0)
+	w->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (w->inotify < 0 || w->epoll < 0 || w->timer < 0)
 		r = -errno;
 	if (!r)
 		r = watch_places(w);
-	if (!r)
-		r = add_source(w, w->inotify);
 	if (r)
 		return err_errno(err, r, "cannot watch %s for changes", STORE_DIR);
 	r = monitor_new(NULL, 0, &w->monitor, err);
-	if (!r && add_source(w, monitor_fd(w->monitor)))
-		r = err_errno(err, -errno, "cannot wait for changes");
-	if (!r)
-		*ret = TAKE_PTR(w);
-	return r;
+	if (r)
+		return r;
+	r = add_sources(w);
+	if (r)
+		return err_errno(err, r, "cannot wait for changes");
+	*ret = TAKE_PTR(w);
+	return 0;
 }
 
 void watcher_free(struct watcher *w)
@@ -114,6 +136,7 @@ void watcher_free(struct watcher *w)
 		return;
 	monitor_free(w->monitor);
 	close_p(&w->inotify);
+	close_p(&w->timer);
 	close_p(&w->epoll);
 	free(w);
 }
@@ -128,42 +151,61 @@ int watcher_fd(const struct watcher *w)
 	return w->epoll;
 }
 
-static void wait_ms(uint64_t ms)
+/* Until ms are over. */
+static int settle(struct watcher *w, uint64_t ms)
 {
-	const struct timespec t = {.tv_sec = (time_t)(ms / 1000),
-				   .tv_nsec = (long)(ms % 1000) * 1000000};
+	const struct itimerspec t = {.it_value = {.tv_sec = (time_t)(ms / 1000),
+						  .tv_nsec = (long)(ms % 1000) * 1000000}};
 
-	nanosleep(&t, NULL);
+	w->settles = true;
+	if (timerfd_settime(w->timer, 0, &t, NULL))
+		return -errno;
+	return set_sources(w, EPOLL_CTL_DEL);
 }
 
-static void forget(struct watcher *w)
+/* What has happened by now is going to be seen; what happens from here on wakes again. */
+static int forget(struct watcher *w)
 {
 	_Alignas(struct inotify_event) char buf[4096];
+	uint64_t expirations;
 
+	w->settles = false;
+	(void)!read(w->timer, &expirations, sizeof(expirations));
 	while (read(w->inotify, buf, sizeof(buf)) > 0)
 		;
 	monitor_changed(w->monitor, NULL, 0);
+	return set_sources(w, EPOLL_CTL_ADD);
 }
 
-/* What happens from here on wakes again; what has happened is seen. A state that is just being replaced
- * cannot be read for a moment. */
+static bool is_over(const struct watcher *w)
+{
+	struct itimerspec left;
+
+	return !timerfd_gettime(w->timer, &left) && !left.it_value.tv_sec && !left.it_value.tv_nsec;
+}
+
+static int look(struct watcher *w, struct look *ret, struct err *err)
+{
+	uint64_t began = clock_ms();
+	int r = look_take(ret, err);
+
+	w->took_ms = clock_ms() - began;
+	w->tries = r ? w->tries + 1 : 0;
+	if (!r)
+		return 1;
+	return w->tries > TRIES_MAX ? r : settle(w, MAX(SETTLE_MS, w->took_ms * REST));
+}
+
 int watcher_look(struct watcher *w, struct look *ret, struct err *err)
 {
-	int r = 0;
+	int r;
 
-	for (unsigned int i = 0; i < TRIES; i++) {
-		uint64_t began;
-
-		wait_ms(MAX(SETTLE_MS, w->took_ms));
-		forget(w);
+	if (w->settles && !is_over(w))
+		return 0;
+	if (!w->settles)
+		return settle(w, MAX(SETTLE_MS, w->took_ms * REST));
+	r = forget(w);
+	if (!r)
 		r = watch_places(w);
-		if (r)
-			return err_errno(err, r, "cannot watch %s for changes", STORE_DIR);
-		began = clock_ms();
-		r = look_take(ret, err);
-		w->took_ms = clock_ms() - began;
-		if (!r)
-			break;
-	}
-	return r;
+	return r ? err_errno(err, r, "cannot watch %s for changes", STORE_DIR) : look(w, ret, err);
 }

@@ -18,9 +18,10 @@ void watcher_free(struct watcher *w);
 void watcher_free_p(struct watcher **w);
 #define _watcher_ _cleanup_(watcher_free_p)
 
-/* Readable when something may have changed. */
+/* Readable when watcher_look() is to be called. */
 int watcher_fd(const struct watcher *w);
-/* Waits a moment, in which more of the same will come, forgets all of it, and looks. */
+/* 1: something may have changed, and this is how it is now. 0: not yet; more of the same may come, or what is just
+ * being replaced cannot be read. Never waits. */
 int watcher_look(struct watcher *w, struct look *ret, struct err *err);
 
 #endif

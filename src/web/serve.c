@@ -123,7 +123,7 @@ static int tell_changes(struct serve *s, struct err *err)
 	struct look now = {0};
 	int r = watcher_look(s->watcher, &now, err);
 
-	if (r)
+	if (r <= 0)
 		return r;
 	changes_find(s->known.doc, now.doc, tell_event, s);
 	look_done(&s->known);
