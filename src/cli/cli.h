@@ -179,6 +179,8 @@ int cmd_validate(struct cli *c);
 int cmd_plan(struct cli *c);
 int cmd_apply(struct cli *c);
 int cmd_destroy(struct cli *c);
+int cmd_block(struct cli *c);
+int cmd_unblock(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_events(struct cli *c);

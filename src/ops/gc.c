@@ -21,6 +21,7 @@
 #include "kernel/neigh.h"
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
+#include "ops/block.h"
 #include "ops/doctor.h"
 #include "ops/egress_impl.h"
 #include "ops/ops.h"
@@ -852,6 +853,8 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 	}
 	reset_known(o, ret, &known);
 	if (ops_doctor_undo(o, &undone, err))
+		log_warn("%s", err->msg);
+	if (ops_unblock(o, err))
 		log_warn("%s", err->msg);
 	r = remove_orphans(o, &known, ret, err);
 	if (!r && !(o->log.dry_run && o->fw)) /* said already */

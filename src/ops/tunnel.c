@@ -242,6 +242,8 @@ static int bring_up(struct tunnel *t, struct err *err)
 		r = firewall_new(t->c->backend, t->ns, &t->fw, err);
 	if (!r)
 		r = capture_block(&t->c->capture, t->ns, t->fw, err);
+	if (!r && !t->c->netns && capture_covers_all(&t->c->capture))
+		r = capture_unblock_all(t->ns, t->fw, err);
 	if (!r)
 		r = tun_open(t->ns, t->c->capture.tun, n, tuns, err);
 	if (!r)

@@ -516,6 +516,60 @@ static void build(const struct capture *c, struct ruleset *rs)
 	chain_postrouting(&b);
 }
 
+/* ---- Blocking before there is a tunnel ---- */
+
+static void block_output(const struct builder *b)
+{
+	struct fw_chain *c = fw_base_chain(b->t, "output", FW_CHAIN_FILTER, FW_HOOK_OUTPUT,
+					   NF_IP_PRI_FILTER, FW_ACCEPT);
+
+	accept_if(c, FW_OIFNAME, "lo");
+	accept_replies(c);
+	rule_marked(c, FW_ACCEPT, CAPTURE_MARK_BYPASS);
+	remember_owners(b, c);
+	accept_owners(b, c);
+	accept_icmp_types(c);
+	accept_dhcp(c);
+	fw_rule(c, FW_REJECT);
+}
+
+static void block_forward(const struct builder *b)
+{
+	struct fw_chain *c = fw_base_chain(b->t, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
+					   NF_IP_PRI_FILTER, FW_ACCEPT);
+
+	accept_to(c, &b->link, 0, 0);
+	fw_rule(c, FW_REJECT);
+}
+
+int capture_block_all(uint32_t gid, struct netns *ns, struct firewall *fw, struct err *err)
+{
+	const struct capture c = {.exclude_gid = gid};
+	struct builder b = {.c = &c};
+	_ruleset_ struct ruleset rs;
+
+	ruleset_init(&rs);
+	b.t = ruleset_table(&rs, FW_INET, CAPTURE_BLOCK_TABLE);
+	add_link_scope(&b);
+	block_output(&b);
+	block_forward(&b);
+	return firewall_apply(fw, ns, &rs, err);
+}
+
+int capture_unblock_all(struct netns *ns, struct firewall *fw, struct err *err)
+{
+	_ruleset_ struct ruleset rs;
+
+	ruleset_init(&rs);
+	ruleset_table(&rs, FW_INET, CAPTURE_BLOCK_TABLE);
+	return firewall_remove(fw, ns, &rs, err);
+}
+
+bool capture_covers_all(const struct capture *c)
+{
+	return c->kill_switch && !c->n_cgroups && !c->n_include;
+}
+
 /* ---- Routing ---- */
 
 static size_t n_families(struct netns *ns)

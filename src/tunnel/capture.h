@@ -43,6 +43,7 @@ struct netns;
 /* Names by which capture_down() finds everything. Priority and table: byway's range is 9800 to
  * 9899. */
 #define CAPTURE_FIREWALL_TABLE "byway_tunnel"
+#define CAPTURE_BLOCK_TABLE "byway_block"
 #define CAPTURE_ROUTE_TABLE 9800u
 #define CAPTURE_RULE_PRIORITY 9800u
 
@@ -106,5 +107,15 @@ int capture_up(const struct capture *c, struct netns *ns, struct err *err);
 /* Takes away what either made; by names, priorities and table numbers alone, the firewall last.
  * Absent: done. Goes on after errors; err is the first one, and says how many more there were. */
 int capture_down(struct netns *ns, struct firewall *fw, struct err *err);
+
+/* Blocks the host while there is no tunnel yet, in a table of its own: nothing is forwarded, and nothing leaves
+ * but what goes over lo; answers to connections that came from elsewhere; ICMP errors, neighbour discovery,
+ * multicast reports, DHCP; and what a tunnel of ours is made with: sockets with CAPTURE_MARK_BYPASS, which no
+ * unprivileged process can set, and those of the group gid. There already: replaced. */
+int capture_block_all(uint32_t gid, struct netns *ns, struct firewall *fw, struct err *err);
+/* Absent: done. */
+int capture_unblock_all(struct netns *ns, struct firewall *fw, struct err *err);
+/* Whether this tunnel's own kill switch takes the place of that: nobody and nothing goes another way. */
+bool capture_covers_all(const struct capture *c);
 
 #endif

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <libfyaml.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/doc.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "firewall/firewall.h"
+#include "ops/block.h"
+#include "ops/ops.h"
+#include "ops/ssh.h"
+#include "tunnel/capture.h"
+
+/* Only this key counts here; whether the others are right is seen when the file is applied. */
+static int read_wish(const char *file, bool *ret, struct err *err)
+{
+	_buf_ struct buf text = {0};
+	_doc_ struct doc *d = NULL;
+	struct fy_node *block;
+	const char *word;
+	size_t len;
+	int r = file_read(file, DOC_SIZE_MAX, &text, err);
+
+	if (!r)
+		r = doc_parse(file, text.data, text.len, DOC_YAML, &d, err);
+	if (r)
+		return r;
+	block = fy_node_mapping_lookup_by_string(doc_root(d), "block", FY_NT);
+	if (!block)
+		return 0;
+	word = fy_node_get_scalar(block, &len);
+	if (word && len == 4 && !strncmp(word, "true", len))
+		*ret = true;
+	else if (!word || len != 5 || strncmp(word, "false", len) != 0)
+		return doc_error(d, block, err, "'block' is true or false");
+	return 0;
+}
+
+int ops_block(struct ops *o, char *const files[], size_t n, bool *ret_blocked, struct err *err)
+{
+	struct failures f = {.err = err};
+	bool wanted = !n;
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		failures_add(&f, read_wish(files[i], &wanted, failures_err(&f)));
+	*ret_blocked = wanted || f.code;
+	if (!*ret_blocked)
+		return 0;
+	r = firewall_new(o->backend, o->host, &o->fw, failures_err(&f));
+	if (!r)
+		r = capture_block_all(SSH_GID, o->host, o->fw, failures_err(&f));
+	failures_add(&f, r);
+	return failures_tell(&f);
+}
+
+int ops_unblock(struct ops *o, struct err *err)
+{
+	static const enum fw_backend_id each[] = {FW_NATIVE, FW_IPTABLES};
+
+	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
+		_firewall_ struct firewall *fw = NULL;
+		int r;
+
+		if (firewall_new(each[i], o->host, &fw, NULL))
+			continue; /* cannot be asked, so has left nothing */
+		r = capture_unblock_all(o->host, fw, err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
