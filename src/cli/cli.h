@@ -119,6 +119,11 @@ int cli_x2ssh(struct cli *c, int argc, char **argv);
 int cli_octotunnel(struct cli *c, int argc, char **argv);
 int cli_run(struct cli *c, int argc, char **argv);
 
+/* What arguments can be completed to (names.c): whether this kind, a name of an argument in the table, has names; and
+ * those of c->args, quietly. */
+bool cli_has_names(const char *kind);
+void cli_print_names(struct cli *c);
+
 /* ---- The commands ---- */
 
 int cmd_vpc_create(struct cli *c);

@@ -189,6 +189,10 @@ static const struct cli_opt serve_opts[] = {
 	{"listen", 0, "WHERE", "127.0.0.1:PORT, [::1]:PORT or unix:PATH (default 127.0.0.1:8642)"},
 };
 
+static const struct cli_opt completion_opts[] = {
+	{"names", 0, NULL, "instead: what arguments of these kinds can be now, such as VPC/SUBNET"},
+};
+
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
@@ -311,7 +315,7 @@ const struct cli_cmd cli_commands[] = {
 	{"gc", NULL, "", 0, 0, NO_OPTS, cmd_gc,
 	 "remove what a crash left, and repair what differs from the state"},
 	{"reset", NULL, "", 0, 0, NO_OPTS, cmd_reset, "remove everything that byway made"},
-	{"completion", NULL, "SHELL", 1, 1, NO_OPTS, cmd_completion,
+	{"completion", NULL, "SHELL", 1, -1, OPTS(completion_opts), cmd_completion,
 	 "print the completion script for bash, zsh or fish"},
 };
 const size_t cli_n_commands = ARRAY_SIZE(cli_commands);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Completion scripts, generated from the command table. Names are asked of byway when needed.
+ * Completion scripts, generated from the command table. Names are asked of byway when needed (names.c).
  *
  * What an argument can be is told by its name in the table, and each script has a way to complete
  * each of these names.
@@ -10,14 +10,6 @@
 #include <string.h>
 
 #include "cli/cli.h"
-
-#define LIST_SUBNETS "byway subnet list 2>/dev/null | awk 'NR > 1 { print $1 \"/\" $2 }'"
-#define LIST_VPCS "byway vpc list 2>/dev/null | awk 'NR > 1 { print $1 }'"
-#define LIST_NETWORKS "byway network list 2>/dev/null | awk 'NR > 1 { print $1 }'"
-#define LIST_VMS "byway vm list 2>/dev/null | awk 'NR > 1 { print $1 \"/\" $2 }'"
-#define LIST_EGRESSES "byway egress list 2>/dev/null | awk 'NR > 1 { print $1 }'"
-#define LIST_WORKLOADS LIST_SUBNETS "; " LIST_VMS "; " LIST_NETWORKS
-#define LIST_NETNS "ip netns list 2>/dev/null | awk '{ print $1 }'"
 
 /* ---- The table ---- */
 
@@ -48,38 +40,45 @@ static void print_nouns(void)
 			printf(" %s", cli_commands[i].noun);
 }
 
-/* Arguments that can be completed, by their names in the table without brackets and dots. */
-static const char *const known_args[] = {"VPC",          "VPC/SUBNET", "NETWORK", "NETWORK/SUBNET",
-					 "NETWORK/NAME", "USER@HOST",  "FILE",    "SHELL",
-					 "EGRESS",       "WORKLOAD",   "VPC/NAME"};
+/* A NAME is of what the noun says, unless it is to be a new one. */
+static const struct {
+	const char *noun, *but_verb, *kind;
+} names_of[] = {
+	{"vpc", "create", "VPC"},
+	{"session", "", "SESSION"},
+};
 
+/* Arguments that the shells complete by themselves. */
+static const char *const shell_args[] = {"USER@HOST", "FILE"};
+
+/* What an argument can be completed to, by its name without brackets and dots: NULL for anything. */
 static const char *known_arg(const struct cli_cmd *cmd, const char *word)
 {
-	if (!strcmp(cmd->noun, "vpc") && cmd->verb && strcmp(cmd->verb, "create") != 0)
-		word = "VPC"; /* a NAME there */
-	for (size_t i = 0; i < ARRAY_SIZE(known_args); i++)
-		if (!strcmp(word, known_args[i]))
-			return known_args[i];
-	return NULL;
+	for (size_t i = 0; !strcmp(word, "NAME") && cmd->verb && i < ARRAY_SIZE(names_of); i++)
+		if (!strcmp(cmd->noun, names_of[i].noun) && strcmp(cmd->verb, names_of[i].but_verb) != 0)
+			return names_of[i].kind;
+	for (size_t i = 0; i < ARRAY_SIZE(shell_args); i++)
+		if (!strcmp(word, shell_args[i]))
+			return shell_args[i];
+	return cli_has_names(word) ? word : NULL;
 }
 
 /* Those of a command, each once, with blanks between. */
 static void print_known_args(const struct cli_cmd *cmd)
 {
 	_free_ char *words = xstrdup(cmd->args);
-	const char *last = "";
-	char *rest = NULL;
+	char last[64] = "", *rest = NULL;
 
 	for (size_t i = 0, n = 0, len = strlen(words); i <= len; i++)
-		if (!strchr("[].", cmd->args[i]) || !cmd->args[i])
+		if (!strchr("[].,", cmd->args[i]) || !cmd->args[i])
 			words[n++] = cmd->args[i];
-	for (char *w = strtok_r(words, " ", &rest); w; w = strtok_r(NULL, " ", &rest)) {
+	for (char *w = strtok_r(words, " |", &rest); w; w = strtok_r(NULL, " |", &rest)) {
 		const char *known = known_arg(cmd, w);
 
-		if (!known || known == last)
+		if (!known || !strcmp(known, last))
 			continue;
 		printf("%s%s", *last ? " " : "", known);
-		last = known;
+		snprintf(last, sizeof(last), "%s", known);
 	}
 }
 
@@ -159,24 +158,15 @@ static const char bash_tail[] =
 	"\tif [[ $paths == *\" $prev \"* ]]; then\n"
 	"\t\tcompopt -o default\n\t\treturn\n"
 	"\telif [[ $namespaces == *\" $prev \"* ]]; then\n"
-	"\t\twords=$(" LIST_NETNS "; " LIST_SUBNETS ")\n"
+	"\t\twords=$(byway completion --names NETNS 2>/dev/null)\n"
 	"\telif [[ $cur == -* ]]; then\n"
 	"\t\twords=$opts\n"
 	"\telif ((COMP_CWORD > 1)); then\n"
 	"\t\t((COMP_CWORD > 2)) || words=$verbs\n"
-	"\t\tcase $args in\n"
-	"\t\tVPC/SUBNET*) words+=\" $(" LIST_SUBNETS ")\" ;;\n"
-	"\t\tVPC/NAME*) words+=\" $(" LIST_SUBNETS "; " LIST_VMS ")\" ;;\n"
-	"\t\tVPC*) words+=\" $(" LIST_VPCS ")\" ;;\n"
-	"\t\tNETWORK/NAME*) words+=\" $(" LIST_VMS ")\" ;;\n"
-	"\t\tNETWORK/SUBNET*) words+=\" $(" LIST_NETWORKS "; " LIST_SUBNETS ")\" ;;\n"
-	"\t\tNETWORK*) words+=\" $(" LIST_NETWORKS ")\" ;;\n"
-	"\t\tEGRESS*) words+=\" $(" LIST_EGRESSES ")\" ;;\n"
-	"\t\tWORKLOAD*) words+=\" $(" LIST_WORKLOADS ")\" ;;\n"
-	"\t\tSHELL) words=\"bash zsh fish\" ;;\n"
-	"\t\tUSER@HOST) ! declare -F _known_hosts_real >/dev/null || _known_hosts_real -a -- "
-	"\"$cur\" ;;\n"
-	"\t\tesac\n"
+	"\t\t[[ -z $args ]] || words+=\" $(byway completion --names $args 2>/dev/null)\"\n"
+	"\t\t[[ $args != *USER@HOST* ]] || ! declare -F _known_hosts_real >/dev/null ||\n"
+	"\t\t\t_known_hosts_real -a -- \"$cur\"\n"
+	"\t\t[[ $args != *FILE* ]] || compopt -o default\n"
 	"\tfi\n"
 	"\tmapfile -t -O \"${#COMPREPLY[@]}\" COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
 	"\t[[ ${#COMPREPLY[@]} -gt 0 ]] || compopt -o default\n"
@@ -267,24 +257,12 @@ static const char zsh_head[] =
 	"#compdef byway\n"
 	"# zsh completion for byway, generated by `byway completion zsh`\n"
 	"_byway_args()\n{\n"
-	"\tlocal what\n"
 	"\tlocal -a names\n"
-	"\tfor what; do\n"
-	"\t\tcase $what in\n"
-	"\t\t(VPC/SUBNET) names+=(${(f)\"$(" LIST_SUBNETS ")\"}) ;;\n"
-	"\t\t(VPC/NAME) names+=(${(f)\"$(" LIST_SUBNETS "; " LIST_VMS ")\"}) ;;\n"
-	"\t\t(VPC) names+=(${(f)\"$(" LIST_VPCS ")\"}) ;;\n"
-	"\t\t(NETWORK/NAME) names+=(${(f)\"$(" LIST_VMS ")\"}) ;;\n"
-	"\t\t(NETWORK/SUBNET) names+=(${(f)\"$(" LIST_NETWORKS "; " LIST_SUBNETS ")\"}) ;;\n"
-	"\t\t(NETWORK) names+=(${(f)\"$(" LIST_NETWORKS ")\"}) ;;\n"
-	"\t\t(NETNS) names+=(${(f)\"$(" LIST_NETNS "; " LIST_SUBNETS ")\"}) ;;\n"
-	"\t\t(EGRESS) names+=(${(f)\"$(" LIST_EGRESSES ")\"}) ;;\n"
-	"\t\t(WORKLOAD) names+=(${(f)\"$(" LIST_WORKLOADS ")\"}) ;;\n"
-	"\t\t(SHELL) names+=(bash zsh fish) ;;\n"
-	"\t\t(FILE) _files ;;\n"
-	"\t\t(USER@HOST) compset -P '*@'; _ssh_hosts ;;\n"
-	"\t\tesac\n"
-	"\tdone\n"
+	"\tnames=(${(f)\"$(byway completion --names -- $@ 2>/dev/null)\"})\n"
+	"\t(( ! $@[(I)FILE] )) || _files\n"
+	"\tif (( $@[(I)USER@HOST] )); then\n"
+	"\t\tcompset -P '*@'\n\t\t_ssh_hosts\n"
+	"\tfi\n"
 	"\t(( ! $#names )) || compadd -a names\n"
 	"}\n"
 	"_byway()\n{\n"
@@ -338,7 +316,7 @@ static void fish_option(const struct cli_opt *o)
 		printf(" -s %c", o->letter);
 	printf(" -l %s%s", o->name, is_path(o) ? " -r -F" : o->arg ? " -x" : "");
 	if (is_netns(o))
-		printf(" -a '(__byway_netns)'");
+		printf(" -a '(__byway_args NETNS)'");
 	printf(" -d ");
 	fish_text(o->help);
 	printf("\n");
@@ -374,24 +352,11 @@ static const char fish_head[] =
 	"function __byway_at\n"
 	"\ttest (count (commandline -opc)) -eq 2; and __byway_is $argv\n"
 	"end\n"
-	"function __byway_netns\n"
-	"\t" LIST_NETNS "\n\t" LIST_SUBNETS "\n"
-	"end\n"
 	"function __byway_args\n"
-	"\tfor what in $argv\n"
-	"\t\tswitch $what\n"
-	"\t\tcase VPC/SUBNET\n\t\t\t" LIST_SUBNETS "\n"
-	"\t\tcase VPC/NAME\n\t\t\t" LIST_SUBNETS "\n\t\t\t" LIST_VMS "\n"
-	"\t\tcase VPC\n\t\t\t" LIST_VPCS "\n"
-	"\t\tcase NETWORK/NAME\n\t\t\t" LIST_VMS "\n"
-	"\t\tcase NETWORK/SUBNET\n\t\t\t" LIST_NETWORKS "\n\t\t\t" LIST_SUBNETS "\n"
-	"\t\tcase NETWORK\n\t\t\t" LIST_NETWORKS "\n"
-	"\t\tcase EGRESS\n\t\t\t" LIST_EGRESSES "\n"
-	"\t\tcase WORKLOAD\n\t\t\t" LIST_WORKLOADS "\n"
-	"\t\tcase SHELL\n\t\t\tprintf '%s\\n' bash zsh fish\n"
-	"\t\tcase FILE\n\t\t\t__fish_complete_path (commandline -ct)\n"
-	"\t\tcase USER@HOST\n\t\t\t__fish_complete_user_at_hosts\n\t\t\t__fish_print_hostnames\n"
-	"\t\tend\n"
+	"\tbyway completion --names $argv 2>/dev/null\n"
+	"\tif contains FILE $argv\n\t\t__fish_complete_path (commandline -ct)\n\tend\n"
+	"\tif contains USER@HOST $argv\n"
+	"\t\t__fish_complete_user_at_hosts\n\t\t__fish_print_hostnames\n"
 	"\tend\n"
 	"end\n"
 	"complete -c byway -f\n";
@@ -423,6 +388,10 @@ static const struct {
 
 int cmd_completion(struct cli *c)
 {
+	if (cli_opt(c, "names")) {
+		cli_print_names(c);
+		return 0;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
 		if (strcmp(c->args[0], shells[i].name))
 			continue;
