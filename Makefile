@@ -5,7 +5,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: build test demo bench install clean
+.PHONY: build test demo bench deb install clean
 
 build:
 	@tools/deps.sh build agents
@@ -18,7 +18,7 @@ demo:
 	@BYWAY=build/byway demo/vm.sh
 
 test:
-	@tools/deps.sh build agents world test guest
+	@tools/deps.sh build agents world test guest deb deb-test
 	@tools/test.sh
 
 bench: build
@@ -28,11 +28,15 @@ bench: build
 	@BYWAY=build/byway bench/ssh.sh
 	@BYWAY=build/byway bench/session.sh
 
+deb:
+	@tools/deps.sh build agents deb
+	@tools/deb.sh build-deb
+
 install:
 	@tools/deps.sh build agents
 	@tools/build.sh build --buildtype=release --prefix=$(PREFIX)
 	DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-clang build-san bench/results.json bench/results-proxy.json bench/results-ssh.json \
+	rm -rf build build-clang build-san build-deb bench/results.json bench/results-proxy.json bench/results-ssh.json \
 		bench/results-session.json

@@ -19,8 +19,9 @@ declare -A PACKAGES=(
 		python3-yaml'
 	# Virtual machines for the tests and the demonstration; and a kernel for them, see below.
 	[guest]='qemu-system-x86 busybox-static'
-	# The package, and a system of its own to install it on.
-	[deb]='debhelper dpkg-dev lintian mmdebstrap'
+	# The packages, and a system of its own to install them on.
+	[deb]='debhelper dpkg-dev git systemd'
+	[deb-test]='lintian mmdebstrap'
 	[bench]='iptables containernetworking-plugins redsocks sshuttle openssh-client openssh-server passt
 		slirp4netns openconnect ocserv dnsmasq-base openssl'
 )
@@ -99,11 +100,15 @@ install_missing() {
 }
 
 GUEST_KERNEL=/var/cache/byway-guest
+CLEAN_ROOT=/var/cache/byway-root
 
 main() {
 	install_missing "$@"
 	if [[ " $* " == *" guest "* && ! -e $GUEST_KERNEL/vmlinuz ]]; then
 		as_root "$(dirname "$0")/guest-kernel.sh" "$GUEST_KERNEL" >&2
+	fi
+	if [[ " $* " == *" deb-test "* && ! -e $CLEAN_ROOT/etc/debian_version ]]; then
+		as_root "$(dirname "$0")/clean-root.sh" "$CLEAN_ROOT" >&2
 	fi
 }
 
