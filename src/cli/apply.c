@@ -12,6 +12,7 @@
 #include "cli/term.h"
 #include "config/config.h"
 #include "ops/apply.h"
+#include "ops/block.h"
 
 #define PLAN_CHANGES 10 /* exit status: there is something to do */
 #define SHOWN_MAX 20    /* of what was not done */
@@ -314,6 +315,20 @@ static void print_result(struct cli *c, const struct files *f, int r)
 	cli_print_json("byway.apply/1", body);
 }
 
+/* What the files asked to be blocked until now; a tunnel that one of them waits for lifts it
+ * itself. */
+static int lift_block(struct cli *c, const struct files *f)
+{
+	bool wanted = false;
+
+	for (size_t i = 0; i < f->n; i++) {
+		if (f->configs[i] && f->configs[i]->block == CONFIG_BLOCK_UNTIL_TUNNEL)
+			return 0;
+		wanted |= f->configs[i] && f->configs[i]->block == CONFIG_BLOCK_UNTIL_APPLIED;
+	}
+	return wanted ? ops_unblock(&c->ops, &c->err) : 0;
+}
+
 static int apply_all(struct cli *c, struct files *f)
 {
 	int r = cli_open(c, STORE_WRITE);
@@ -322,6 +337,8 @@ static int apply_all(struct cli *c, struct files *f)
 		return r;
 	for (size_t i = 0; !r && i < f->n; i++)
 		r = apply_one(c, f, i);
+	if (!r)
+		r = lift_block(c, f);
 	print_result(c, f, r);
 	return r;
 }

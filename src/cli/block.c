@@ -32,7 +32,7 @@ int cmd_block(struct cli *c)
 	}
 	cli_print_result(c, "byway.block/1", json_pack("{s:b}", "blocked", blocked),
 			 blocked ? "blocked: nothing leaves this host or is forwarded"
-				 : "no file says `block: true`");
+				 : "no file asks for a block");
 	return 0;
 }
 

@@ -14,7 +14,15 @@
 #include "base/file.h"
 #include "config/impl.h"
 
+static int read_block(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct config *c = into;
+
+	return config_block(d, node, &c->block, err);
+}
+
 static const struct doc_key file_keys[] = {
+	{"block", read_block},
 	{"vpcs", config_read_vpcs},
 	{"networks", config_read_networks},
 	{"vms", config_read_vms},

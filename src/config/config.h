@@ -44,8 +44,12 @@ struct config_vm {
 	struct port p; /* as ops_port_add() wants it */
 };
 
+/* Until when nothing leaves the host: `byway block`. */
+enum config_block { CONFIG_BLOCK_NEVER, CONFIG_BLOCK_UNTIL_APPLIED, CONFIG_BLOCK_UNTIL_TUNNEL };
+
 struct config {
 	char *path; /* absolute */
+	enum config_block block;
 	struct config_vpc *vpcs;
 	struct config_subnet *subnets; /* those of a VPC stand together */
 	struct config_peer *peers;
@@ -62,6 +66,8 @@ int config_read(const char *path, struct config **ret, struct err *err);
  */
 int config_parse(const char *name, const char *text, size_t len, struct config **ret,
 		 struct err *err);
+/* The value of `block`, for who reads nothing else of a file. */
+int config_block(struct doc *d, struct fy_node *node, enum config_block *ret, struct err *err);
 void config_free(struct config *c);
 void config_free_p(struct config **c);
 #define _config_ _cleanup_(config_free_p)

@@ -29,6 +29,25 @@ int value_network(struct doc *d, struct fy_node *node, const char *what, int fam
 	return r;
 }
 
+int config_block(struct doc *d, struct fy_node *node, enum config_block *ret, struct err *err)
+{
+	char text[64] = "";
+	bool yes = false;
+	int r;
+
+	if (!doc_is_string(d, node)) {
+		r = doc_read_bool(d, node, "'block'", &yes, err);
+		*ret = yes ? CONFIG_BLOCK_UNTIL_APPLIED : CONFIG_BLOCK_NEVER;
+		return r;
+	}
+	r = doc_read_text(d, node, "'block'", text, sizeof(text), err);
+	if (!r && strcmp(text, "tunnel") != 0)
+		r = doc_error(d, node, err, "'block' is true, false or tunnel, not '%s'", text);
+	if (!r)
+		*ret = CONFIG_BLOCK_UNTIL_TUNNEL;
+	return r;
+}
+
 int value_path(const struct config *c, struct fy_node *node, const char *what, char **ret,
 	       struct err *err)
 {

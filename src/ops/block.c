@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <errno.h>
 #include <libfyaml.h>
-#include <string.h>
 
 #include "base/buf.h"
 #include "base/doc.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "config/config.h"
 #include "firewall/firewall.h"
 #include "ops/block.h"
 #include "ops/ops.h"
@@ -18,24 +17,19 @@ static int read_wish(const char *file, bool *ret, struct err *err)
 {
 	_buf_ struct buf text = {0};
 	_doc_ struct doc *d = NULL;
-	struct fy_node *block;
-	const char *word;
-	size_t len;
+	enum config_block block = CONFIG_BLOCK_NEVER;
+	struct fy_node *node;
 	int r = file_read(file, DOC_SIZE_MAX, &text, err);
 
 	if (!r)
 		r = doc_parse(file, text.data, text.len, DOC_YAML, &d, err);
 	if (r)
 		return r;
-	block = fy_node_mapping_lookup_by_string(doc_root(d), "block", FY_NT);
-	if (!block)
-		return 0;
-	word = fy_node_get_scalar(block, &len);
-	if (word && len == 4 && !strncmp(word, "true", len))
-		*ret = true;
-	else if (!word || len != 5 || strncmp(word, "false", len) != 0)
-		return doc_error(d, block, err, "'block' is true or false");
-	return 0;
+	node = fy_node_mapping_lookup_by_string(doc_root(d), "block", FY_NT);
+	if (node)
+		r = config_block(d, node, &block, err);
+	*ret = *ret || block != CONFIG_BLOCK_NEVER;
+	return r;
 }
 
 int ops_block(struct ops *o, char *const files[], size_t n, bool *ret_blocked, struct err *err)

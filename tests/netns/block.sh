@@ -67,18 +67,33 @@ test_backends() {
 test_files() {
 	snapshot_host >"$WORLD/free"
 	check "a file that does not ask" by block "$WORLD/no.yaml" "$WORLD/silent.yaml"
-	like "says so" "$(out)" 'no file says'
+	like "says so" "$(out)" 'no file asks'
 	check "changes nothing" same_as "$WORLD/free"
 	like "a dry run says what it would do" "$(by --dry-run block)" 'byway_block'
 	check "and does nothing" same_as "$WORLD/free"
 	exits 2 "a file that asks for something else" by block "$WORLD/wrong.yaml"
-	like "is told its place" "$(err)" 'wrong.yaml:1:8: .*true or false; the host is blocked'
+	like "is told its place" "$(err)" 'wrong.yaml:1:8: .*true, false or tunnel, not .perhaps.; the host is blocked'
 	is_blocked "a wrong file"
 	check "lifted" by unblock
 	exits 2 "a file that is broken" by block "$WORLD/no.yaml" "$WORLD/broken.yaml"
 	cannot host "$INTERNET4" 80 "a broken file"
 	check "and reset lifts it" by reset
 	check "nothing is left of it" bash -c '! nft list tables | grep -q byway'
+}
+
+# What apply lifts, and what it leaves to a tunnel.
+test_apply() {
+	printf 'block: tunnel\n' >"$WORLD/tunnel.yaml"
+	must by block "$WORLD/yes.yaml"
+	check "a file that asks for nothing is applied" by apply "$WORLD/silent.yaml"
+	check "and lifts nothing" nft list table inet byway_block
+	check "one that waits for a tunnel" by apply "$WORLD/yes.yaml" "$WORLD/tunnel.yaml"
+	check "does not lift it either" nft list table inet byway_block
+	check "the one that asked" by apply "$WORLD/yes.yaml"
+	can host "$INTERNET4" 80 "applied"
+	must by block "$WORLD/tunnel.yaml"
+	cannot host "$INTERNET4" 80 "until there is a tunnel"
+	must by unblock
 }
 
 # From the block to the tunnel without a gap: the observer sees what goes to the proxy only.
@@ -108,5 +123,6 @@ lay_out
 is_free "at first"
 test_backends
 test_files
+test_apply
 test_tunnel
 done_testing
