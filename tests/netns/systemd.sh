@@ -83,7 +83,8 @@ lay_out() {
 
 configure() {
 	mkdir -p "$MACHINE"/etc/byway/{proxy,ssh,session}
-	printf 'block: true\n' >"$MACHINE/etc/byway/machine.yaml"
+	printf '%s\n' 'block: tunnel' 'vpcs: {shop: {cidr: 10.0.0.0/16, subnets: {web: {cidr: 10.0.1.0/24}}}}' \
+		>"$MACHINE/etc/byway/machine.yaml"
 	printf 'PROXY=--proxy-url=http://%s:%s\nOPTIONS=--allow-dns=192.0.2.1 --exclude=10.0.0.0/8\n' \
 		$PROXY $PORT >"$MACHINE/etc/byway/proxy/office.env"
 	: >"$MACHINE/etc/byway/proxy/office.password"
@@ -99,7 +100,7 @@ configure() {
 # timeout.
 impatient_units() {
 	local unit
-	for unit in byway-session@ byway-ssh@ byway-proxy@; do
+	for unit in byway-session@ byway-ssh@ byway-proxy@ byway-egress@; do
 		mkdir -p "$MACHINE_UNITS/$unit.service.d"
 		printf '[Service]\nTimeoutStopSec=3\nRestartSec=1\n' >"$MACHINE_UNITS/$unit.service.d/impatient.conf"
 	done
@@ -109,6 +110,11 @@ state_of() { on_machine systemctl show -P "$2" "$1"; }
 is_state() { [[ $(state_of "$1" "$2") == "$3" ]]; }
 page() { nsenter --net=/run/netns/box curl -sS --noproxy '*' --max-time 10 "http://$INTERNET4/"; }
 is_tunnelled() { [[ $(page) == "hello from internet to $INTERNET4" ]]; }
+crash() { # UNIT
+	local pid
+	pid=$(state_of "$1" MainPID)
+	((pid > 1)) && on_machine kill -KILL "$pid"
+}
 on_box() { nsenter --net=/run/netns/box -- "$@"; }
 is_refused() { ! on_box "$PROBE" tcp "$INTERNET4" 80 "$RESTRAINT"; }
 
@@ -126,7 +132,7 @@ test_verify() {
 
 # How much is left open, by systemd's own judgement: 0 is all shut, 10 all open. A bound that may only fall.
 declare -A EXPOSURE=(
-	[byway-block.service]=1.8 [byway-proxy@.service]=2.9 [byway-session@.service]=5.6
+	[byway.service]=6.0 [byway-egress@.service]=6.0 [byway-block.service]=1.8 [byway-proxy@.service]=2.9 [byway-session@.service]=5.6
 	[byway-ssh@.service]=3.3
 )
 test_security() {
@@ -152,7 +158,7 @@ test_control() {
 
 test_boot() {
 	machine_enable sysinit.target byway-block.service
-	machine_enable multi-user.target byway-proxy@office.service
+	machine_enable multi-user.target byway.service byway-proxy@office.service
 	start_observer
 	check "the machine boots with byway" machine_boot
 	is "no unit has failed" "$(on_machine systemctl --failed --plain --no-legend)" ""
@@ -163,11 +169,23 @@ test_boot() {
 	check "which works" is_tunnelled
 }
 
+machine_vpcs() { on_machine /usr/local/sbin/byway vpc list --json | jq -r '.vpcs[].name'; }
+
+test_applied() {
+	is "what the file says is there after the boot" "$(machine_vpcs)" shop
+	check "its subnet answers" on_box ping -q -c 1 -w 15 10.0.1.1
+	sed -i 's/shop/mall/' "$MACHINE/etc/byway/machine.yaml"
+	check "a reload" on_machine systemctl reload byway
+	is "applies the file again" "$(machine_vpcs)" mall
+	check "stopping" on_machine systemctl stop byway
+	is "takes nothing away" "$(machine_vpcs)" mall
+	check "the next start" on_machine systemctl start byway
+	is "finds it" "$(machine_vpcs)" mall
+}
+
 # A death is noticed, nothing leaves, and it is up again.
 test_killed() {
-	local pid
-	pid=$(state_of byway-proxy@office MainPID)
-	must on_machine kill -KILL "$pid"
+	must crash byway-proxy@office
 	check "a killed tunnel blocks" is_refused
 	check "is started again" wait_for is_state byway-proxy@office NRestarts 1
 	check "and works again" wait_for is_tunnelled
@@ -190,7 +208,7 @@ test_stopped() {
 test_ssh() {
 	check "over SSH: start" on_machine systemctl start byway-ssh@office
 	check "over SSH: carries" is_tunnelled
-	must on_machine kill -KILL "$(state_of byway-ssh@office MainPID)"
+	must crash byway-ssh@office
 	check "over SSH: is started again" wait_for is_state byway-ssh@office NRestarts 1
 	check "over SSH: and carries again" wait_for is_tunnelled
 	check "over SSH: stop" on_machine systemctl stop byway-ssh@office
@@ -205,12 +223,30 @@ test_session() {
 	check "sessions: start" on_machine systemctl start byway-session@corp
 	is "sessions: up when the start is over" "$(machine_session)" up
 	like "sessions: carry" "$(intranet)" 'hello from corp to 10\.99\.'
-	must on_machine kill -KILL "$(state_of byway-session@corp MainPID)"
+	must crash byway-session@corp
 	check "sessions: are started again" wait_for is_state byway-session@corp NRestarts 1
 	check "sessions: and up again" wait_for machine_session_is up
 	like "sessions: and carry again" "$(intranet)" 'hello from corp to 10\.99\.'
 	check "sessions: stop" on_machine systemctl stop byway-session@corp
-	is "sessions: leave no namespace" "$(on_machine ls /run/netns)" ""
+	is "sessions: leave no namespace but the VPC's" "$(on_machine ls /run/netns)" mall-web
+}
+
+# A way out, for a subnet that has no other.
+from_subnet() { on_machine ip netns exec mall-web curl -sS --noproxy '*' --max-time 10 "http://$INTERNET4/"; }
+is_out() { [[ $(from_subnet) == "hello from internet to "* ]]; }
+
+test_egress() {
+	local keys=/etc/byway/ssh/office
+	must on_machine /usr/local/sbin/byway egress add bastion "{ssh: root@$SSH_SERVER, config: none,
+		identity: $keys.key, option: [\"UserKnownHostsFile=$keys.known_hosts\"]}"
+	must on_machine /usr/local/sbin/byway egress use mall/web bastion
+	check "a way out: start" on_machine systemctl start byway-egress@bastion
+	check "a way out: carries" wait_for is_out
+	must crash byway-egress@bastion
+	check "a way out: is started again" wait_for is_state byway-egress@bastion NRestarts 1
+	check "a way out: and carries again" wait_for is_out
+	check "a way out: stop" on_machine systemctl stop byway-egress@bastion
+	fails "a way out: then there is none" is_out
 }
 
 lay_out
@@ -218,9 +254,11 @@ configure
 impatient_units
 test_control
 test_boot
+test_applied
 test_killed
 test_stopped
 test_ssh
+test_egress
 test_session
 machine_off
 done_testing
