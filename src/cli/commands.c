@@ -303,7 +303,7 @@ const struct cli_cmd cli_commands[] = {
 	{"events", NULL, "", 0, 0, OPTS(events_opts), cmd_events, "say what changes, when it does"},
 	{"graph", NULL, "", 0, 0, OPTS(graph_opts), cmd_graph, "draw what is joined to what"},
 	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics, "print all that can be counted for Prometheus"},
-	{"why", NULL, "A B [PORT]", 2, 3, OPTS(why_opts), cmd_why,
+	{"why", NULL, "WORKLOAD WORKLOAD [PORT]", 2, 3, OPTS(why_opts), cmd_why,
 	 "say what lets A reach B, or what does not"},
 	{"serve", NULL, "", 0, 0, OPTS(serve_opts), cmd_serve,
 	 "show all of it as a web page, to this machine alone"},

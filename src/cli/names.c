@@ -84,10 +84,15 @@ static void egresses(struct store *st)
 	egress_list_free(e, n);
 }
 
-static void workloads(struct store *st)
+static void subnets_and_machines(struct store *st)
 {
 	subnets(st);
 	machines(st);
+}
+
+static void workloads(struct store *st)
+{
+	subnets_and_machines(st);
 	networks(st);
 }
 
@@ -116,6 +121,7 @@ static const struct {
 } kinds[] = {
 	{"VPC", vpcs},
 	{"VPC/SUBNET", subnets},
+	{"VPC/NAME", subnets_and_machines},
 	{"NETWORK", networks},
 	{"NETWORK/SUBNET", networks_and_subnets},
 	{"NETWORK/NAME", machines},
