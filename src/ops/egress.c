@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/etc.h"
 #include "egress/leg.h"
 #include "egress/spec.h"
 #include "kernel/netns.h"
@@ -17,7 +18,6 @@
 #include "ops/tunnel.h"
 #include "ops/ways.h"
 #include "proc/pidlock.h"
-#include "session/etc.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/port.h"

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/etc.h"
 #include "base/log.h"
 #include "firewall/firewall.h"
 #include "kernel/link.h"
@@ -31,7 +32,6 @@
 #include "ops/ways.h"
 #include "proc/pidlock.h"
 #include "proc/reap.h"
-#include "session/etc.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/net.h"

@@ -33,6 +33,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/etc.h"
 #include "base/util.h"
 #include "firewall/ruleset.h"
 #include "kernel/addr.h"
@@ -43,7 +44,6 @@
 #include "kernel/oplog.h"
 #include "kernel/route.h"
 #include "proc/reap.h"
-#include "session/etc.h"
 #include "session/net.h"
 #include "vpc/names.h"
 #include "vpc/net.h"

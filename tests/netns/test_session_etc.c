@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/etc.h"
 #include "base/file.h"
 #include "session/etc.h"
 #include "session/session.h"
@@ -26,7 +27,7 @@
 
 #include "fw_probe.h"
 
-#define MARK "# Made by byway for a session; changes are lost.\n"
+#define MARK "# Made by byway; changes are lost.\n"
 
 static void put(const char *path, const char *text)
 {
