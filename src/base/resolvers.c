@@ -18,7 +18,7 @@ static bool is_loopback(const struct ip *ip)
 	return ip->family == AF_INET ? ip->bytes[0] == 127 : ip_equal(ip, &one);
 }
 
-static size_t read_resolv_conf(const char *path, struct ip *ret, size_t max)
+static size_t read_resolv_conf(const char *path, bool loopback, struct ip *ret, size_t max)
 {
 	_fclose_ FILE *f = fopen(path, "re");
 	char line[256], word[64];
@@ -28,7 +28,7 @@ static size_t read_resolv_conf(const char *path, struct ip *ret, size_t max)
 		struct ip ip;
 
 		if (sscanf(line, "nameserver %63s", word) == 1 && !ip_parse(word, &ip, NULL) &&
-		    !is_loopback(&ip))
+		    is_loopback(&ip) == loopback)
 			ret[n++] = ip;
 	}
 	return n;
@@ -36,7 +36,14 @@ static size_t read_resolv_conf(const char *path, struct ip *ret, size_t max)
 
 size_t resolvers_read(struct ip *ret, size_t max)
 {
-	size_t n = read_resolv_conf(RESOLV_CONF, ret, max);
+	size_t n = read_resolv_conf(RESOLV_CONF, false, ret, max);
 
-	return n ? n : read_resolv_conf(RESOLVED_CONF, ret, max);
+	return n ? n : read_resolv_conf(RESOLVED_CONF, false, ret, max);
+}
+
+size_t resolvers_read_own(struct ip *ret, size_t max)
+{
+	size_t n = resolvers_read(ret, max);
+
+	return n ? n : read_resolv_conf(RESOLV_CONF, true, ret, max);
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -45,14 +46,34 @@ static void reset_signals(const struct child_spec *spec)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What a change of the user left, with PR_SET_KEEPCAPS, is cut down to these; exec keeps what is
+ * ambient. */
+static int keep_caps(const struct child_user *user)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	for (size_t i = 0; i < user->n_caps; i++)
+		data[0].permitted |= 1u << user->caps[i];
+	data[0].effective = data[0].inheritable = data[0].permitted;
+	if (syscall(SYS_capset, &head, data) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	for (size_t i = 0; i < user->n_caps; i++)
+		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, user->caps[i], 0, 0))
+			return -errno;
+	return 0;
+}
+
 static int become_user(const struct child_user *user)
 {
 	if (!user)
 		return 0;
+	if (user->n_caps && prctl(PR_SET_KEEPCAPS, 1))
+		return -errno;
 	if (setgroups(user->n_groups, user->groups) || setresgid(user->gid, user->gid, user->gid) ||
 	    setresuid(user->uid, user->uid, user->uid))
 		return -errno;
-	return 0;
+	return user->n_caps ? keep_caps(user) : 0;
 }
 
 /* After the user has changed, which takes the signal back (prctl(2)). So does exec when root gets

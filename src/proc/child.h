@@ -19,6 +19,10 @@ struct child_user {
 	gid_t gid; /* the primary group: what nftables' `meta skgid` sees of its sockets */
 	const gid_t *groups; /* supplementary */
 	size_t n_groups;
+	/* CAP_*, below 32, that it keeps though it is not root (ambient, capabilities(7)); then it
+	 * can get no others. */
+	const int *caps;
+	size_t n_caps;
 };
 
 struct child_spec {

@@ -82,20 +82,40 @@ pid_t pidlock_holder(const char *path)
 	return lock.l_pid;
 }
 
-int pidlock_end(const char *path, unsigned int grace_ms, struct err *err)
+/* A pidfd of the holder: 0 with -1 when there is none. */
+static int open_holder(const char *path, int *ret_fd, struct err *err)
 {
 	pid_t pid = pidlock_holder(path);
-	struct pollfd p = {.events = POLLIN};
 	_close_ int fd = -1;
 
+	*ret_fd = -1;
 	if (!pid)
 		return 0;
 	fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (fd < 0)
 		return errno == ESRCH ? 0
 				      : err_errno(err, -errno, "cannot watch process %d", (int)pid);
-	if (pidlock_holder(path) != pid)
-		return 0; /* it ended, and its number may be another's */
+	if (pidlock_holder(path) == pid) /* else it ended, and its number may be another's */
+		*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+void pidlock_signal(const char *path, int sig)
+{
+	_close_ int fd = -1;
+
+	if (!open_holder(path, &fd, NULL) && fd >= 0)
+		syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
+}
+
+int pidlock_end(const char *path, unsigned int grace_ms, struct err *err)
+{
+	struct pollfd p = {.events = POLLIN};
+	_close_ int fd = -1;
+	int r = open_holder(path, &fd, err);
+
+	if (r || fd < 0)
+		return r;
 	p.fd = fd;
 	syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0);
 	if (poll(&p, 1, (int)grace_ms) > 0)
@@ -103,5 +123,6 @@ int pidlock_end(const char *path, unsigned int grace_ms, struct err *err)
 	syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
 	return poll(&p, 1, (int)grace_ms) > 0
 		       ? 0
-		       : err_set(err, ERR_FAILED, -ETIMEDOUT, "process %d does not end", (int)pid);
+		       : err_set(err, ERR_FAILED, -ETIMEDOUT,
+				 "the process that holds %s does not end", path);
 }

@@ -17,6 +17,8 @@ struct err;
 int pidlock_take(const char *path, int *ret_fd, struct err *err);
 /* The process that holds the lock; 0: nobody, or there is no such file. Not for its holder. */
 pid_t pidlock_holder(const char *path);
+/* Nobody: done. */
+void pidlock_signal(const char *path, int sig);
 /* SIGTERM to the holder, then SIGKILL when it has not ended after grace_ms; returns when it has.
  * Nobody: done. */
 int pidlock_end(const char *path, unsigned int grace_ms, struct err *err);
