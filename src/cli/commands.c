@@ -5,6 +5,7 @@
 static const struct cli_opt vpc_create_opts[] = {
 	{"cidr6", 0, "CIDR", "an IPv6 network as well"},
 	{"mtu", 0, "BYTES", "of the VPC's links (default 1500)"},
+	{"dns", 0, NULL, "serve names: SUBNET.VPC.internal"},
 };
 
 static const struct cli_opt subnet_add_opts[] = {
@@ -25,6 +26,12 @@ static const struct cli_opt network_up_opts[] = {
 	{"mtu", 0, "BYTES", "of the network's links (default 1500)"},
 	{"interface", 'i', "IF", "the way out (default: where the default route goes)"},
 	{"no-nat", 0, NULL, "no way out"},
+	{"dns", 0, NULL, "serve names: VM.NETWORK.internal"},
+	{"dhcp", 0, NULL, "serve addresses, too"},
+};
+
+static const struct cli_opt dns_run_opts[] = {
+	{"detach", 'd', NULL, "go on in the background once names are served"},
 };
 
 static const struct cli_opt vm_add_opts[] = {
@@ -43,7 +50,8 @@ static const struct cli_opt vm_add_opts[] = {
 static const struct cli_opt vm_snippet_opts[] = {
 	{"for", 0, "WHAT",
 	 "firecracker, firecracker-config, qemu, qemu-microvm, cloud-hypervisor or kernel-args"},
-	{"dns", 0, "ADDR", "a resolver for the guest, in kernel-args"},
+	{"dns", 0, "ADDR", "in kernel-args: a resolver (default: the gateway, if it serves names)"},
+	{"dhcp", 0, NULL, "in kernel-args: ask for the address"},
 };
 
 static const struct cli_opt peer_add_opts[] = {
@@ -225,6 +233,12 @@ const struct cli_cmd cli_commands[] = {
 	 "remove VMs' devices and free their addresses"},
 	{"cni", "install", "", 0, 0, OPTS(cni_install_opts), cmd_cni_install,
 	 "let container runtimes put containers on a network"},
+	{"dns", "enable", "VPC", 1, 1, NO_OPTS, cmd_dns_enable,
+	 "serve names at the gateway of a VPC or network"},
+	{"dns", "disable", "VPC", 1, 1, NO_OPTS, cmd_dns_disable,
+	 "serve them no more, nor addresses"},
+	{"dns", "run", "VPC", 1, 1, OPTS(dns_run_opts), cmd_dns_run,
+	 "run and supervise dnsmasq: what `dns enable` and `network up` start"},
 	{"publish", "list", "[VPC]", 0, 1, NO_OPTS, cmd_publish_list, "list the published ports"},
 	{"publish", NULL, "NETWORK/NAME MAPPING...", 2, -1, NO_OPTS, cmd_publish,
 	 "let ports of the host lead to a VM, a container or a subnet"},

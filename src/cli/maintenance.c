@@ -11,16 +11,18 @@
 
 static void print_report(struct cli *c, const char *schema, const struct gc_report *g)
 {
-	size_t sum = g->rows + g->links + g->namespaces + g->rulesets + g->ports + g->sysctls;
+	size_t sum = g->rows + g->links + g->namespaces + g->rulesets + g->ports + g->sysctls +
+		     g->services;
 
 	cli_print_result(c, schema,
-			 json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "objects", (json_int_t)g->rows, "links",
+			 json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "objects", (json_int_t)g->rows, "links",
 				   (json_int_t)g->links, "namespaces", (json_int_t)g->namespaces, "rulesets",
-				   (json_int_t)g->rulesets, "ports", (json_int_t)g->ports, "sysctls", (json_int_t)g->sysctls),
+				   (json_int_t)g->rulesets, "ports", (json_int_t)g->ports, "sysctls", (json_int_t)g->sysctls,
+				   "services", (json_int_t)g->services),
 			 sum ? "removed: objects %zu, stray links %zu, stray namespaces %zu; put right: "
-			       "rulesets %zu, ports %zu, settings %zu"
+			       "rulesets %zu, ports %zu, settings %zu, DNS of VPCs %zu"
 			     : "nothing to do",
-			 g->rows, g->links, g->namespaces, g->rulesets, g->ports, g->sysctls);
+			 g->rows, g->links, g->namespaces, g->rulesets, g->ports, g->sysctls, g->services);
 }
 
 int cmd_gc(struct cli *c)

@@ -10,7 +10,9 @@ int cmd_network_up(struct cli *c)
 	struct network_params p = {
 		.vpc = {.name = c->n_args > 0 ? c->args[0] : DEFAULT_NAME,
 			.cidr = c->n_args > 1 ? c->args[1] : NULL,
-			.cidr6 = cli_opt(c, "cidr6")},
+			.cidr6 = cli_opt(c, "cidr6"),
+			.dns = cli_opt(c, "dns") || cli_opt(c, "dhcp"),
+			.dhcp = cli_opt(c, "dhcp")},
 		.interface = cli_opt(c, "interface"),
 		.no_nat = cli_opt(c, "no-nat"),
 	};
@@ -43,7 +45,8 @@ int cmd_network_list(struct cli *c)
 	static const struct cli_column columns[] = {
 		{"NAME", "name"},         {"CIDR", "cidr"},       {"IPV6", "cidr6"},
 		{"BRIDGE", "bridge"},     {"GATEWAY", "gateway"}, {"VMS", "vms"},
-		{"NAT", "nat_interface"}, {"STATE", "state"},
+		{"NAT", "nat_interface"}, {"DNS", "dns"},         {"DHCP", "dhcp"},
+		{"STATE", "state"},
 	};
 
 	return cli_list_vpcs(c, true, "byway.network.list/1", "networks", columns,

@@ -281,9 +281,38 @@ static int parse_format(struct cli *c, enum vm_format *ret)
 	return -EINVAL;
 }
 
+/* A field of ip= ends at a colon: no IPv6. */
+static int parse_resolver(struct cli *c, enum vm_format format, struct ip *ret)
+{
+	static const char *const only[] = {"dns", "dhcp"};
+	const char *dns = cli_opt(c, "dns");
+
+	for (size_t i = 0; i < ARRAY_SIZE(only); i++)
+		if (cli_opt(c, only[i]) && format != VM_KERNEL_ARGS)
+			return err_set(&c->err, ERR_USAGE, -EINVAL,
+				       "--%s goes with --for kernel-args: %s has no place for it",
+				       only[i], vm_format_names[format]);
+	if (dns && cli_opt(c, "dhcp"))
+		return err_set(&c->err, ERR_USAGE, -EINVAL,
+			       "--dns does not go with --dhcp, which tells the resolver");
+	if (dns && ip_parse(dns, ret, &c->err))
+		return err_context(&c->err, "--dns");
+	return ret->family == AF_INET6 ? err_set(&c->err, ERR_USAGE, -EINVAL,
+						 "--dns: '%s' is not an IPv4 address", dns)
+				       : 0;
+}
+
+static int check_dhcp(struct cli *c, const struct vpc *v)
+{
+	if (!cli_opt(c, "dhcp") || v->dhcp)
+		return 0;
+	return err_set(&c->err, ERR_CONFLICT, -EINVAL,
+		       "'%s' has no DHCP: `byway network up %s --dhcp` turns it on", v->name,
+		       v->name);
+}
+
 int cmd_vm_snippet(struct cli *c)
 {
-	const char *dns = cli_opt(c, "dns");
 	_buf_ struct buf text = {0};
 	struct vm_nic nic = {0};
 	enum vm_format format;
@@ -292,14 +321,14 @@ int cmd_vm_snippet(struct cli *c)
 	struct vpc v;
 	int r = parse_format(c, &format);
 
-	if (!r && dns && ip_parse(dns, &nic.dns, &c->err))
-		r = err_context(&c->err, "--dns");
-	if (!r && nic.dns.family == AF_INET6) /* a field of ip= ends at a colon */
-		r = err_set(&c->err, ERR_USAGE, -EINVAL, "--dns: '%s' is not an IPv4 address", dns);
+	if (!r)
+		r = parse_resolver(c, format, &nic.dns);
 	if (!r)
 		r = cli_open(c, STORE_READ);
 	if (!r)
 		r = load(c, &v, &p);
+	if (!r)
+		r = check_dhcp(c, &v);
 	if (r)
 		return r;
 	if (format == VM_KERNEL_ARGS && p.kind == PORT_CLONE && !cidr_has(&v.cidr, &p.clone.addr))
@@ -312,6 +341,9 @@ int cmd_vm_snippet(struct cli *c)
 	nic.mac = told.mac;
 	nic.addr = (struct cidr){told.addr, v.cidr.prefix};
 	nic.gateway = vpc_gateway(&v.cidr);
+	nic.dhcp = cli_opt(c, "dhcp");
+	if (!nic.dns.family && v.dns)
+		nic.dns = nic.gateway;
 	nic.queues = p.queues;
 	nic.mtu_bytes = v.mtu_bytes;
 	nic.rx_bits = p.rate_rx;

@@ -37,7 +37,7 @@ static int describe_vpcs(struct cli *c, bool flat_only, json_t **ret)
 
 int cmd_vpc_create(struct cli *c)
 {
-	struct vpc_params p = {.name = c->args[0], .cidr = c->args[1], .cidr6 = cli_opt(c, "cidr6")};
+	struct vpc_params p = {.name = c->args[0], .cidr = c->args[1], .cidr6 = cli_opt(c, "cidr6"), .dns = cli_opt(c, "dns")};
 	char cidr[CIDR_STRLEN], gateway[IP_STRLEN];
 	struct ip gw;
 	json_t *body;
@@ -137,6 +137,7 @@ static void print_vpc(json_t *vpc)
 		{"Network", "network"}, {"Broadcast", "broadcast"},
 		{"First", "first"},     {"Last", "last"},
 		{"MTU", "mtu"},         {"NAT", "nat_interface"},
+		{"DNS", "dns"},         {"DHCP", "dhcp"},
 		{"State", "state"},     {"Created", "created"},
 	};
 

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "kernel/netns.h"
+#include "ops/dns.h"
 #include "ops/doctor.h"
 #include "ops/ops.h"
 #include "ops/tunnel.h"
@@ -138,6 +139,42 @@ static int doctor_leftovers(struct ops *o, struct findings *f, struct err *err)
 	return 0;
 }
 
+/* ---- Names that should be served ---- */
+
+static int mend_names(struct ops *o, const struct finding *f, struct err *err)
+{
+	size_t n = 0;
+
+	(void)f;
+	return ops_dns_sweep(o, &n, err);
+}
+
+static void names_found(struct findings *f, const struct vpc *v)
+{
+	struct finding *one = doctor_found(f, SEVERITY_PROBLEM,
+					   "names for %s are to be served, and nobody does", v->name);
+	struct err why;
+
+	doctor_why(one, "everybody there has its gateway as the resolver, and maybe its addresses from it");
+	doctor_fix(one, "byway gc");
+	if (!ops_dns_check(v, &why))
+		one->mend = mend_names;
+	else
+		doctor_fix(one, "apt install dnsmasq-base && byway gc");
+}
+
+static int doctor_names(struct ops *o, struct findings *f, struct err *err)
+{
+	_free_ struct vpc *v = NULL;
+	size_t n = 0;
+	int r = vpc_list(o->st, &v, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++)
+		if (v[i].dns && v[i].state == ROW_ACTIVE && !ops_dns_is_served(v[i].name))
+			names_found(f, &v[i]);
+	return r;
+}
+
 /* ---- All of them ---- */
 
 static const struct {
@@ -158,6 +195,7 @@ static const struct {
 	{"marks", doctor_marks},
 	{"resolvers", doctor_resolvers},
 	{"limits", doctor_limits},
+	{"names", doctor_names},
 	{"leftovers", doctor_leftovers},
 };
 

@@ -11,6 +11,7 @@
 #include "egress/leg.h"
 #include "egress/spec.h"
 #include "kernel/netns.h"
+#include "ops/dns.h"
 #include "ops/egress.h"
 #include "ops/egress_impl.h"
 #include "ops/ops.h"
@@ -333,6 +334,8 @@ static int turn(struct change *c, const struct use *u, struct err *err)
 
 	if (!r)
 		r = write_use(c, u, err);
+	if (!r)
+		r = ops_dns_refresh(c->o, c->w.vpc, err);
 	if (!r)
 		r = elements(c, &after, err);
 	else

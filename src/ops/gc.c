@@ -23,6 +23,7 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "ops/block.h"
+#include "ops/dns.h"
 #include "ops/doctor.h"
 #include "ops/egress_impl.h"
 #include "ops/ops.h"
@@ -80,6 +81,7 @@ static bool names_have(const struct names *l, const char *name)
 
 struct claims {
 	struct names links, netns, proxied; /* proxied: addresses that are answered for */
+	struct names etc;                   /* namespaces that have files of /etc */
 };
 
 static void claims_done(struct claims *c)
@@ -87,6 +89,7 @@ static void claims_done(struct claims *c)
 	names_done(&c->links);
 	names_done(&c->netns);
 	names_done(&c->proxied);
+	names_done(&c->etc);
 }
 
 static void claim_session(struct claims *c, const struct session *s)
@@ -95,6 +98,7 @@ static void claim_session(struct claims *c, const struct session *s)
 
 	names_add(&c->links, s->veth_host);
 	names_add(&c->netns, s->netns);
+	names_add(&c->etc, s->netns);
 	if (*s->carrier)
 		names_add(&c->netns, s->carrier);
 	if (!s->nat)
@@ -118,6 +122,14 @@ static void claim_leg(void *arg, const char *leg)
 	struct claims *c = arg;
 
 	names_add(&c->links, leg);
+}
+
+static bool has_dns(const struct vpc *v, size_t n, const char *vpc)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(v[i].name, vpc))
+			return v[i].dns;
+	return false;
 }
 
 static int claim_rows(struct ops *o, struct claims *c, struct err *err)
@@ -146,6 +158,8 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 	for (size_t i = 0; i < n_subnets; i++) {
 		names_add(&c->links, subnets[i].veth_host);
 		names_add(&c->netns, subnets[i].netns);
+		if (has_dns(vpcs, n_vpcs, subnets[i].vpc))
+			names_add(&c->etc, subnets[i].netns);
 	}
 	for (size_t i = 0; i < n_ports; i++) {
 		names_add(&c->links, ports[i].ifname);
@@ -160,6 +174,7 @@ static int claim_rows(struct ops *o, struct claims *c, struct err *err)
 	names_sort(&c->links);
 	names_sort(&c->netns);
 	names_sort(&c->proxied);
+	names_sort(&c->etc);
 	return 0;
 }
 
@@ -241,10 +256,10 @@ static int note_etc(const char *netns, void *arg)
 	return 0;
 }
 
-/* Files of /etc that are ours, of sessions that are not there. */
+/* Files of /etc that are ours, of sessions that are not there and of VPCs without DNS. */
 static int remove_etc(struct ops *o, const struct claims *c, size_t *count, struct err *err)
 {
-	struct orphans f = {.claimed = &c->netns};
+	struct orphans f = {.claimed = &c->etc};
 	int r = etc_each(note_etc, &f, err);
 
 	for (size_t i = 0; !r && i < f.found.n; i++) {
@@ -670,6 +685,8 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 		r = repair_ports(o, &ret->rulesets, err);
 	if (!r)
 		r = repair_forwarding(o, &ret->sysctls, err);
+	if (!r)
+		r = ops_dns_sweep(o, &ret->services, err);
 	return r ? r : republish(o, err);
 }
 
@@ -849,6 +866,7 @@ int ops_reset(struct ops *o, struct gc_report *ret, struct err *err)
 		return r;
 	if (!o->log.dry_run) {
 		end_groups();
+		ops_dns_end_all();
 		reset_tunnels(o);
 	}
 	reset_known(o, ret, &known);

@@ -7,6 +7,7 @@
 #include "kernel/link.h"
 #include "kernel/netns.h"
 #include "kernel/route.h"
+#include "ops/dns.h"
 #include "ops/ops.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
@@ -116,6 +117,8 @@ int ops_nat_enable(struct ops *o, const char *vpc, const char *interface, struct
 	if (!r)
 		r = save(o, &nat, ROW_ACTIVE, err);
 	if (!r)
+		r = ops_dns_refresh(o, vpc, err);
+	if (!r)
 		return ops_publish(o, vpc, err);
 	if (!save(o, &nat, ROW_DELETING, NULL))
 		change_elements(o, &nat, false, NULL);
@@ -142,5 +145,7 @@ int ops_nat_disable(struct ops *o, const char *vpc, bool *ret_existed, struct er
 		r = change_elements(o, &nat, false, err);
 	if (!r)
 		r = save(o, &nat, ROW_DELETING, err);
+	if (!r)
+		r = ops_dns_refresh(o, vpc, err);
 	return r ? r : ops_publish(o, vpc, err);
 }

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "kernel/link.h"
+#include "ops/dns.h"
 #include "ops/ops.h"
 #include "vpc/names.h"
 #include "vpc/plan.h"
@@ -64,19 +65,24 @@ static int make(struct ops *o, const struct network_params *p, struct vpc *ret, 
 	return r ? r : ops_vpc_create(o, &params, ret, err);
 }
 
+/* Asked for now, or before and served no more. */
+static int complete_services(struct ops *o, const struct network_params *p, const struct vpc *v,
+			     bool *ret_changed, struct err *err)
+{
+	bool changed = false;
+	int r = p->vpc.dns || v->dns ? ops_dns_enable(o, v->name, p->vpc.dhcp, &changed, err) : 0;
+
+	*ret_changed |= changed;
+	return r;
+}
+
 /* One that is there may have lost its way out. */
-static int complete(struct ops *o, const struct network_params *p, const struct vpc *v,
+static int complete_nat(struct ops *o, const struct network_params *p, const struct vpc *v,
 		    bool *ret_changed, struct err *err)
 {
 	struct nat nat;
 	bool has_row, has_nat, existed;
-	int r = ops_network_same(v, &p->vpc, err);
 
-	if (!r)
-		r = check_bridge(o, v, err);
-	*ret_changed = false;
-	if (r)
-		return r;
 	has_row = !nat_load(o->st, v->name, &nat, NULL);
 	has_nat = has_row && nat.state == ROW_ACTIVE;
 	if (p->no_nat && has_nat)
@@ -89,6 +95,21 @@ static int complete(struct ops *o, const struct network_params *p, const struct 
 	if (p->no_nat || (has_nat && !p->interface))
 		return 0;
 	return ops_nat_enable(o, v->name, p->interface, &nat, ret_changed, err);
+}
+
+static int complete(struct ops *o, const struct network_params *p, struct vpc *v, bool *ret_changed,
+		    struct err *err)
+{
+	int r = ops_network_same(v, &p->vpc, err);
+
+	*ret_changed = false;
+	if (!r)
+		r = check_bridge(o, v, err);
+	if (!r)
+		r = complete_nat(o, p, v, ret_changed, err);
+	if (!r)
+		r = complete_services(o, p, v, ret_changed, err);
+	return r ? r : vpc_load(o->st, v->name, v, err);
 }
 
 int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *ret,

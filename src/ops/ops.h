@@ -55,6 +55,7 @@ struct vpc_params {
 	const char *cidr6;  /* or NULL */
 	uint32_t mtu_bytes; /* 0: 1500 */
 	bool flat;
+	bool dns, dhcp;        /* what the gateway serves (dns.h); dhcp only with dns, and flat */
 	const struct nat *nat; /* made with it; or NULL */
 };
 int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, struct err *err);
@@ -163,6 +164,7 @@ int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struc
 /* What gc found and put right. */
 struct gc_report {
 	size_t rows, links, namespaces, rulesets, ports, sysctls; /* ports: and bridges */
+	size_t services;                                          /* DNS of VPCs */
 };
 int ops_gc(struct ops *o, struct gc_report *ret, struct err *err);
 /* How many objects and links it would take away. Reads only; 0 while a command is changing something. */

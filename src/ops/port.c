@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "kernel/link.h"
+#include "ops/dns.h"
 #include "ops/ops.h"
 #include "ops/segments.h"
 #include "vpc/clone.h"
@@ -269,6 +270,8 @@ static int bring_up(struct job *j, struct err *err)
 			    j->inside, err);
 	if (!r && j->n_mappings)
 		r = ops_mappings_up(j->o, j->mappings, j->n_mappings, err);
+	if (!r)
+		r = ops_dns_add_port(j->o, &j->vpc, p, err);
 	return r ? r : finish(j, err);
 }
 

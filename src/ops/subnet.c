@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "kernel/netns.h"
+#include "ops/dns.h"
 #include "ops/ops.h"
 #include "ops/segments.h"
 #include "vpc/host_rules.h"
@@ -256,7 +257,9 @@ static int one_up(struct job *j, const struct subnet *s, const struct ruleset *b
 	int r = subnet_up(j->o->host, &j->vpc, s, segments_bridge(&j->segments, s->segment), &ns,
 			  err);
 
-	return r ? r : firewall_apply(j->o->fw, ns, baseline, err);
+	if (!r)
+		r = firewall_apply(j->o->fw, ns, baseline, err);
+	return r ? r : ops_dns_add_subnet(j->o, &j->vpc, s, err);
 }
 
 static int finish(struct job *j, struct err *err)

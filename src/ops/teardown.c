@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "ipam/ipam.h"
 #include "kernel/netns.h"
+#include "ops/dns.h"
 #include "ops/ops.h"
 #include "proc/reap.h"
 #include "vpc/host_rules.h"
@@ -126,6 +127,16 @@ static int mark_parts(struct ops *o, const struct parts *p, struct err *err)
 	return ops_end(o, r, err);
 }
 
+static void names_down(struct ops *o, const struct parts *p, struct failures *f)
+{
+	for (size_t i = 0; i < p->n_subnets; i++)
+		failures_add(f, ops_dns_forget_subnet(o, &p->subnets[i], failures_err(f)));
+	for (size_t i = 0; p->v->dns && i < p->n_ports; i++)
+		ops_dns_forget_port(o, p->v, &p->ports[i]);
+	if (p->n_ports)
+		ops_dns_reload(o, p->v);
+}
+
 /* With the links that are in the list already. */
 static void kernel_down(struct ops *o, const struct parts *p, struct name_list *links,
 			struct failures *f)
@@ -139,6 +150,7 @@ static void kernel_down(struct ops *o, const struct parts *p, struct name_list *
 	}
 	failures_add(f, links_down(o->host, links, failures_err(f)));
 	delete_namespaces(o, p, f);
+	names_down(o, p, f);
 }
 
 static bool leads_to(const struct mapping *m, const struct parts *p)
@@ -389,6 +401,7 @@ int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
 		name_list_add(&links, w.segments[i].trunk_down);
 	}
 	parts = whole_parts(&w);
+	failures_add(&f, ops_dns_down(o, v->name, failures_err(&f)));
 	failures_add(&f, unpublish_ports(o, &parts, failures_err(&f)));
 	kernel_down(o, &parts, &links, &f);
 	failures_add(&f, firewall_down(o, &w, failures_err(&f)));

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "kernel/netns.h"
 #include "kernel/route.h"
+#include "ops/dns.h"
 #include "ops/ops.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
@@ -25,6 +26,8 @@ static int check_params(const struct vpc_params *p, struct vpc *v, struct err *e
 	if (r)
 		return r;
 	v->flat = p->flat;
+	v->dns = p->dns;
+	v->dhcp = p->dhcp;
 	v->mtu_bytes = p->mtu_bytes ? p->mtu_bytes : VPC_MTU_DEFAULT;
 	r = plan_mtu(v->mtu_bytes, p->cidr6 != NULL, err);
 	return r ? r : str_copy(v->name, sizeof(v->name), p->name);
@@ -104,6 +107,8 @@ static int plan(struct ops *o, const struct vpc_params *p, struct vpc *v, struct
 {
 	int r = check_params(p, v, err);
 
+	if (!r && v->dns)
+		r = ops_dns_check(v, err);
 	if (!r)
 		r = clear_name(o, v->name, err);
 	if (!r)
@@ -167,6 +172,8 @@ static int bring_up(struct ops *o, struct vpc *v, const struct nat *nat, struct 
 		r = vpc_up(o->host, v, err);
 	if (!r)
 		r = ops_forwarding_on(o, v->cidr6.addr.family, NULL, err);
+	if (!r && v->dns)
+		r = ops_dns_up(o, v, err);
 	if (!r)
 		r = commit_state(o, v, nat, ROW_ACTIVE, err);
 	return r ? r : ops_publish(o, v->name, err);

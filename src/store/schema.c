@@ -215,6 +215,10 @@ static const char version_4[] =
 	"INSERT INTO policy_4 SELECT vpc, 'subnet', subnet, file, text, applied, 0 FROM policy;"
 	"DROP TABLE policy;"
 	"ALTER TABLE policy_4 RENAME TO policy;"
+	/* What the gateway serves; aliases: further names of a container, with blanks between. */
+	"ALTER TABLE vpc ADD COLUMN dns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE vpc ADD COLUMN dhcp INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE port ADD COLUMN aliases TEXT NOT NULL DEFAULT '';"
 	OWNED("vpc", "vpc", "old.name")
 	OWNED("nat", "nat", "old.vpc")
 	OWNED("subnet", "subnet", "old.vpc || '/' || old.name")

@@ -135,6 +135,10 @@ static void add_kernel_args(const struct vm_nic *n, struct buf *b)
 	char addr[IP_STRLEN], gateway[IP_STRLEN], mask[IP_STRLEN], dns[IP_STRLEN];
 	struct ip m = netmask(n->addr.prefix);
 
+	if (n->dhcp) {
+		buf_adds(b, "ip=:::::" NIC_ID ":dhcp\n");
+		return;
+	}
 	buf_addf(b, "ip=%s::%s:%s:%s:" NIC_ID ":off", ip_format(&n->addr.addr, addr),
 		 ip_format(&n->gateway, gateway), ip_format(&m, mask), n->name);
 	if (n->dns.family)

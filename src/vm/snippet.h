@@ -6,6 +6,7 @@
 #ifndef BYWAY_VM_SNIPPET_H
 #define BYWAY_VM_SNIPPET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/ip.h"
@@ -31,6 +32,7 @@ struct vm_nic {
 	struct mac mac;
 	struct cidr addr;       /* IPv4, with the prefix that the guest is to use */
 	struct ip gateway, dns; /* IPv4; dns: of no family for none */
+	bool dhcp;              /* asks for its address itself */
 	unsigned int queues;    /* pairs of a receive and a transmit queue */
 	uint32_t mtu_bytes;     /* of the network: guests take 1500 for granted */
 	uint64_t rx_bits,

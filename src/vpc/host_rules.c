@@ -25,7 +25,9 @@
  *  3. From outside into a VPC pass replies only, and what comes by a published port: it is for one
  *     of the host's addresses, goes where the mapping says and nowhere else. Its replies pass from
  *     a private subnet, too. Without the mapping it is dropped, established or not.
- *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery.
+ *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery; where
+ *     the gateway serves names or addresses, what asks it for them by its own bridge, and by no
+ *     other interface.
  *  5. Nothing is routed, or taken in, that came by a port itself or by a further segment's bridge.
  *  6. What has a way out of its own is in no NAT set; a port that has one, in a network that has
  *     another, passes by its own alone.
@@ -81,6 +83,7 @@
 #define DHCP_SERVER_PORT 67
 #define DHCP_CLIENT_PORT 68
 #define DHCP6_SERVER_PORT 547
+#define DNS_PORT 53
 
 static const enum fw_field reach4_fields[] = {FW_IP4_SADDR, FW_OIFNAME};
 static const enum fw_field reach6_fields[] = {FW_IP6_SADDR, FW_OIFNAME};
@@ -118,6 +121,12 @@ void host_rules_init(struct host_rules *h)
 	h->targets4 = fw_set(h->inet, "targets4", 3, service4_fields);
 	h->targets6 = fw_set(h->inet, "targets6", 3, service6_fields);
 	h->loopback4 = fw_interval_set(h->inet, "loopback4", 1, &reach4_fields[0]);
+	h->names4 = fw_interval_set(h->inet, "names4", 2, back4_fields);
+	h->names6 = fw_interval_set(h->inet, "names6", 2, back6_fields);
+	h->names_at4 = fw_interval_set(h->inet, "names_at4", 1, back4_fields);
+	h->names_at6 = fw_interval_set(h->inet, "names_at6", 1, back6_fields);
+	h->dhcp4 = fw_interval_set(h->inet, "dhcp4", 2, back4_fields);
+	h->dhcp6 = fw_interval_set(h->inet, "dhcp6", 2, back6_fields);
 	h->bridge = ruleset_table(&h->rs, FW_BRIDGE, "byway");
 	h->ports = fw_set(h->bridge, "ports", 1, port_fields);
 	h->port_mac = fw_set(h->bridge, "port_mac", 2, port_mac_fields);
@@ -144,10 +153,63 @@ static void add_reach(struct host_rules *h, const struct cidr *c, const char *in
 	fw_set_add(c->addr.family == AF_INET6 ? h->reach6 : h->reach4, &e);
 }
 
+/* One address, and the interface that packets to it come by. */
+static void add_gate(struct fw_set *set, const struct ip *ip, const char *bridge)
+{
+	struct fw_elem e = {0};
+
+	fw_elem_ip(&e, 0, ip);
+	if (set->n_fields > 1)
+		fw_elem_name(&e, 1, bridge);
+	fw_set_add(set, &e);
+}
+
+static void add_gate_constant(struct fw_set *set, const char *text, const char *bridge)
+{
+	struct ip ip;
+
+	if (!ip_parse(text, &ip, NULL))
+		add_gate(set, &ip, bridge);
+}
+
+static void add_services4(struct host_rules *h, const struct vpc *v)
+{
+	struct ip gateway = vpc_gateway(&v->cidr);
+
+	add_gate(h->names4, &gateway, v->bridge);
+	add_gate(h->names_at4, &gateway, v->bridge);
+	if (!v->dhcp)
+		return;
+	add_gate(h->dhcp4, &gateway, v->bridge);
+	add_gate_constant(h->dhcp4, "255.255.255.255", v->bridge);
+}
+
+static void add_services6(struct host_rules *h, const struct vpc *v)
+{
+	struct ip gateway = vpc_gateway(&v->cidr6);
+
+	add_gate(h->names6, &gateway, v->bridge);
+	add_gate(h->names_at6, &gateway, v->bridge);
+	if (!v->dhcp)
+		return;
+	add_gate_constant(h->dhcp6, "ff02::1:2", v->bridge); /* RFC 8415 7.1 */
+	add_gate_constant(h->dhcp6, "ff02::2", v->bridge);   /* all routers, RFC 4861 */
+}
+
+void host_rules_services(struct host_rules *h, const struct vpc *v)
+{
+	if (!v->dns)
+		return;
+	add_services4(h, v);
+	if (v->cidr6.addr.family)
+		add_services6(h, v);
+}
+
 void host_rules_vpc(struct host_rules *h, const struct vpc *v)
 {
 	add_reach(h, &v->cidr, v->bridge);
 	add_reach(h, &v->cidr6, v->bridge);
+	host_rules_services(h, v);
 }
 
 /* What of VPC v may be at the other end of across's bridge. A family that the list does not
@@ -692,6 +754,44 @@ static void rule_input_icmp(struct fw_chain *c, enum fw_field type, uint8_t v, s
 		fw_match_set(r, FW_OP_IN, reach, 2, fields);
 }
 
+/* From a VPC, to what its gateway serves. */
+static void rule_service(struct fw_chain *c, const struct fw_set *set, uint8_t protocol,
+			 uint16_t port)
+{
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+	match_from(r);
+	fw_match_set(r, FW_OP_IN, set, 2, set->fields);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, protocol);
+	fw_match_u16(r, FW_DPORT, FW_OP_EQ, port);
+}
+
+/* Nobody else is answered, wherever a packet to the gateway comes from, but for the host itself. */
+static void rule_no_service(struct fw_chain *c, const struct fw_set *set, uint8_t protocol)
+{
+	struct fw_rule *r = fw_rule(c, FW_DROP);
+
+	fw_match_name(r, FW_IIFNAME, FW_OP_NE, "lo");
+	fw_match_set(r, FW_OP_IN, set, 1, set->fields);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, protocol);
+	fw_match_u16(r, FW_DPORT, FW_OP_EQ, DNS_PORT);
+}
+
+static void rules_services(struct host_rules *h, struct fw_chain *c)
+{
+	static const uint8_t protocols[] = {IPPROTO_UDP, IPPROTO_TCP};
+
+	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+		rule_service(c, h->names4, protocols[i], DNS_PORT);
+		rule_service(c, h->names6, protocols[i], DNS_PORT);
+		rule_no_service(c, h->names_at4, protocols[i]);
+		rule_no_service(c, h->names_at6, protocols[i]);
+	}
+	rule_service(c, h->dhcp4, IPPROTO_UDP, DHCP_SERVER_PORT);
+	rule_service(c, h->dhcp6, IPPROTO_UDP, DHCP6_SERVER_PORT);
+	rule_input_icmp(c, FW_ICMP6_TYPE, ND_ROUTER_SOLICIT, h->dhcp6, back6_fields);
+}
+
 static void input_chain(struct host_rules *h)
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "input", FW_CHAIN_FILTER, FW_HOOK_INPUT,
@@ -706,6 +806,7 @@ static void input_chain(struct host_rules *h)
 	rule_input_icmp(c, FW_ICMP6_TYPE, ICMP6_ECHO_REQUEST, h->reach6, back6_fields);
 	rule_input_icmp(c, FW_ICMP6_TYPE, ND_NEIGHBOR_SOLICIT, NULL, NULL);
 	rule_input_icmp(c, FW_ICMP6_TYPE, ND_NEIGHBOR_ADVERT, NULL, NULL);
+	rules_services(h, c);
 	match_from(fw_rule(c, FW_DROP));
 }
 

@@ -34,6 +34,8 @@ struct host_rules {
 	struct fw_set *published4, *published6, *published_at4, *published_at6;
 	struct fw_set *targets4, *targets6; /* address . protocol . port that they lead to */
 	struct fw_set *loopback4;           /* 127.0.0.0/8 */
+	struct fw_set *names4, *names6, *dhcp4, *dhcp6; /* what is served: address . bridge */
+	struct fw_set *names_at4, *names_at6;           /* the addresses alone */
 	struct fw_set *ports, *port_mac, *port_ip4, *port_ip6; /* of bridge ports */
 	struct fw_set *policy_port, *policy_ip4, *policy_ip6;  /* those under a policy */
 };
@@ -45,6 +47,8 @@ void host_rules_done(struct host_rules *h);
 #define _host_rules_ _cleanup_(host_rules_done)
 
 void host_rules_vpc(struct host_rules *h, const struct vpc *v);
+/* What its gateway serves; host_rules_vpc() has it, too. */
+void host_rules_services(struct host_rules *h, const struct vpc *v);
 void host_rules_peer(struct host_rules *h, const struct peer *p, const struct vpc *a,
 		     const struct vpc *b);
 /* What joins a subnet to its bridge, and any other port of a VPC. */

@@ -67,7 +67,7 @@ struct mac port_mac(const struct port *p)
 #define PORT_COLUMNS                                                                               \
 	"vpc, name, subnet, kind, ifname, ifb, mac, addr, addr6, owner_uid, owner_gid, queues, "   \
 	"isolated, rate_rx, rate_tx, segment, container, inside, config, life_pid, life_start, " \
-	"clone_netns, clone_tap, clone_mac, clone_addr, created, state"
+	"clone_netns, clone_tap, clone_mac, clone_addr, created, state, aliases"
 
 #define SELECT_PORT                                                                                \
 	"SELECT " PORT_COLUMNS ", EXISTS (SELECT 1 FROM policy WHERE policy.vpc = port.vpc"        \
@@ -104,7 +104,8 @@ static void read_port(sqlite3_stmt *q, void *row)
 	column_ip(q, 24, &p->clone.addr);
 	COLUMN_STR(q, 25, p->created);
 	p->state = column_state(q, 26);
-	p->has_policy = sqlite3_column_int(q, 27);
+	COLUMN_STR(q, 27, p->attachment.aliases);
+	p->has_policy = sqlite3_column_int(q, 28);
 }
 
 static const struct row_reader port_reader = {sizeof(struct port), read_port};
@@ -148,15 +149,17 @@ int port_insert(struct store *st, const struct port *p, struct err *err)
 
 	return store_exec(st, err,
 			  "INSERT INTO port (" PORT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
-			  "sssssssssiiiiiiisssiissssss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, "
+			  "?23, ?24, ?25, ?26, ?27, ?28)",
+			  "sssssssssiiiiiiisssiisssssss", p->vpc, p->name, p->subnet, port_kind_name(p->kind),
 			  p->ifname, p->ifb, mac_format(&p->mac, mac), ip_format(&p->addr, addr),
 			  ip_text(&p->addr6, addr6), uid, gid, (int64_t)p->queues,
 			  (int64_t)p->isolated, (int64_t)p->rate_rx, (int64_t)p->rate_tx,
 			  (int64_t)p->segment, p->attachment.container, p->attachment.ifname,
 			  p->attachment.config, (int64_t)p->life.pid, (int64_t)p->life.start,
 			  p->clone.netns, p->clone.tap, mac_format(&p->clone.mac, clone_mac),
-			  ip_text(&p->clone.addr, clone_addr), p->created, row_state_name(p->state));
+			  ip_text(&p->clone.addr, clone_addr), p->created, row_state_name(p->state),
+			  p->attachment.aliases);
 }
 
 int port_set_state(struct store *st, const struct port *p, enum row_state state, struct err *err)

@@ -35,12 +35,14 @@ const char *port_kind_prefix(enum port_kind k);
 #define PORT_RATE_MAX 1000000000000000u /* bits a second: fits into any arithmetic on it */
 
 #define CONTAINER_MAX_LEN 256 /* with the NUL */
+#define ALIASES_MAX_LEN 256
 
 /* What a container's interface is known by, as CNI has it. */
 struct attachment {
 	char container[CONTAINER_MAX_LEN]; /* "": the port is no container's */
 	char ifname[IFNAMSIZ];             /* inside; a container has one of the name */
 	char config[CONTAINER_MAX_LEN];    /* the network configuration that asked for it */
+	char aliases[ALIASES_MAX_LEN];     /* its names in DNS beside the port's, blanks between */
 };
 
 /* A machine as it is inside: its namespace, TAP device there, MAC and address. */

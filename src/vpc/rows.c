@@ -41,7 +41,7 @@ void policy_row_done(struct policy_row *p)
 	*p = (struct policy_row){0};
 }
 
-#define VPC_COLUMNS "name, cidr, cidr6, bridge, mtu, flat, created, state"
+#define VPC_COLUMNS "name, cidr, cidr6, bridge, mtu, flat, created, state, dns, dhcp"
 
 static void read_vpc(sqlite3_stmt *q, void *row)
 {
@@ -55,6 +55,8 @@ static void read_vpc(sqlite3_stmt *q, void *row)
 	v->flat = sqlite3_column_int(q, 5);
 	COLUMN_STR(q, 6, v->created);
 	v->state = column_state(q, 7);
+	v->dns = sqlite3_column_int(q, 8);
+	v->dhcp = sqlite3_column_int(q, 9);
 }
 
 static const struct row_reader vpc_reader = {sizeof(struct vpc), read_vpc};
@@ -79,10 +81,17 @@ int vpc_insert(struct store *st, const struct vpc *v, struct err *err)
 
 	return store_exec(st, err,
 			  "INSERT INTO vpc (" VPC_COLUMNS
-			  ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-			  "ssssiiss", v->name, cidr_format(&v->cidr, cidr),
+			  ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+			  "ssssiissii", v->name, cidr_format(&v->cidr, cidr),
 			  cidr_text(&v->cidr6, cidr6), v->bridge, (int64_t)v->mtu_bytes,
-			  (int64_t)v->flat, v->created, row_state_name(v->state));
+			  (int64_t)v->flat, v->created, row_state_name(v->state),
+			  (int64_t)v->dns, (int64_t)v->dhcp);
+}
+
+int vpc_set_services(struct store *st, const struct vpc *v, struct err *err)
+{
+	return store_exec(st, err, "UPDATE vpc SET dns = ?2, dhcp = ?3 WHERE name = ?1", "sii",
+			  v->name, (int64_t)v->dns, (int64_t)v->dhcp);
 }
 
 int vpc_set_state(struct store *st, const char *name, enum row_state state, struct err *err)

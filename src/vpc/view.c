@@ -216,7 +216,7 @@ json_t *view_vpc(const struct vpc_parts *p)
 	for (size_t i = 0; i < p->n_mappings; i++)
 		json_array_append_new(published, view_mapping(&p->mappings[i]));
 	return json_pack("{s:s, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:s, "
-			 "s:o, s:o, s:o, s:o, s:o}",
+			 "s:b, s:b, s:o, s:o, s:o, s:o, s:o}",
 			 "name", v->name, "flat", v->flat, "cidr", text_cidr(&v->cidr), "cidr6",
 			 text_cidr(&v->cidr6), "bridge", v->bridge, "gateway",
 			 text_ip(vpc_gateway(&v->cidr)), "gateway6",
@@ -224,7 +224,8 @@ json_t *view_vpc(const struct vpc_parts *p)
 			 "network", text_ip(cidr_first(&v->cidr)), "broadcast",
 			 text_ip(cidr_last(&v->cidr)), "first", text_ip(cidr_first_host(&v->cidr)),
 			 "last", text_ip(cidr_last_host(&v->cidr)), "mtu", (int)v->mtu_bytes,
-			 "created", v->created, "state", row_state_name(v->state), "nat",
+			 "created", v->created, "state", row_state_name(v->state), "dns",
+			 v->dns, "dhcp", v->dhcp, "nat",
 			 p->nat ? json_pack("{s:s, s:s}", "interface", p->nat->interface, "state",
 					    row_state_name(p->nat->state))
 				: json_null(),

@@ -39,6 +39,7 @@ struct vpc {
 	char bridge[IFNAMSIZ];
 	uint32_t mtu_bytes;
 	bool flat; /* a network: no subnets, ports are on the bridge itself */
+	bool dns, dhcp; /* what the gateway serves: names; addresses, which come with names */
 	char created[TIME_STRLEN];
 	enum row_state state;
 };
@@ -103,6 +104,7 @@ int vpc_insert(struct store *st, const struct vpc *v, struct err *err);
 /* ROW_DELETING is also set on all that belongs to the VPC: subnets, ports, segments, NAT, peerings.
  */
 int vpc_set_state(struct store *st, const char *name, enum row_state state, struct err *err);
+int vpc_set_services(struct store *st, const struct vpc *v, struct err *err); /* dns and dhcp */
 int vpc_remove(struct store *st, const char *name, struct err *err); /* with all that is in it */
 
 int subnet_load(struct store *st, const char *vpc, const char *name, struct subnet *ret,
