@@ -42,9 +42,10 @@ static int choose_cidr(struct cli *c, const char *name, char ret[CIDR_STRLEN])
 
 static json_t *conflist(const char *name, const char *cidr)
 {
-	return json_pack("{s:s, s:s, s:[{s:s, s:s, s:s, s:{s:b, s:b, s:b, s:b}}]}", "cniVersion",
+	return json_pack("{s:s, s:s, s:[{s:s, s:s, s:s, s:{s:b, s:b, s:b, s:b, s:b}}]}", "cniVersion",
 			 "1.0.0", "name", name, "plugins", "type", "byway", "network", name, "cidr",
-			 cidr, "capabilities", "ips", 1, "mac", 1, "bandwidth", 1, "portMappings", 1);
+			 cidr, "capabilities", "ips", 1, "mac", 1, "bandwidth", 1, "portMappings", 1,
+			 "aliases", 1);
 }
 
 static int make_dirs(const char *dir, struct err *err)

@@ -2,10 +2,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cni/args.h"
+#include "vm/dnsmasq.h"
 
 int cni_wish_addr(struct cni_wishes *w, enum cni_code code, const char *where, const char *text,
 		  struct cni_error *e)
@@ -31,6 +33,14 @@ int cni_wish_mac(struct cni_wishes *w, enum cni_code code, const char *where, co
 	if (mac_parse(text, &w->mac, &e->err))
 		return cni_fail(e, code, "%s: '%.64s' is not a MAC address", where, text);
 	return 0;
+}
+
+void cni_wish_alias(struct cni_wishes *w, const char *name)
+{
+	size_t len = strlen(w->aliases);
+
+	if (dnsmasq_is_name(name) && len + 1 + strlen(name) < sizeof(w->aliases))
+		snprintf(w->aliases + len, sizeof(w->aliases) - len, "%s%s", len ? " " : "", name);
 }
 
 static int wish_addrs(struct cni_wishes *w, char *list, struct cni_error *e)
@@ -70,6 +80,8 @@ static int parse_pair(struct parse *p, char *pair, struct cni_error *e)
 		return wish_addrs(p->w, value, e);
 	else if (!strcmp(pair, "MAC"))
 		return cni_wish_mac(p->w, CNI_ENVIRONMENT, "CNI_ARGS: MAC", value, e);
+	else if (!strcmp(pair, "K8S_POD_NAME")) /* Kubernetes' word, which podman has taken over */
+		cni_wish_alias(p->w, value);
 	else if (!p->unknown)
 		p->unknown = pair;
 	return 0;
@@ -89,8 +101,8 @@ int cni_args_parse(const char *text, struct cni_wishes *w, struct cni_error *e)
 	}
 	if (p.unknown && !p.ignore_unknown)
 		return cni_fail(e, CNI_ENVIRONMENT,
-				"CNI_ARGS: '%.64s' is not known here: IP and MAC are, and "
-				"IgnoreUnknown=1 lets all else pass",
+				"CNI_ARGS: '%.64s' is not known here: IP, MAC and K8S_POD_NAME are, "
+				"and IgnoreUnknown=1 lets all else pass",
 				p.unknown);
 	return 0;
 }

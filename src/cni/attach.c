@@ -162,6 +162,15 @@ static int take_given(struct add *a)
 	return 0;
 }
 
+static void append_aliases(struct cni_wishes *to, const char *aliases)
+{
+	_free_ char *copy = xstrdup(aliases);
+	char *rest = NULL;
+
+	for (char *a = strtok_r(copy, " ", &rest); a; a = strtok_r(NULL, " ", &rest))
+		cni_wish_alias(to, a);
+}
+
 /* What is said in CNI_ARGS counts like what is said in the configuration. */
 static int merge_wishes(struct cni_job *j)
 {
@@ -176,6 +185,7 @@ static int merge_wishes(struct cni_job *j)
 				  ip_format(&from->addrs[i], text), &j->error);
 	if (memcmp(&from->mac, &none, sizeof(none)) != 0)
 		to->mac = from->mac;
+	append_aliases(to, from->aliases);
 	return r;
 }
 
@@ -207,6 +217,7 @@ static void describe(struct add *a)
 	memcpy(p->attachment.container, args->container, sizeof(p->attachment.container));
 	memcpy(p->attachment.ifname, args->ifname, sizeof(p->attachment.ifname));
 	str_copy(p->attachment.config, sizeof(p->attachment.config), c->name);
+	str_copy(p->attachment.aliases, sizeof(p->attachment.aliases), c->wishes.aliases);
 	for (size_t i = 0; i < c->wishes.n_addrs; i++)
 		*(c->wishes.addrs[i].family == AF_INET ? &p->addr : &p->addr6) = c->wishes.addrs[i];
 	name_port_of(args, p);

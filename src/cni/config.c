@@ -247,6 +247,34 @@ static int read_mappings(struct cni_config *c, json_t *value, struct cni_error *
 	return r;
 }
 
+static bool is_strings(json_t *list)
+{
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(list, i, s)
+	{
+		if (!json_is_string(s))
+			return false;
+	}
+	return json_is_array(list);
+}
+
+/* For each network of the container, by the name of its configuration. */
+static int read_aliases(struct cni_config *c, json_t *value, struct cni_error *e)
+{
+	json_t *list = json_object_get(value, c->name), *alias;
+	size_t i;
+
+	if (!json_is_object(value) || (list && !is_strings(list)))
+		return wrong(e, "aliases", value, "lists of names by network");
+	json_array_foreach(list, i, alias)
+	{
+		cni_wish_alias(&c->wishes, json_string_value(alias));
+	}
+	return 0;
+}
+
 static int read_runtime(struct cni_config *c, json_t *value, struct cni_error *e)
 {
 	static const struct key keys[] = {
@@ -254,6 +282,7 @@ static int read_runtime(struct cni_config *c, json_t *value, struct cni_error *e
 		{"mac", read_mac},
 		{"bandwidth", read_bandwidth},
 		{"portMappings", read_mappings},
+		{"aliases", read_aliases},
 	};
 
 	return read_keys(c, "runtimeConfig", value, keys, ARRAY_SIZE(keys), e);
@@ -347,19 +376,6 @@ static int read_masq(struct cni_config *c, json_t *value, struct cni_error *e)
 {
 	c->no_nat = json_is_false(value);
 	return json_is_boolean(value) ? 0 : wrong(e, "ipMasq", value, "true or false");
-}
-
-static bool is_strings(json_t *list)
-{
-	json_t *s;
-	size_t i;
-
-	json_array_foreach(list, i, s)
-	{
-		if (!json_is_string(s))
-			return false;
-	}
-	return json_is_array(list);
 }
 
 static int read_dns_list(struct cni_config *c, json_t *value, struct cni_error *e)

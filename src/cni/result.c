@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cni/result.h"
+#include "vm/dnsmasq.h"
 
 /* The part of that name, made when it is not there. Borrowed. */
 static json_t *list_of(json_t *result, const char *name)
@@ -49,6 +50,19 @@ static void add_family(json_t *result, const struct cni_config *c, const struct 
 			      json_pack("{s:s, s:s}", "dst", v6 ? "::/0" : "0.0.0.0/0", "gw", via));
 }
 
+/* What the network itself serves. */
+static json_t *dns_of(const struct vpc *v)
+{
+	struct ip gateway = vpc_gateway(&v->cidr);
+	char text[IP_STRLEN], domain[DNSMASQ_DOMAIN_MAX];
+
+	if (!v->dns)
+		return json_object();
+	dnsmasq_domain(v, domain);
+	return json_pack("{s:[s], s:s, s:[s]}", "nameservers", ip_format(&gateway, text), "domain",
+			 domain, "search", domain);
+}
+
 json_t *cni_result(const struct cni_config *c, const struct vpc *v, const struct port *p,
 		   const char *sandbox, json_t *dns)
 {
@@ -66,8 +80,8 @@ json_t *cni_result(const struct cni_config *c, const struct vpc *v, const struct
 	add_family(result, c, &v->cidr6, &p->addr6, index);
 	if (dns)
 		json_object_set(result, "dns", dns);
-	else if (!json_object_get(result, "dns"))
-		json_object_set_new(result, "dns", json_object());
+	else if (!json_object_size(json_object_get(result, "dns")))
+		json_object_set_new(result, "dns", dns_of(v));
 	return result;
 }
 

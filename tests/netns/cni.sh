@@ -151,7 +151,7 @@ test_environment() {
 	NETNS=/proc/self/ns/net refused 4 "the host's own namespace" cni ADD e eth0
 	NETNS=/run/netns/none refused 3 "no such namespace" cni ADD e eth0
 	NETNS=/etc/passwd refused 3 "what is no namespace" cni ADD e eth0
-	CNI_ARGS='IP=10.30.0.9;K8S_POD_NAME=x' refused 4 "arguments that are not known" cni ADD e eth0
+	CNI_ARGS='IP=10.30.0.9;K8S_POD_UID=x' refused 4 "arguments that are not known" cni ADD e eth0
 	CNI_ARGS='IP' refused 4 "what is no argument" cni ADD e eth0
 	CNI_ARGS='IP=x' refused 4 "what is no address" cni ADD e eth0
 	check "arguments to be ignored" env CNI_ARGS='IgnoreUnknown=1;K8S_POD_NAME=x;IP=10.30.0.77;MAC=02:00:00:00:00:77' \

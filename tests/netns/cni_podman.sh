@@ -63,6 +63,8 @@ address() { podman inspect "$1" | jq -r ".[0].NetworkSettings.Networks.\"${2:-po
 ports() { by network show "${1:-pods}" --json | jq -r '.vms | length'; }
 serve() { podman exec -d "$1" httpd -p 80 -h /srv; wait_for get host "http://$(address "$1")/"; }
 resolves() { podman exec "$1" nslookup "$2" | grep "Address.*$3"; }
+# Whose address a container finds behind a name.
+named() { podman exec "$1" ping -c 1 -w 15 "$2" | sed -nE 's/^PING [^ ]+ \(([^)]*)\).*/\1/p'; }
 pings() { podman exec "$1" ping -c 1 -w 15 "$2"; }
 
 # The world's /sys has none.
@@ -82,14 +84,18 @@ else
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
 fi
 podman_files
-must by cni install --network pods --cidr 10.40.0.0/24 --dir "$WORLD/net.d"
+must by network up pods 10.40.0.0/24 --dns
+must by cni install --network pods --dir "$WORLD/net.d"
 must by cni install --network back --cidr 10.41.0.0/24 --dir "$WORLD/net.d"
 must podman_image
 
-check "a container" start one
+check "a container" start one --network pods:alias=uno
 check "and another" start two
 is "its address is byway's" "$(address one)" 10.40.0.2
 check "they reach each other" pings one "$(address two)"
+check "by their names, too" pings one two
+is "in full" "$(named one two.pods.internal)" "$(address two)"
+is "with a name of its own choosing" "$(named two uno)" "$(address one)"
 check "the host reaches one" ping -c 1 -w 15 "$(address one)"
 check "they go out" pings two "$INTERNET4"
 check "a third with an address and a MAC of its own" start three --ip 10.40.0.99 --mac-address 02:00:00:00:00:99
@@ -97,6 +103,7 @@ is "has the address" "$(address three)" 10.40.0.99
 like "and the MAC" "$(podman exec three ip link show eth0)" 02:00:00:00:00:99
 check "restart" podman restart -t 0 one
 check "and again it reaches" pings one "$(address two)"
+check "and is found" pings two one
 check "a container on two networks" start four --network pods --network back
 like "has an address of the other" "$(address four back)" '^10\.41\.0\.'
 check "the host reaches it there" ping -c 1 -w 15 "$(address four back)"
@@ -130,6 +137,7 @@ fi
 check "removal" podman rm -f -t 0 one two three four
 is "leaves nothing attached" "$(ports)" 0
 is "nor on the other network" "$(ports back)" 0
+is "nor a name" "$(dig +time=2 @10.40.0.1 two.pods.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')" NXDOMAIN
 find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null
 fails "no interface is left" eval 'ip -br link | grep "^cni-"'
 done_testing

@@ -67,6 +67,8 @@ static void test_everything(void **state)
 				   "\"ipam\": {\"type\": \"static\", \"addresses\": []},"
 				   "\"runtimeConfig\": {\"ips\": [\"10.1.0.9/16\"],"
 				   "\"mac\": \"02:00:00:00:00:09\", \"portMappings\": [],"
+				   "\"aliases\": {\"pods\": [\"web\", \"no name\", \"w.1\"],"
+				   "\"other\": [\"x\"]},"
 				   "\"bandwidth\": {\"ingressRate\": 1000, \"egressRate\": 2000}},"
 				   "\"args\": {\"cni\": {\"ips\": [\"fd00::9\"]}}}"),
 			 0);
@@ -74,6 +76,7 @@ static void test_everything(void **state)
 	assert_string_equal(config.cidr, "10.1.0.0/16");
 	assert_string_equal(config.cidr6, "fd00::/64");
 	assert_int_equal(config.mtu_bytes, 1400);
+	assert_string_equal(config.wishes.aliases, "web w.1");
 	assert_true(config.isolated);
 	assert_true(config.no_nat);
 	assert_string_equal(config.ipam, "static");
@@ -140,6 +143,7 @@ static const struct {
 	{MAPPINGS("{\"port\": 1}"), CNI_UNSUPPORTED, "port"},
 	{MAPPINGS("1"), CNI_CONFIG, "portMappings"},
 	{"{" BASE ", \"runtimeConfig\": {\"portMappings\": {}}}", CNI_CONFIG, "list"},
+	{"{" BASE ", \"runtimeConfig\": {\"aliases\": {\"pods\": [1]}}}", CNI_CONFIG, "aliases"},
 	{"{" BASE ", \"runtimeConfig\": {\"ips\": [\"10.0.0.1\", \"10.0.0.2\"]}}", CNI_CONFIG,
 	 "second IPv4"},
 	{"{" BASE ", \"network\": \"a/b\", \"cidr\": \"10.0.0.0/8\"}", CNI_CONFIG, "subnet"},
@@ -178,6 +182,8 @@ static void test_args(void **state)
 	assert_int_equal(cni_args_parse("A=B;IgnoreUnknown=true;IP=10.0.0.1,fd00::1", &w, &error),
 			 0);
 	assert_int_equal(w.n_addrs, 2);
+	assert_int_equal(cni_args_parse("K8S_POD_NAME=web-0", &w, &error), 0);
+	assert_string_equal(w.aliases, "web-0");
 	assert_int_equal(cni_args_parse("A=B;IP=10.0.0.2", &none, &error), -EINVAL);
 	assert_int_equal(error.code, CNI_ENVIRONMENT);
 	assert_non_null(strstr(error.err.msg, "'A'"));
@@ -185,9 +191,9 @@ static void test_args(void **state)
 	assert_int_equal(cni_args_parse("MAC", &none, &error), -EINVAL);
 }
 
-static json_t *result_in(const char *version, const char *prev)
+static json_t *result_of(const char *version, const char *prev, bool dns)
 {
-	struct vpc v = {.name = "pods", .bridge = "pods", .mtu_bytes = 1450};
+	struct vpc v = {.name = "pods", .bridge = "pods", .mtu_bytes = 1450, .dns = dns};
 	struct port p = {.ifname = "cni-a", .attachment = {.ifname = "eth0"}};
 	char text[512];
 
@@ -199,6 +205,11 @@ static json_t *result_in(const char *version, const char *prev)
 	assert_int_equal(ip_parse("10.30.0.2", &p.addr, NULL), 0);
 	assert_int_equal(ip_parse("fd30::2", &p.addr6, NULL), 0);
 	return cni_result(&config, &v, &p, "/run/netns/a", NULL);
+}
+
+static json_t *result_in(const char *version, const char *prev)
+{
+	return result_of(version, prev, false);
 }
 
 static json_t *at(json_t *result, const char *list, size_t i)
@@ -243,6 +254,22 @@ static void test_chained_result(void **state)
 	assert_int_equal(json_integer_value(json_object_get(at(r, "ips", 1), "interface")), 3);
 	assert_non_null(json_object_get(json_object_get(r, "dns"), "domain"));
 	json_decref(r);
+}
+
+/* The network's own, unless somebody before has said what. */
+static void test_result_dns(void **state)
+{
+	json_t *own = result_of("1.0.0", NULL, true);
+	json_t *theirs = result_of("1.0.0", "{\"dns\": {\"nameservers\": [\"a\"]}}", true);
+	json_t *want = json_pack("{s:[s], s:s, s:[s]}", "nameservers", "10.30.0.1", "domain",
+				 "pods.internal", "search", "pods.internal");
+
+	(void)state;
+	assert_true(json_equal(json_object_get(own, "dns"), want));
+	assert_false(json_equal(json_object_get(theirs, "dns"), want));
+	json_decref(own);
+	json_decref(theirs);
+	json_decref(want);
 }
 
 static void test_given(void **state)
@@ -292,7 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_defaults),       TEST(test_everything), TEST(test_subnet_of_vpc), TEST(test_mappings),
 		TEST(test_refusals),       TEST(test_args),       TEST(test_results),
-		TEST(test_chained_result), TEST(test_given),      TEST(test_error_json),
+		TEST(test_chained_result), TEST(test_given), TEST(test_result_dns),      TEST(test_error_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
