@@ -36,6 +36,10 @@ guest_init() {
 		configure() {
 			local IFS=:
 			set -- ${1#ip=}
+			if [ "${7:-}" = dhcp ]; then
+				udhcpc -i "$6" -n -q -t 15 -T 1 -A 0 -s /lease -O hostname
+				return
+			fi
 			name=$5
 			ip addr add "$1/$4" dev "$6"
 			[ -z "$3" ] || ip route add default via "$3"
@@ -46,6 +50,7 @@ guest_init() {
 		for word in $(cat /proc/cmdline); do
 			case $word in ip=*) configure "$word" ;; esac
 		done
+		[ ! -e /name ] || read -r name </name
 		hostname "$name"
 		echo "hello from $name" >/www/index.html
 		httpd -h /www
@@ -58,6 +63,18 @@ guest_init() {
 			awk '{ print ":" $0 }' /output
 			echo "@$id $status"
 		done
+	END
+}
+
+# What becomes of a lease.
+guest_lease() {
+	cat <<-'END'
+		#!/bin/sh
+		[ "$1" = bound ] || exit 0
+		ip addr add "$ip/$mask" dev "$interface"
+		ip route add default via "$router"
+		printf 'search %s\nnameserver %s\n' "$domain" "$dns" >/etc/resolv.conf
+		echo "$hostname" >/name
 	END
 }
 
@@ -79,7 +96,8 @@ guest_image() {
 	done
 	guest_files "$root"
 	guest_init >"$root/init"
-	chmod +x "$root/init"
+	guest_lease >"$root/lease"
+	chmod +x "$root/init" "$root/lease"
 	(cd "$root" && find . | busybox cpio -o -H newc) >"$GUEST_IMAGE" 2>/dev/null
 }
 

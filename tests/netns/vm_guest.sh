@@ -231,6 +231,27 @@ test_policy_frames() {
 	stop watch-web
 }
 
+# ---- nothing said ----
+
+test_dhcp() {
+	guest_stop db
+	check "the network serves addresses" by network up $NET --dhcp
+	check "db boots with no address said" boot_dhcp db
+	is "it has its own" "$(inside vm:db ip -4 -o addr show eth0 | awk '{ print $4 }')" "$DB/24"
+	is "and its name" "$(inside vm:db hostname)" db
+	check "the host reads its page" get host "http://$DB/"
+	prints "which says who it is" '^hello from db$'
+	check "it reads web's, by name" inside vm:db wget -q -O - "http://web.$NET.internal/"
+	prints "which says who it is" '^hello from web$'
+	check "or without the domain" inside vm:db wget -q -O - http://web/
+	check "it reads a page of the internet" inside vm:db wget -q -O - "http://$INTERNET4/"
+}
+
+boot_dhcp() {
+	# shellcheck disable=SC2046
+	guest_boot "$1" "$(by vm snippet "$NET/$1" --for kernel-args --dhcp)" $(snippet "$1" qemu-microvm)
+}
+
 # ---- the end ----
 
 test_again() {
@@ -253,6 +274,7 @@ test_spoofed_arp
 test_other_selves
 test_rate
 test_policy
+test_dhcp
 test_again
 stop_all
 must by network down $NET
