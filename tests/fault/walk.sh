@@ -50,6 +50,8 @@ with_egress() {
 	with_nat && prepare egress add e '{"ssh":a@b}' && prepare egress add f '{"ssh":a@b,"via":e}'
 }
 with_use() { with_egress && prepare egress use v/a e; }
+with_dns() { with_nat && prepare dns enable v; }
+with_dhcp() { prepare network up n 10.2.0.0/24 --cidr6 fd02::/64 --dhcp; }
 with_container() { with_network && container ADD; }
 with_all() {
 	with_peer && prepare nat enable v --interface eth0 && prepare vm add v/a i &&
@@ -84,6 +86,10 @@ declare -A GROUND=(
 	[egress-change]=with_use
 	[egress-free]=with_use
 	[egress-delete]=with_egress
+	[dns-enable]=with_nat
+	[dns-disable]=with_dns
+	[network-up-dhcp]=true
+	[vm-add-dhcp]=with_dhcp
 	[cni-add]=with_network
 	[cni-del]=with_container
 	[apply]=true
@@ -118,6 +124,10 @@ declare -A COMMAND=(
 	[egress-change]='by egress use v/a f,e'
 	[egress-free]='by egress use v/a nat'
 	[egress-delete]='by egress delete f'
+	[dns-enable]='by dns enable v'
+	[dns-disable]='by dns disable v'
+	[network-up-dhcp]='by network up n 10.2.0.0/24 --cidr6 fd02::/64 --dhcp'
+	[vm-add-dhcp]='by vm add n m'
 	[cni-add]='container ADD'
 	[cni-del]='container DEL'
 	[apply]='by apply -q first.yaml'
@@ -167,9 +177,10 @@ foreign() {
 
 # ---- looking ----
 
-# The host's end of a veth pair gets a random MAC each time. Who waits for a machine's process may be missing.
+# The host's end of a veth pair gets a random MAC each time, a process a number. Who waits for a machine's
+# process may be missing.
 look() {
-	snapshot_host | sed -E '/^veth-/s/ether [0-9a-f:]+/ether random/; / byway-watch$/d'
+	snapshot_host | sed -E '/^veth-/s/ether [0-9a-f:]+/ether random/; / byway-watch$/d; s/^process [0-9]+ /process /'
 	if has_netns v-a; then snapshot_inside v-a; fi
 	# Its TAP device loses its carrier a moment after nobody has it open any more.
 	if has_netns clone; then
@@ -231,7 +242,7 @@ judge_status() {
 }
 
 judge_undone() {
-	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|vm-unclone|network-down|cni-del) ]] || return 0
+	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|vm-unclone|network-down|cni-del|dns-disable) ]] || return 0
 	! is_of_file || return 0
 	soon_one_of ground after || wrong "between before and after the operation:
 $(difference ground)"
