@@ -67,7 +67,8 @@ int owner_begin(struct store *st, const char *file, struct err *err)
 		OWN("vpc", "vpc", "new.name"),
 		OWN("nat", "nat", "new.vpc"),
 		OWN("subnet", "subnet", "new.vpc || '/' || new.name"),
-		OWN("policy", "policy", "new.vpc || '/' || new.name"),
+		OWN("policy", "policy",
+		    "CASE new.kind WHEN 'subnet' THEN new.vpc || '/' || new.name END"),
 		OWN("peering", "peer", "new.a || '/' || new.b"),
 		OWN("vm", "port", "new.vpc || '/' || new.name"),
 	};
