@@ -163,9 +163,10 @@ int ops_host_sync(struct ops *o, struct err *err)
 	r = host_rules_build(o->st, &h, &empty, err);
 	if (r)
 		return r;
-	if (empty)
-		return firewall_remove(o->fw, o->host, &h.rs, err);
-	return firewall_apply(o->fw, o->host, &h.rs, err);
+	if (!empty)
+		return firewall_apply(o->fw, o->host, &h.rs, err);
+	r = firewall_remove(o->fw, o->host, &h.rs, err);
+	return r ? r : ops_port_rules_sync(o, NULL, err); /* what a failure may have left of that */
 }
 
 int ops_host_update(struct ops *o, const struct host_rules *add, const struct host_rules *del,
