@@ -153,6 +153,15 @@ static int apply_one(struct ops *o, const struct subnet *s, const struct policy 
 	return r;
 }
 
+/* Names are read from where the subnet is: one that has none can be everybody's. *ret: NULL then. */
+static int resolve_for(struct ops *o, const struct subnet *s, const struct policy *p,
+		       const char *file, const char *text, struct policy **ret, struct err *err)
+{
+	int r = p->has_groups ? policy_parse(file, text, strlen(text), ret, err) : 0;
+
+	return r || !p->has_groups ? r : policy_groups_check(o->st, s->vpc, file, *ret, err);
+}
+
 /* How many of them, from the first, until one fails. Those are in force, whatever becomes of the rest. */
 static int apply_each(struct ops *o, const struct subnet *s, size_t n, const struct policy *p,
 		      const char *file, const char *text, size_t *ret_done, struct err *err)
@@ -161,7 +170,11 @@ static int apply_each(struct ops *o, const struct subnet *s, size_t n, const str
 	int r = ops_begin(o, err);
 
 	for (*ret_done = 0; !r && *ret_done < n; ++*ret_done) {
-		r = apply_one(o, &s[*ret_done], p, full, text, err);
+		_policy_ struct policy *own = NULL;
+
+		r = resolve_for(o, &s[*ret_done], p, file, text, &own, err);
+		if (!r)
+			r = apply_one(o, &s[*ret_done], own ? own : p, full, text, err);
 		if (r)
 			break;
 	}
@@ -176,10 +189,13 @@ int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char
 	size_t done = 0;
 	int end, r = ops_policy_read(file, &text, &p, err);
 
-	if (!r && n)
-		r = policy_groups_check(o->st, s->vpc, file, p, err);
-	for (size_t i = 0; !r && i < n; i++)
+	for (size_t i = 0; !r && i < n; i++) {
+		_policy_ struct policy *own = NULL;
+
 		r = check_target(file, p, &s[i], err);
+		if (!r)
+			r = resolve_for(o, &s[i], p, file, text.data, &own, err);
+	}
 	if (r)
 		return r;
 	r = apply_each(o, s, n, p, file, text.data, &done, err);
