@@ -250,7 +250,8 @@ static int attach(struct add *a)
 	describe(a);
 	cni_mappings_to(j, &a->port);
 	with = (struct port_with){.mappings = j->config.mappings,
-				  .n_mappings = j->config.n_mappings};
+				  .n_mappings = j->config.n_mappings,
+				  .policy = j->config.policy};
 	return ops_port_add_with(&j->ops, &a->port, a->inside, &with, &j->error.err);
 }
 

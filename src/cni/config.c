@@ -372,6 +372,16 @@ static int read_isolated(struct cni_config *c, json_t *value, struct cni_error *
 	return json_is_boolean(value) ? 0 : wrong(e, "isolated", value, "true or false");
 }
 
+/* Nobody knows what a runtime's working directory is. */
+static int read_policy(struct cni_config *c, json_t *value, struct cni_error *e)
+{
+	int r = read_string(value, "policy", &c->policy, e);
+
+	if (r)
+		return r;
+	return *c->policy == '/' ? 0 : wrong(e, "policy", value, "a file's whole path");
+}
+
 static int read_masq(struct cni_config *c, json_t *value, struct cni_error *e)
 {
 	c->no_nat = json_is_false(value);
@@ -481,6 +491,7 @@ int cni_config_read(struct cni_config *c, struct cni_error *e)
 		{"cidr6", read_cidr6},
 		{"mtu", read_mtu},
 		{"isolated", read_isolated},
+		{"policy", read_policy},
 		{"ipMasq", read_masq},
 		{"dns", read_dns},
 		{"ipam", read_ipam},

@@ -35,6 +35,7 @@ struct cni_config {
 	const char *cidr, *cidr6;                         /* NULL: as the network has it */
 	uint32_t mtu_bytes;                               /* 0: the same */
 	bool isolated, no_nat;
+	const char *policy; /* a file; NULL: none */
 	uint64_t rate_rx, rate_tx;
 	const char *ipam; /* the plugin that gives addresses; NULL: byway does */
 	struct cni_wishes wishes;

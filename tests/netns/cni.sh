@@ -220,6 +220,13 @@ test_wishes() {
 	cannot w ping:"$(address x)"
 	can w ping:10.30.0.1
 	must del x
+	policy "allow icmp - $(address w)" >policy.json
+	check "one under a policy" add x eth0 ".policy = \"$PWD/policy.json\""
+	can w ping:"$(address x)"
+	cannot host ping:"$(address x)"
+	can x ping:10.30.0.1
+	refused 7 "a policy's path that is not whole" cni ADD y eth0 '.policy = "policy.json"'
+	must del x
 	check "bandwidth" add x eth0 '.runtimeConfig = {bandwidth: {ingressRate: 8000000, ingressBurst: 800000,
 		egressRate: 16000000, egressBurst: 1600000}}'
 	like "what it receives is limited" \
