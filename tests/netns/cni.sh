@@ -499,7 +499,7 @@ test_install() {
 	container i
 	check "which works" add i
 	is "with what the plugin can do" "$(jq -c '.plugins[0].capabilities' "$WORLD/net.d/10-shop.conflist")" \
-		'{"ips":true,"mac":true,"bandwidth":true,"portMappings":true}'
+		'{"ips":true,"mac":true,"bandwidth":true,"portMappings":true,"aliases":true}'
 	is "in that network" "$(address i)" 10.37.0.2
 	must del i
 	must ip netns del i
