@@ -538,6 +538,10 @@ test_clones() {
 	is "their gateway is who it was" "$(ip -n g1 -j neigh show 10.30.0.1 | jq -r '.[0].lladdr')" "$(link_mac host m)"
 	cannot g1 "$HOST4" 7 "a service on the host"
 	cannot internet "$ADDR1" 7 "from outside"
+	echo_server c1 9
+	cannot g1 "$ADDR1" 9 "what runs in its namespace"
+	stop echo-c1-9
+	is "neighbours are answered for at once" "$(inside c1 cat /proc/sys/net/ipv4/neigh/tap-one/proxy_delay)" 0
 	check "a clone's port is published" by publish m/c2 8088:80
 	like "and reached from outside" "$(get internet "http://$HOST4:8088/")" '^hello from g2 to '
 }
