@@ -276,6 +276,10 @@ int ops_ways_sync(struct ops *o, bool tables_too, struct err *err);
 /* After workloads went: those of their lists that nobody else goes out by. */
 int ops_ways_prune(struct ops *o, struct err *err);
 
+/* Ports and bridges of the state that are there, but not as they were made. After the rules: the guard is
+ * there before what it guards. */
+int ops_repair_links(struct ops *o, size_t *count, struct err *err);
+
 int ops_publish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish_all(struct ops *o, struct err *err);

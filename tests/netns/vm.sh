@@ -639,6 +639,8 @@ test_snippet() {
 test_gc() {
 	must by vm add m gone
 	must ip link del tap-gone
+	check "gc, dry" by --dry-run gc
+	is "leaves it" "$(vms)" "gone one two"
 	check "gc, after somebody deleted a device" by gc
 	is "its VM is gone" "$(vms)" "one two"
 	is "and its neighbour" "$(ip neigh show 10.30.0.4 dev m)" ""
