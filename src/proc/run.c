@@ -113,17 +113,25 @@ static bool drain(int fd, struct buf *to)
 	return n > 0 || (n < 0 && errno == EINTR);
 }
 
-static void collect(int out, int err, struct buf *ret_out, struct buf *ret_err)
+/* Until both streams end, or the program has, which may have left others behind that keep them
+ * open: what it said itself is in them by then. */
+static void collect(int out, int err, int pidfd, struct buf *ret_out, struct buf *ret_err)
 {
-	struct pollfd fds[] = {{.fd = out, .events = POLLIN}, {.fd = err, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = out, .events = POLLIN},
+			       {.fd = err, .events = POLLIN},
+			       {.fd = pidfd, .events = POLLIN}};
 	struct buf *to[] = {ret_out, ret_err};
+	bool ended = false;
 
 	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		int n = poll(fds, ended ? 2 : 3, ended ? 0 : -1);
+
+		if ((n < 0 && errno != EINTR) || (!n && ended))
 			return;
 		for (size_t i = 0; i < 2; i++)
 			if (fds[i].fd >= 0 && fds[i].revents && !drain(fds[i].fd, to[i]))
 				fds[i].fd = -1; /* poll(2) passes over it */
+		ended = ended || fds[2].revents;
 	}
 }
 
@@ -157,7 +165,7 @@ int run_spec(struct child_spec *spec, const struct buf *input, struct buf *ret_o
 		return r;
 	close(TAKE_FD(out_w));
 	close(TAKE_FD(err_w));
-	collect(out_r, err_r, ret_out, ret_err);
+	collect(out_r, err_r, child.fd, ret_out, ret_err);
 	*ret_status = child_wait(&child);
 	return 0;
 }

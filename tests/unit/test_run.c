@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -105,6 +106,21 @@ static void test_descriptors(void **state)
 	assert_string_equal(r.out.data, "");
 }
 
+/* Who stays in the background keeps the streams open; nobody waits for that. */
+static void test_left_behind(void **state)
+{
+	const char *const argv[] = {"sh", "-c", "sleep 60 & echo $!; echo said >&2", NULL};
+	_buf_ struct buf out = {0}, said = {0};
+	struct err err = {0};
+	int status = -1;
+
+	(void)state;
+	assert_int_equal(run(NULL, argv, NULL, &out, &said, &status, &err), 0);
+	assert_int_equal(status, 0);
+	assert_string_equal(said.data, "said\n");
+	assert_int_equal(kill((pid_t)atoi(out.data), SIGKILL), 0);
+}
+
 static void test_missing(void **state)
 {
 	const char *const argv[] = {"byway-no-such-program", NULL};
@@ -125,7 +141,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_status),      cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_input),       cmocka_unit_test(test_environment),
-		cmocka_unit_test(test_descriptors), cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_descriptors), cmocka_unit_test(test_left_behind),
+		cmocka_unit_test(test_missing),
 	};
 
 	return cmocka_run_group_tests_name("run", tests, NULL, NULL);
