@@ -272,7 +272,8 @@ static void report_failure(const struct cli *c, const struct plan *p)
 static int apply_one(struct cli *c, struct files *f, size_t i)
 {
 	struct progress pr = {.c = c, .terminal = isatty(STDERR_FILENO)};
-	const struct apply_watch w = {step_begins, step_ends, &pr};
+	_free_ char *self = realpath("/proc/self/exe", NULL);
+	const struct apply_params w = {self, step_begins, step_ends, &pr};
 	char counts[128];
 	int r = make_plan(c, f, i);
 

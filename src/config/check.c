@@ -333,5 +333,7 @@ int config_check(struct config *c, struct err *err)
 		r = check_peers(c, err);
 	if (!r)
 		r = check_vms(c, err);
+	if (!r)
+		r = config_check_ways(c, err);
 	return r ? r : check_policies(c, err);
 }

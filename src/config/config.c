@@ -26,6 +26,7 @@ static const struct doc_key file_keys[] = {
 	{"vpcs", config_read_vpcs},
 	{"networks", config_read_networks},
 	{"vms", config_read_vms},
+	{"egress", config_read_egress},
 };
 
 static int read_doc(struct config *c, const char *name, struct err *err)
@@ -77,6 +78,10 @@ void config_free(struct config *c)
 		return;
 	for (size_t i = 0; i < c->n_subnets; i++)
 		free(c->subnets[i].policy);
+	for (size_t i = 0; i < c->n_egress; i++)
+		egress_spec_done(&c->egress[i].spec);
+	free(c->egress);
+	free(c->uses);
 	free(c->vpcs);
 	free(c->subnets);
 	free(c->peers);

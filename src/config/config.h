@@ -9,8 +9,10 @@
 #define BYWAY_CONFIG_CONFIG_H
 
 #include "base/buf.h"
+#include "egress/spec.h"
 #include "vpc/port.h"
 #include "vpc/vpc.h"
+#include "vpc/way.h"
 
 struct doc;
 struct err;
@@ -19,6 +21,9 @@ struct fy_node;
 #define CONFIG_VPCS_MAX 4096
 #define CONFIG_SUBNETS_MAX 65536 /* of a VPC */
 #define CONFIG_VMS_MAX 65536
+
+/* "VPC/SUBNET", "NETWORK" or "NETWORK/NAME", with its NUL. */
+#define CONFIG_WORKLOAD_MAX (2 * NAME_MAX_LEN)
 
 /* A VPC, or a flat network. */
 struct config_vpc {
@@ -47,6 +52,21 @@ struct config_vm {
 /* Until when nothing leaves the host: `byway block`. */
 enum config_block { CONFIG_BLOCK_NEVER, CONFIG_BLOCK_UNTIL_APPLIED, CONFIG_BLOCK_UNTIL_TUNNEL };
 
+struct config_egress {
+	struct fy_node *at;
+	char name[NAME_MAX_LEN];
+	struct egress_spec spec;
+	const char *path; /* of the file */
+};
+
+/* A workload that goes out by egresses, or not at all. */
+struct config_use {
+	struct fy_node *at; /* the list */
+	char workload[CONFIG_WORKLOAD_MAX];
+	bool of_vm;
+	char ways[WAY_LIST_LEN]; /* as ops_egress_use() wants it */
+};
+
 struct config {
 	char *path; /* absolute */
 	enum config_block block;
@@ -54,7 +74,9 @@ struct config {
 	struct config_subnet *subnets; /* those of a VPC stand together */
 	struct config_peer *peers;
 	struct config_vm *vms;
-	size_t n_vpcs, n_subnets, n_peers, n_vms;
+	struct config_egress *egress; /* each behind the one that it goes out by */
+	struct config_use *uses;
+	size_t n_vpcs, n_subnets, n_peers, n_vms, n_egress, n_uses;
 	struct doc *doc;
 	struct buf text; /* the document's */
 };

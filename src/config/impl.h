@@ -15,8 +15,15 @@ int value_network(struct doc *d, struct fy_node *node, const char *what, int fam
 int value_path(const struct config *c, struct fy_node *node, const char *what, char **ret,
 	       struct err *err);
 
-/* `vpcs`, `networks` (vpcs.c) and `vms` (vms.c). */
-doc_read_fn config_read_vpcs, config_read_networks, config_read_vms;
+/* The key `egress` of a workload: an egress's name or a list of them, nat or none. */
+int value_ways(struct config *c, struct fy_node *node, const char *first, const char *second,
+	       struct err *err);
+
+/* `vpcs`, `networks` (vpcs.c), `vms` (vms.c) and `egress` (ways.c). */
+doc_read_fn config_read_vpcs, config_read_networks, config_read_vms, config_read_egress;
+
+/* Whether the egresses that are named are there, and go out at last; puts them in order. */
+int config_check_ways(struct config *c, struct err *err);
 
 /* What concerns several objects: names that have to be there, networks that must not overlap, the
  * policies (check.c). */

@@ -11,6 +11,7 @@
 struct vm_reading {
 	struct config *c;
 	struct config_vm *vm;
+	struct fy_node *egress;
 };
 
 /* NETWORK or VPC/SUBNET. Whether there is one is checked when all are known. */
@@ -108,6 +109,15 @@ static int read_isolated(struct doc *d, struct fy_node *node, void *into, struct
 			     err);
 }
 
+/* Of which network is known when all keys are. */
+static int read_vm_egress(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	(void)d;
+	(void)err;
+	((struct vm_reading *)into)->egress = node;
+	return 0;
+}
+
 static const struct doc_key vm_keys[] = {
 	{"network", read_place, DOC_REQUIRED},
 	{"ip", read_ip},
@@ -116,6 +126,7 @@ static const struct doc_key vm_keys[] = {
 	{"rate", read_rate},
 	{"queues", read_queues},
 	{"isolated", read_isolated},
+	{"egress", read_vm_egress},
 };
 
 static int read_vm(struct doc *d, const char *name, struct fy_node *key, struct fy_node *value,
@@ -124,6 +135,7 @@ static int read_vm(struct doc *d, const char *name, struct fy_node *key, struct 
 	struct vm_reading rd = {.c = into};
 	struct config *c = into;
 	struct port *p;
+	int r;
 
 	GROW(c->vms, c->n_vms);
 	rd.vm = &c->vms[c->n_vms++];
@@ -134,7 +146,13 @@ static int read_vm(struct doc *d, const char *name, struct fy_node *key, struct 
 	if (vm_owner_parse(VM_OWNER, &p->owner_uid, &p->owner_gid, err) ||
 	    value_name(d, key, "VM", name, p->name, err))
 		return -EINVAL;
-	return doc_read_map(d, value, "a VM", vm_keys, ARRAY_SIZE(vm_keys), &rd, err);
+	r = doc_read_map(d, value, "a VM", vm_keys, ARRAY_SIZE(vm_keys), &rd, err);
+	if (r || !rd.egress)
+		return r;
+	r = value_ways(c, rd.egress, p->vpc, p->name, err);
+	if (!r)
+		c->uses[c->n_uses - 1].of_vm = true;
+	return r;
 }
 
 int config_read_vms(struct doc *d, struct fy_node *node, void *into, struct err *err)

@@ -74,11 +74,20 @@ static int read_policy(struct doc *d, struct fy_node *node, void *into, struct e
 	return value_path(rd->c, node, "a policy's file", &rd->s->policy, err);
 }
 
+static int read_subnet_egress(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct vpc_reading *rd = into;
+
+	(void)d;
+	return value_ways(rd->c, node, rd->s->s.vpc, rd->s->s.name, err);
+}
+
 static const struct doc_key subnet_keys[] = {
 	{"cidr", read_subnet_cidr, DOC_REQUIRED},
 	{"cidr6", read_subnet_cidr6},
 	{"type", read_type},
 	{"policy", read_policy},
+	{"egress", read_subnet_egress},
 };
 
 static int read_subnet(struct doc *d, const char *name, struct fy_node *key, struct fy_node *value,
@@ -196,6 +205,14 @@ static int read_nat(struct doc *d, struct fy_node *node, void *into, struct err 
 			     err);
 }
 
+static int read_network_egress(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct vpc_reading *rd = into;
+
+	(void)d;
+	return value_ways(rd->c, node, rd->v->v.name, NULL, err);
+}
+
 static int read_subnets(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
 	((struct vpc_reading *)into)->subnets = node;
@@ -227,6 +244,7 @@ static const struct doc_key vpc_keys[] = {
 
 static const struct doc_key network_keys[] = {
 	NETWORK_KEYS,
+	{"egress", read_network_egress},
 };
 
 static int finish(struct vpc_reading *rd, struct err *err)

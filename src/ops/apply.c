@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "ops/apply_impl.h"
+#include "ops/egress.h"
 #include "ops/ops.h"
 
 static const char *const action_names[] = {
@@ -64,9 +65,14 @@ static struct halves split(const char *name)
 	return h;
 }
 
+struct applying {
+	struct ops *o;
+	const char *self;
+};
+
 /* ---- VPCs and networks ---- */
 
-static int add_vpc(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int add_vpc(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	const struct config_vpc *want = c->want;
 	char cidr[CIDR_STRLEN], cidr6[CIDR_STRLEN];
@@ -80,43 +86,43 @@ static int add_vpc(struct ops *o, const struct change *c, size_t n, struct err *
 	struct vpc made;
 
 	(void)n;
-	return ops_vpc_create(o, &p, &made, err);
+	return ops_vpc_create(a->o, &p, &made, err);
 }
 
-static int remove_vpc(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int remove_vpc(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	bool existed;
 
 	(void)n;
-	return ops_vpc_delete(o, c->name, &existed, err);
+	return ops_vpc_delete(a->o, c->name, &existed, err);
 }
 
 /* ---- NAT ---- */
 
-static int add_nat(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int add_nat(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	const struct config_vpc *want = c->want;
 	struct nat nat;
 	bool changed;
 
 	(void)n;
-	return ops_nat_enable(o, c->name, *want->interface ? want->interface : NULL, &nat, &changed,
-			      err);
+	return ops_nat_enable(a->o, c->name, *want->interface ? want->interface : NULL, &nat,
+			      &changed, err);
 }
 
-static int remove_nat(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int remove_nat(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	bool existed;
 
 	(void)n;
-	return ops_nat_disable(o, c->name, &existed, err);
+	return ops_nat_disable(a->o, c->name, &existed, err);
 }
 
-static int update_nat(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int update_nat(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
-	int r = remove_nat(o, c, n, err);
+	int r = remove_nat(a, c, n, err);
 
-	return r ? r : add_nat(o, c, n, err);
+	return r ? r : add_nat(a, c, n, err);
 }
 
 /* ---- subnets ---- */
@@ -125,7 +131,7 @@ struct subnet_texts {
 	char cidr[CIDR_STRLEN], cidr6[CIDR_STRLEN];
 };
 
-static int add_subnets(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int add_subnets(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	_free_ struct subnet_params *params = xcalloc(n, sizeof(*params));
 	_free_ struct subnet_texts *texts = xcalloc(n, sizeof(*texts));
@@ -141,33 +147,33 @@ static int add_subnets(struct ops *o, const struct change *c, size_t n, struct e
 			.is_public = s->is_public,
 		};
 	}
-	return ops_subnet_add(o, split(c->name).first, params, n, NULL, err);
+	return ops_subnet_add(a->o, split(c->name).first, params, n, NULL, err);
 }
 
-static int update_subnet(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int update_subnet(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	const struct subnet *want = &((const struct config_subnet *)c->want)->s;
 	struct subnet s;
-	int r = subnet_load(o->st, want->vpc, want->name, &s, err);
+	int r = subnet_load(a->o->st, want->vpc, want->name, &s, err);
 
 	(void)n;
 	s.is_public = want->is_public;
-	return r ? r : ops_subnet_set_type(o, &s, err);
+	return r ? r : ops_subnet_set_type(a->o, &s, err);
 }
 
-static int remove_subnets(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int remove_subnets(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	_free_ const char **names = xcalloc(n, sizeof(*names));
 	_free_ bool *existed = xcalloc(n, sizeof(*existed));
 
 	for (size_t i = 0; i < n; i++)
 		names[i] = strchr(c[i].name, '/') + 1;
-	return ops_subnet_delete(o, split(c->name).first, names, n, existed, err);
+	return ops_subnet_delete(a->o, split(c->name).first, names, n, existed, err);
 }
 
 /* ---- policies ---- */
 
-static int apply_policies(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int apply_policies(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	_free_ struct subnet *s = xcalloc(n, sizeof(*s));
 	int r = 0;
@@ -175,26 +181,27 @@ static int apply_policies(struct ops *o, const struct change *c, size_t n, struc
 	for (size_t i = 0; !r && i < n; i++) {
 		const struct config_subnet *want = c[i].want;
 
-		r = subnet_load(o->st, want->s.vpc, want->s.name, &s[i], err);
+		r = subnet_load(a->o->st, want->s.vpc, want->s.name, &s[i], err);
 	}
 	return r ? r
-		 : ops_policy_apply(o, s, n, ((const struct config_subnet *)c->want)->policy, err);
+		 : ops_policy_apply(a->o, s, n, ((const struct config_subnet *)c->want)->policy,
+				    err);
 }
 
-static int remove_policy(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int remove_policy(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	struct halves h = split(c->name);
 	struct subnet s;
 	bool existed;
-	int r = subnet_load(o->st, h.first, h.second, &s, err);
+	int r = subnet_load(a->o->st, h.first, h.second, &s, err);
 
 	(void)n;
-	return r ? r : ops_policy_remove(o, &s, &existed, err);
+	return r ? r : ops_policy_remove(a->o, &s, &existed, err);
 }
 
 /* ---- peerings ---- */
 
-static int add_peer(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int add_peer(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	const struct config_peer *want = c->want;
 	_buf_ struct buf allow = {0};
@@ -202,36 +209,36 @@ static int add_peer(struct ops *o, const struct change *c, size_t n, struct err 
 
 	(void)n;
 	tell_allowed(&want->p, &allow);
-	return ops_peer_add(o, want->p.a, want->p.b, want->p.n_allow ? allow.data : NULL, &made,
+	return ops_peer_add(a->o, want->p.a, want->p.b, want->p.n_allow ? allow.data : NULL, &made,
 			    err);
 }
 
-static int remove_peer(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int remove_peer(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	struct halves h = split(c->name);
 	bool existed;
 
 	(void)n;
-	return ops_peer_delete(o, h.first, h.second, &existed, err);
+	return ops_peer_delete(a->o, h.first, h.second, &existed, err);
 }
 
 /* ---- virtual machines ---- */
 
-static int add_vm(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int add_vm(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	struct port p = ((const struct config_vm *)c->want)->p;
 
 	(void)n;
-	return ops_port_add(o, &p, NULL, err);
+	return ops_port_add(a->o, &p, NULL, err);
 }
 
-static int update_vm(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int update_vm(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	(void)n;
-	return ops_port_set_rates(o, &((const struct config_vm *)c->want)->p, err);
+	return ops_port_set_rates(a->o, &((const struct config_vm *)c->want)->p, err);
 }
 
-static int remove_vms(struct ops *o, const struct change *c, size_t n, struct err *err)
+static int remove_vms(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	_free_ struct port *p = xcalloc(n, sizeof(*p));
 	int r = 0;
@@ -239,15 +246,72 @@ static int remove_vms(struct ops *o, const struct change *c, size_t n, struct er
 	for (size_t i = 0; !r && i < n; i++) {
 		struct halves h = split(c[i].name);
 
-		r = port_load(o->st, h.first, h.second, &p[i], err);
+		r = port_load(a->o->st, h.first, h.second, &p[i], err);
 	}
-	return r ? r : ops_ports_delete(o, p, n, err);
+	return r ? r : ops_ports_delete(a->o, p, n, err);
+}
+
+/* ---- egresses ---- */
+
+static int add_egress(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	const struct config_egress *want = c->want;
+	struct egress_params p = {
+		.name = want->name, .spec = &want->spec, .path = want->path, .replace = true};
+	bool changed;
+
+	(void)n;
+	return ops_egress_add(a->o, &p, &changed, err);
+}
+
+static int remove_egress(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	bool existed;
+
+	(void)n;
+	return ops_egress_delete(a->o, c->name, &existed, err);
+}
+
+static int add_use(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	bool changed;
+
+	(void)n;
+	return ops_egress_use(a->o, c->name, ((const struct config_use *)c->want)->ways, &changed,
+			      err);
+}
+
+static int remove_use(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	bool changed;
+
+	(void)n;
+	return ops_egress_use(a->o, c->name, EGRESS_NAT, &changed, err);
+}
+
+/* The process takes the lock that this one has. What comes after it makes no objects, so that
+ * nobody has to be told again whose they are. */
+static int start_process(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	enum fw_backend_id backend = a->o->backend;
+	bool ran;
+	int r;
+
+	(void)n;
+	oplog_add(&a->o->log, NULL, "byway egress run --detach %s", c->name);
+	if (a->o->log.dry_run)
+		return 0;
+	ops_suspend(a->o);
+	r = ops_egress_stop(c->name, backend, &ran, err);
+	if (!r)
+		r = ops_egress_start(a->self, c->name, backend, err);
+	return ops_open(a->o, STORE_WRITE, r ? NULL : err) ? -EIO : r;
 }
 
 /* ---- all of them ---- */
 
 /* Carries out n changes of the same kind and action. */
-typedef int (*carry_fn)(struct ops *o, const struct change *c, size_t n, struct err *err);
+typedef int (*carry_fn)(struct applying *a, const struct change *c, size_t n, struct err *err);
 
 enum together {
 	ALONE,
@@ -283,6 +347,15 @@ static const struct {
 		{"vm",
 		 {[CHANGE_ADD] = add_vm, [CHANGE_UPDATE] = update_vm, [CHANGE_REMOVE] = remove_vms},
 		 {[CHANGE_REMOVE] = OF_A_VPC}},
+	[KIND_EGRESS] = {"egress",
+			 {[CHANGE_ADD] = add_egress,
+			  [CHANGE_UPDATE] = add_egress,
+			  [CHANGE_REMOVE] = remove_egress}},
+	[KIND_USE] = {"use",
+		      {[CHANGE_ADD] = add_use,
+		       [CHANGE_UPDATE] = add_use,
+		       [CHANGE_REMOVE] = remove_use}},
+	[KIND_PROCESS] = {"process", {[CHANGE_UPDATE] = start_process}},
 };
 static_assert(ARRAY_SIZE(kinds) == KIND_NUM_KINDS, "kinds[] doesn't match change_kind");
 
@@ -328,11 +401,11 @@ static int adopt(struct ops *o, const struct plan *p, const struct change *c, si
 	return ops_end(o, r, err);
 }
 
-static int carry_out(struct ops *o, struct plan *p, size_t first, size_t n, struct err *err)
+static int carry_out(struct applying *a, struct plan *p, size_t first, size_t n, struct err *err)
 {
 	struct change *c = &p->changes[first];
-	int r = c->action == CHANGE_ADOPT ? adopt(o, p, c, n, err)
-					  : kinds[c->kind].carry[c->action](o, c, n, err);
+	int r = c->action == CHANGE_ADOPT ? adopt(a->o, p, c, n, err)
+					  : kinds[c->kind].carry[c->action](a, c, n, err);
 
 	for (size_t i = 0; i < n; i++)
 		c[i].state = r ? CHANGE_FAILED : CHANGE_DONE;
@@ -360,14 +433,15 @@ static int tidy(struct ops *o, struct err *err)
 	return r ? r : ops_forwarding_restore(o, NULL, err);
 }
 
-int ops_apply(struct ops *o, struct plan *p, const struct apply_watch *w, struct err *err)
+int ops_apply(struct ops *o, struct plan *p, const struct apply_params *w, struct err *err)
 {
+	struct applying a = {.o = o, .self = w->self};
 	int r = begin_owning(o, p->file, err);
 
 	for (size_t i = 0, n; !r && i < p->n; i += n) {
 		n = plan_together(p, i);
 		w->begin(w->arg, p, i, n);
-		r = carry_out(o, p, i, n, err);
+		r = carry_out(&a, p, i, n, err);
 		w->end(w->arg, p, i, n);
 	}
 	return r ? r : tidy(o, err);

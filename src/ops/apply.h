@@ -21,7 +21,7 @@ struct ops;
 
 enum change_action { CHANGE_REMOVE, CHANGE_UPDATE, CHANGE_ADOPT, CHANGE_ADD, CHANGE_NUM_ACTIONS };
 
-/* In the order in which they are made; they go in the reverse. */
+/* What is in something else stands behind it. */
 enum change_kind {
 	KIND_VPC,
 	KIND_NAT,
@@ -29,6 +29,9 @@ enum change_kind {
 	KIND_POLICY,
 	KIND_PEERING,
 	KIND_VM,
+	KIND_EGRESS,
+	KIND_USE,     /* of egresses, by a workload */
+	KIND_PROCESS, /* an egress's: nobody's object, but it has to run */
 	KIND_NUM_KINDS
 };
 
@@ -46,6 +49,7 @@ struct change {
 	unsigned int line; /* where the file has it; 0: it has not */
 	const void *want;  /* the config's struct of that kind; NULL when it goes */
 	enum change_state state;
+	unsigned int order;
 	size_t no; /* before they were put in order */
 };
 
@@ -66,14 +70,15 @@ void plan_free_p(struct plan **p);
 /* How many of the changes from this one on are made together. */
 size_t plan_together(const struct plan *p, size_t first);
 
-/* Told before and after n changes from first that are made together. */
-struct apply_watch {
+struct apply_params {
+	const char *self; /* byway's own path, for the processes of egresses */
+	/* Told before and after n changes from first that are made together. */
 	void (*begin)(void *arg, const struct plan *p, size_t first, size_t n);
 	void (*end)(void *arg, const struct plan *p, size_t first, size_t n);
 	void *arg;
 };
 /* Stops at the first failure: the states of the changes say how far it got. Another plan goes on
  * from there. */
-int ops_apply(struct ops *o, struct plan *p, const struct apply_watch *w, struct err *err);
+int ops_apply(struct ops *o, struct plan *p, const struct apply_params *w, struct err *err);
 
 #endif

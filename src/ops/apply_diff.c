@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "ops/apply_impl.h"
+#include "ops/egress.h"
 
 static enum diff worse(enum diff a, enum diff b)
 {
@@ -154,6 +155,17 @@ enum diff diff_vm(const struct config_vm *want, const struct port *is, struct bu
 	d = worse(d, diff_number("queues", p->queues, is->queues, why));
 	d = worse(d, diff_flag("isolated", p->isolated, is->isolated, why));
 	return worse(d, in_place(rates));
+}
+
+enum diff diff_egress(const struct config_egress *want, const struct egress *is, struct buf *why)
+{
+	return in_place(diff_text("spec", want->spec.text, is->spec, why));
+}
+
+enum diff diff_use(const struct config_use *want, const struct use *is, struct buf *why)
+{
+	return in_place(diff_text("egress", strcmp(want->ways, EGRESS_NONE) ? want->ways : "",
+				  is->list, why));
 }
 
 /* ---- in a few words ---- */

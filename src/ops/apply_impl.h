@@ -17,6 +17,8 @@ enum diff diff_nat(const char *interface, const struct nat *is, struct buf *why)
 enum diff diff_subnet(const struct config_subnet *want, const struct subnet *is, struct buf *why);
 enum diff diff_policy(const char *text, const struct policy_row *is, struct buf *why);
 enum diff diff_peer(const struct config_peer *want, const struct peer *is, struct buf *why);
+enum diff diff_egress(const struct config_egress *want, const struct egress *is, struct buf *why);
+enum diff diff_use(const struct config_use *want, const struct use *is, struct buf *why);
 enum diff diff_vm(const struct config_vm *want, const struct port *is, struct buf *why);
 
 /* What is wanted, in a few words. */

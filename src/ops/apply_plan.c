@@ -12,7 +12,10 @@
 #include "kernel/link.h"
 #include "kernel/netns.h"
 #include "ops/apply_impl.h"
+#include "ops/egress.h"
 #include "ops/ops.h"
+#include "proc/pidlock.h"
+#include "ops/session.h"
 #include "vpc/names.h"
 
 /* Everything that there is, in the order of names, and what this plan makes of it. */
@@ -25,7 +28,7 @@ struct planner {
 	struct port *ports;
 	struct peer *peers;
 	struct owned *owned;
-	bool *vpc_goes, *subnet_goes, *wanted; /* for each of vpcs, subnets and owned */
+	bool *vpc_goes, *subnet_goes, *port_goes, *wanted; /* for each of those, and of owned */
 	size_t n_vpcs, n_subnets, n_ports, n_peers, n_owned;
 	char (*links)[IFNAMSIZ]; /* ours, that the kernel has; sorted */
 	size_t n_links;
@@ -40,6 +43,7 @@ static void planner_done(struct planner *p)
 	owner_list_free(p->owned, p->n_owned);
 	free(p->vpc_goes);
 	free(p->subnet_goes);
+	free(p->port_goes);
 	free(p->wanted);
 	free(p->links);
 }
@@ -87,6 +91,7 @@ static int load(struct planner *p, struct err *err)
 		qsort(p->links, p->n_links, IFNAMSIZ, by_text);
 	p->vpc_goes = xcalloc(p->n_vpcs + 1, sizeof(bool));
 	p->subnet_goes = xcalloc(p->n_subnets + 1, sizeof(bool));
+	p->port_goes = xcalloc(p->n_ports + 1, sizeof(bool));
 	p->wanted = xcalloc(p->n_owned + 1, sizeof(bool));
 	return r;
 }
@@ -154,6 +159,21 @@ static bool subnet_is_gone(const struct planner *p, const char *vpc, const char 
 	const struct subnet *s = find_subnet(p, vpc, name);
 
 	return !s || p->subnet_goes[s - p->subnets] || vpc_is_gone(p, vpc);
+}
+
+static struct port *find_port(const struct planner *p, const char *vpc, const char *name)
+{
+	struct port key = {0};
+
+	str_copy(key.vpc, sizeof(key.vpc), vpc);
+	str_copy(key.name, sizeof(key.name), name);
+	return FIND(p, ports, &key, port_order);
+}
+
+static bool port_is_gone(const struct planner *p, const struct port *q)
+{
+	return !q || p->port_goes[q - p->ports] || vpc_is_gone(p, q->vpc) ||
+	       (*q->subnet && subnet_is_gone(p, q->vpc, q->subnet));
 }
 
 /* ---- the list ---- */
@@ -426,14 +446,13 @@ static int want_vms(struct planner *p, struct err *err)
 
 	for (size_t i = 0; !r && i < p->c->n_vms; i++) {
 		const struct config_vm *want = &p->c->vms[i];
-		const struct port *is = FIND(p, ports, &want->p, port_order);
+		const struct port *is = find_port(p, want->p.vpc, want->p.name);
 		_subject_ struct subject s = {KIND_VM, .at = want->at, .want = want};
 		bool anew;
 
 		name_of(s.name, want->p.vpc, want->p.name);
 		tell_vm(want, &s.will);
-		s.there = is && !vpc_is_gone(p, is->vpc) &&
-			  (!*is->subnet || !subnet_is_gone(p, is->vpc, is->subnet));
+		s.there = !port_is_gone(p, is);
 		if (s.there) {
 			s.broken = is->state != ROW_ACTIVE   ? half_made
 				   : has_link(p, is->ifname) ? NULL
@@ -444,7 +463,104 @@ static int want_vms(struct planner *p, struct err *err)
 					 is->kind == PORT_CLONE ? "clone" : "container");
 		}
 		r = decide(p, &s, &anew, err);
+		if (is && anew)
+			p->port_goes[is - p->ports] = true;
 	}
+	return r;
+}
+
+/* ---- egresses ---- */
+
+static bool egress_runs(const char *name)
+{
+	char group[NAME_MAX_LEN], path[SESSION_PATH_MAX];
+
+	return pidlock_holder(session_path(egress_group(name, group), ".lock", path)) != 0;
+}
+
+/* Its process, too, is to be as the file says. */
+static void want_process(struct planner *p, const struct config_egress *want, bool changed)
+{
+	bool runs = egress_runs(want->name);
+	struct change *c;
+
+	if (runs && !changed)
+		return;
+	c = add_change(p, CHANGE_UPDATE, KIND_PROCESS, want->name,
+		       runs ? "to be started anew" : "to be started");
+	c->want = want;
+	c->line = config_line(p->c, want->at);
+}
+
+static int want_egress(struct planner *p, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < p->c->n_egress; i++) {
+		const struct config_egress *want = &p->c->egress[i];
+		_subject_ struct subject s = {KIND_EGRESS, .at = want->at, .want = want};
+		struct egress is = {0};
+		bool anew;
+
+		name_of(s.name, want->name, NULL);
+		buf_adds(&s.will, want->spec.text);
+		s.there = !egress_load(p->o->st, want->name, &is, NULL);
+		if (s.there)
+			s.diff = diff_egress(want, &is, &s.why);
+		r = decide(p, &s, &anew, err);
+		if (!r)
+			want_process(p, want, s.diff != DIFF_NONE);
+		egress_done(&is);
+	}
+	return r;
+}
+
+/* The workload's VPC, and its name there: "" of a network. */
+static void split_workload(const char *workload, char vpc[NAME_MAX_LEN], char name[NAME_MAX_LEN])
+{
+	size_t len = strcspn(workload, "/");
+
+	snprintf(vpc, NAME_MAX_LEN, "%.*s", (int)len, workload);
+	snprintf(name, NAME_MAX_LEN, "%s", workload[len] ? workload + len + 1 : "");
+}
+
+static bool workload_is_gone(const struct planner *p, const char *vpc, const char *name)
+{
+	const struct port *q = find_port(p, vpc, name);
+
+	if (!*name || vpc_is_gone(p, vpc))
+		return vpc_is_gone(p, vpc);
+	return q ? port_is_gone(p, q) : subnet_is_gone(p, vpc, name);
+}
+
+static int want_use(struct planner *p, const struct config_use *want, struct err *err)
+{
+	_subject_ struct subject s = {KIND_USE, .at = want->at, .want = want};
+	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
+	struct use is;
+	bool anew;
+
+	split_workload(want->workload, vpc, name);
+	name_of(s.name, want->workload, NULL);
+	buf_adds(&s.will, want->ways);
+	s.there = !workload_is_gone(p, vpc, name) && !use_load(p->o->st, vpc, name, &is, NULL);
+	if (s.there) {
+		s.diff = diff_use(want, &is, &s.why);
+		if (is.state != ROW_ACTIVE) {
+			s.diff = DIFF_IN_PLACE;
+			buf_adds(&s.why, half_made);
+		}
+	}
+	return decide(p, &s, &anew, err);
+}
+
+static int want_uses(struct planner *p, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < p->c->n_uses; i++)
+		if (strcmp(p->c->uses[i].ways, EGRESS_NAT) != 0)
+			r = want_use(p, &p->c->uses[i], err);
 	return r;
 }
 
@@ -455,7 +571,6 @@ static bool goes_anyway(const struct planner *p, enum change_kind kind, const ch
 {
 	char first[NAME_MAX_LEN], second[NAME_MAX_LEN] = "";
 	const char *slash = strchr(name, '/');
-	struct port port;
 
 	snprintf(first, sizeof(first), "%.*s", (int)strcspn(name, "/"), name);
 	if (slash)
@@ -471,9 +586,11 @@ static bool goes_anyway(const struct planner *p, enum change_kind kind, const ch
 	case KIND_PEERING:
 		return vpc_is_gone(p, first) || vpc_is_gone(p, second);
 	case KIND_VM:
-		if (vpc_is_gone(p, first) || port_load(p->o->st, first, second, &port, NULL))
-			return true;
-		return *port.subnet && subnet_is_gone(p, first, port.subnet);
+		return port_is_gone(p, find_port(p, first, second));
+	case KIND_USE:
+		return workload_is_gone(p, first, second);
+	case KIND_EGRESS:
+	case KIND_PROCESS:
 	case KIND_NUM_KINDS:
 		break;
 	}
@@ -488,8 +605,12 @@ static void note_going(struct planner *p, enum change_kind kind, const char *nam
 	const struct subnet *s =
 		kind == KIND_SUBNET && slash ? find_subnet(p, first, slash + 1) : NULL;
 
+	const struct port *q = kind == KIND_VM && slash ? find_port(p, first, slash + 1) : NULL;
+
 	if (v)
 		p->vpc_goes[v - p->vpcs] = true;
+	if (q)
+		p->port_goes[q - p->ports] = true;
 	if (s)
 		p->subnet_goes[s - p->subnets] = true;
 }
@@ -552,19 +673,66 @@ static int check_going(struct planner *p, struct err *err)
 	return 0;
 }
 
-/* What goes does so in the reverse order, and first. */
+/* The order in which they come; they go in the reverse. The ways out of networks and subnets are
+ * there before NAT, so that nothing goes out by that in the meantime. */
+static const unsigned int orders[] = {
+	[KIND_VPC] = 0, [KIND_SUBNET] = 1, [KIND_POLICY] = 2, [KIND_PEERING] = 3, [KIND_EGRESS] = 4,
+	[KIND_USE] = 5, [KIND_NAT] = 6,    [KIND_VM] = 7,     [KIND_PROCESS] = 9,
+};
+#define ORDER_USE_OF_VM 8
+#define ORDER_LAST 10
+
+static unsigned int order_of(const struct change *c)
+{
+	const struct config_use *use = c->kind == KIND_USE ? c->want : NULL;
+
+	if (c->action != CHANGE_REMOVE)
+		return 2 * ORDER_LAST + (use && use->of_vm ? ORDER_USE_OF_VM : orders[c->kind]);
+	/* Until then, others may have gone out by it. */
+	return c->kind == KIND_EGRESS ? 4 * ORDER_LAST : ORDER_LAST - orders[c->kind];
+}
+
 static int by_order(const void *a, const void *b)
 {
 	const struct change *x = a, *y = b;
-	bool x_goes = x->action == CHANGE_REMOVE, y_goes = y->action == CHANGE_REMOVE;
 
-	if (x_goes != y_goes)
-		return y_goes - x_goes;
-	if (x->kind != y->kind)
-		return x_goes ? (int)y->kind - (int)x->kind : (int)x->kind - (int)y->kind;
+	if (x->order != y->order)
+		return x->order < y->order ? -1 : 1;
 	if (x->action != y->action)
 		return (int)x->action - (int)y->action;
 	return x->no < y->no ? -1 : 1;
+}
+
+/* How many it goes out by, one behind the other. */
+static unsigned int egress_depth(const struct planner *p, const char *name)
+{
+	struct egress e = {0};
+	unsigned int depth = 0;
+	char via[NAME_MAX_LEN];
+
+	str_copy(via, sizeof(via), name);
+	while (*via && depth < EGRESS_MAX && !egress_load(p->o->st, via, &e, NULL)) {
+		str_copy(via, sizeof(via), e.via);
+		egress_done(&e);
+		depth++;
+	}
+	return depth;
+}
+
+/* Of egresses that go, first those that go out by others. */
+static void put_in_order(struct planner *p)
+{
+	struct plan *plan = p->plan;
+
+	for (size_t i = 0; i < plan->n; i++) {
+		struct change *c = &plan->changes[i];
+
+		c->order = order_of(c);
+		if (c->kind == KIND_EGRESS && c->action == CHANGE_REMOVE)
+			c->no = EGRESS_MAX - egress_depth(p, c->name);
+	}
+	if (plan->n)
+		qsort(plan->changes, plan->n, sizeof(*plan->changes), by_order);
 }
 
 /* An object is decided upon when what it is in is known to go or to stay. */
@@ -574,19 +742,20 @@ static int make_plan(struct planner *p, struct err *err)
 		[KIND_VPC] = want_vpcs,       [KIND_NAT] = want_nat,
 		[KIND_SUBNET] = want_subnets, [KIND_POLICY] = want_policies,
 		[KIND_PEERING] = want_peers,  [KIND_VM] = want_vms,
+		[KIND_EGRESS] = want_egress,  [KIND_USE] = want_uses,
+		[KIND_PROCESS] = NULL, /* the egresses' */
 	};
 	int r = load(p, err);
 
 	for (int kind = 0; !r && kind < KIND_NUM_KINDS; kind++) {
-		if (p->c)
+		if (p->c && want[kind])
 			r = want[kind](p, err);
 		if (!r)
 			unwanted(p, (enum change_kind)kind);
 	}
 	if (!r)
 		r = check_going(p, err);
-	if (p->plan->n)
-		qsort(p->plan->changes, p->plan->n, sizeof(*p->plan->changes), by_order);
+	put_in_order(p);
 	return r;
 }
 

@@ -71,6 +71,8 @@ int owner_begin(struct store *st, const char *file, struct err *err)
 		    "CASE new.kind WHEN 'subnet' THEN new.vpc || '/' || new.name END"),
 		OWN("peering", "peer", "new.a || '/' || new.b"),
 		OWN("vm", "port", "new.vpc || '/' || new.name"),
+		OWN("egress", "egress", "new.name"),
+		OWN("use", "egress_use", "rtrim(new.vpc || '/' || new.name, '/')"),
 	};
 	int r = 0;
 

@@ -224,7 +224,9 @@ static const char version_4[] =
 	OWNED("subnet", "subnet", "old.vpc || '/' || old.name")
 	OWNED("policy", "policy", "CASE old.kind WHEN 'subnet' THEN old.vpc || '/' || old.name END")
 	OWNED("peering", "peer", "old.a || '/' || old.b")
-	OWNED("vm", "port", "old.vpc || '/' || old.name");
+	OWNED("vm", "port", "old.vpc || '/' || old.name")
+	OWNED("egress", "egress", "old.name")
+	OWNED("use", "egress_use", "rtrim(old.vpc || '/' || old.name, '/')");
 
 const char *const schema_steps[] = {version_1, version_2, version_3, version_4};
 const int schema_version = ARRAY_SIZE(schema_steps);

@@ -13,6 +13,7 @@
 #include "config/values.c"
 #include "config/vms.c"
 #include "config/vpcs.c"
+#include "config/ways.c"
 
 /* What those who make the networks rely on. */
 static void check_config(const struct config *c)

@@ -145,10 +145,10 @@ add vm pods/m1"
 test_remove() {
 	sed -i '/ db:/d; /^  m1:/d; /peers:/d; /nat: eth0/d; /policy:/d' lab.yaml
 	is "what is not there any more goes" "$(changes lab.yaml)" "remove vm pods/m1
+remove nat production
 remove peering production/staging
 remove policy production/web
-remove subnet production/db
-remove nat production"
+remove subnet production/db"
 	check "apply" by apply lab.yaml
 	fails "the namespace" has_netns production-db
 	cannot staging-dev 10.0.3.1 7 "no peering"

@@ -160,8 +160,10 @@ static void test_peers(void **state)
 	assert_string_equal(cidr(&c->peers[1].p.allow[0]), "10.2.1.0/24");
 	assert_bad(
 		TWO "[b, b]" OTHER "networks: {n: {cidr: 10.2.0.0/24, peers: [a]}}\n",
-		"c.yaml:4:35: a network has no key \"peers\": its keys are cidr, cidr6, mtu, nat");
-	assert_bad(TWO "[c]" OTHER, "c.yaml:2:34: there is no VPC \"c\" in this file: did you mean \"a\"?");
+		"c.yaml:4:35: a network has no key \"peers\": its keys are cidr, cidr6, mtu, nat, "
+		"egress");
+	assert_bad(TWO "[c]" OTHER,
+		   "c.yaml:2:34: there is no VPC \"c\" in this file: did you mean \"a\"?");
 	assert_bad(
 		"vpcs:\n  prod: {cidr: 10.0.0.0/16, peers: [stagin]}\n  staging: {cidr: "
 		"10.1.0.0/16}\n",
@@ -262,6 +264,56 @@ static void test_bad_vms(void **state)
 		   "c.yaml:3:34: \"queues\" is a number from 1 to 256, not 0");
 }
 
+/* ---- egresses ---- */
+
+static void test_egress(void **state)
+{
+	_config_ struct config *c = parse(
+		"egress:\n"
+		"  dc: {connect: 'http://proxy.example:3128', via: corp}\n"
+		"  deep: {ssh: alice@inside, via: dc}\n"
+		"  corp: {openconnect: vpn.example.com, username: a, password_file: corp.pass}\n"
+		"vpcs: {v: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.1.0/24, egress: [dc, "
+		"corp]}}}}\n"
+		"networks: {n: {cidr: 10.1.0.0/24, egress: none}}\n"
+		"vms: {m: {network: n, egress: deep}, k: {egress: nat, network: v/s}}\n");
+
+	(void)state;
+	assert_int_equal(c->n_egress, 3); /* in the order in which they can be made */
+	assert_string_equal(c->egress[0].name, "corp");
+	assert_string_equal(c->egress[1].name, "dc");
+	assert_string_equal(c->egress[2].name, "deep");
+	assert_int_equal(c->n_uses, 4);
+	assert_string_equal(c->uses[0].workload, "v/s");
+	assert_string_equal(c->uses[0].ways, "dc,corp");
+	assert_false(c->uses[0].of_vm);
+	assert_string_equal(c->uses[1].workload, "n");
+	assert_string_equal(c->uses[1].ways, "none");
+	assert_string_equal(c->uses[2].workload, "n/m");
+	assert_true(c->uses[2].of_vm);
+	assert_string_equal(c->uses[3].workload, "v/k");
+}
+
+#define NET_BY "networks: {n: {cidr: 10.1.0.0/24, egress: "
+
+static void test_bad_egress(void **state)
+{
+	(void)state;
+	assert_bad("egress:\n  a: {ssh: x@y, via: bb}\n  b: {ssh: x@z}\n",
+		   "c.yaml:2:3: there is no egress \"bb\" in this file: did you mean \"b\"?");
+	assert_bad("egress:\n  a: {ssh: x@y, via: b}\n  b: {ssh: x@z, via: a}\n",
+		   "c.yaml:2:3: egress \"a\" would go out by itself, via \"b\"");
+	assert_bad("egress: {a: {ssh: x@y, via: a}}\n",
+		   "c.yaml:1:10: egress \"a\" would go out by itself, via \"a\"");
+	assert_bad("egress: {none: {ssh: x@y}}\n",
+		   "c.yaml:1:10: \"none\" is built in: no egress can be named so");
+	assert_bad(NET_BY "corp}}\n", "c.yaml:1:43: there is no egress \"corp\" in this file");
+	assert_bad(NET_BY "[]}}\n", "c.yaml:1:43: \"egress\" is empty: \"none\" is no way out");
+	assert_bad(NET_BY "[none, a]}}\n",
+		   "c.yaml:1:50: \"nat\" and \"none\" stand alone, not in a list");
+	assert_bad(NET_BY "'a,b'}}\n", "c.yaml:1:43: \"a,b\" is not an egress's name");
+}
+
 /* ---- other files ---- */
 
 static void write_file(const char *path, const char *text)
@@ -329,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_vm),
 		cmocka_unit_test(test_peers),    cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_networks), cmocka_unit_test(test_bad_vms),
+		cmocka_unit_test(test_egress),   cmocka_unit_test(test_bad_egress),
 		cmocka_unit_test(test_policies), cmocka_unit_test(test_many),
 	};
 
