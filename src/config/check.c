@@ -335,5 +335,7 @@ int config_check(struct config *c, struct err *err)
 		r = check_vms(c, err);
 	if (!r)
 		r = config_check_ways(c, err);
+	if (!r)
+		r = config_check_ports(c, err);
 	return r ? r : check_policies(c, err);
 }

@@ -82,6 +82,7 @@ void config_free(struct config *c)
 		egress_spec_done(&c->egress[i].spec);
 	free(c->egress);
 	free(c->uses);
+	free(c->ports);
 	free(c->vpcs);
 	free(c->subnets);
 	free(c->peers);

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "egress/spec.h"
+#include "vpc/mapping.h"
 #include "vpc/port.h"
 #include "vpc/vpc.h"
 #include "vpc/way.h"
@@ -21,6 +22,7 @@ struct fy_node;
 #define CONFIG_VPCS_MAX 4096
 #define CONFIG_SUBNETS_MAX 65536 /* of a VPC */
 #define CONFIG_VMS_MAX 65536
+#define CONFIG_PORTS_MAX 4096 /* published, of a file */
 
 /* "VPC/SUBNET", "NETWORK" or "NETWORK/NAME", with its NUL. */
 #define CONFIG_WORKLOAD_MAX (2 * NAME_MAX_LEN)
@@ -67,6 +69,12 @@ struct config_use {
 	char ways[WAY_LIST_LEN]; /* as ops_egress_use() wants it */
 };
 
+/* A published port. */
+struct config_publish {
+	struct fy_node *at;
+	struct mapping m; /* vpc, target, protocol, host_addr, host_port, port */
+};
+
 struct config {
 	char *path; /* absolute */
 	enum config_block block;
@@ -76,7 +84,8 @@ struct config {
 	struct config_vm *vms;
 	struct config_egress *egress; /* each behind the one that it goes out by */
 	struct config_use *uses;
-	size_t n_vpcs, n_subnets, n_peers, n_vms, n_egress, n_uses;
+	struct config_publish *ports;
+	size_t n_vpcs, n_subnets, n_peers, n_vms, n_egress, n_uses, n_ports;
 	struct doc *doc;
 	struct buf text; /* the document's */
 };

@@ -19,11 +19,17 @@ int value_path(const struct config *c, struct fy_node *node, const char *what, c
 int value_ways(struct config *c, struct fy_node *node, const char *first, const char *second,
 	       struct err *err);
 
+/* The key `publish` of a workload: a list of ports. */
+int value_ports(struct config *c, struct fy_node *node, const char *vpc, const char *target,
+		struct err *err);
+
 /* `vpcs`, `networks` (vpcs.c), `vms` (vms.c) and `egress` (ways.c). */
 doc_read_fn config_read_vpcs, config_read_networks, config_read_vms, config_read_egress;
 
 /* Whether the egresses that are named are there, and go out at last; puts them in order. */
 int config_check_ways(struct config *c, struct err *err);
+/* Whether any port is published twice. */
+int config_check_ports(struct config *c, struct err *err);
 
 /* What concerns several objects: names that have to be there, networks that must not overlap, the
  * policies (check.c). */

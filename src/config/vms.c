@@ -11,7 +11,7 @@
 struct vm_reading {
 	struct config *c;
 	struct config_vm *vm;
-	struct fy_node *egress;
+	struct fy_node *egress, *ports;
 };
 
 /* NETWORK or VPC/SUBNET. Whether there is one is checked when all are known. */
@@ -118,6 +118,14 @@ static int read_vm_egress(struct doc *d, struct fy_node *node, void *into, struc
 	return 0;
 }
 
+static int read_vm_ports(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	(void)d;
+	(void)err;
+	((struct vm_reading *)into)->ports = node;
+	return 0;
+}
+
 static const struct doc_key vm_keys[] = {
 	{"network", read_place, DOC_REQUIRED},
 	{"ip", read_ip},
@@ -127,6 +135,7 @@ static const struct doc_key vm_keys[] = {
 	{"queues", read_queues},
 	{"isolated", read_isolated},
 	{"egress", read_vm_egress},
+	{"publish", read_vm_ports},
 };
 
 static int read_vm(struct doc *d, const char *name, struct fy_node *key, struct fy_node *value,
@@ -147,11 +156,12 @@ static int read_vm(struct doc *d, const char *name, struct fy_node *key, struct 
 	    value_name(d, key, "VM", name, p->name, err))
 		return -EINVAL;
 	r = doc_read_map(d, value, "a VM", vm_keys, ARRAY_SIZE(vm_keys), &rd, err);
-	if (r || !rd.egress)
-		return r;
-	r = value_ways(c, rd.egress, p->vpc, p->name, err);
-	if (!r)
+	if (!r && rd.egress)
+		r = value_ways(c, rd.egress, p->vpc, p->name, err);
+	if (!r && rd.egress)
 		c->uses[c->n_uses - 1].of_vm = true;
+	if (!r && rd.ports)
+		r = value_ports(c, rd.ports, p->vpc, p->name, err);
 	return r;
 }
 

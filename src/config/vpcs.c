@@ -82,12 +82,21 @@ static int read_subnet_egress(struct doc *d, struct fy_node *node, void *into, s
 	return value_ways(rd->c, node, rd->s->s.vpc, rd->s->s.name, err);
 }
 
+static int read_subnet_ports(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct vpc_reading *rd = into;
+
+	(void)d;
+	return value_ports(rd->c, node, rd->s->s.vpc, rd->s->s.name, err);
+}
+
 static const struct doc_key subnet_keys[] = {
 	{"cidr", read_subnet_cidr, DOC_REQUIRED},
 	{"cidr6", read_subnet_cidr6},
 	{"type", read_type},
 	{"policy", read_policy},
 	{"egress", read_subnet_egress},
+	{"publish", read_subnet_ports},
 };
 
 static int read_subnet(struct doc *d, const char *name, struct fy_node *key, struct fy_node *value,

@@ -16,8 +16,8 @@ static bool is_built_in(const char *name)
 	return !strcmp(name, WAY_NAT) || !strcmp(name, WAY_NONE);
 }
 
-static int read_one_egress(struct doc *d, const char *name, struct fy_node *key, struct fy_node *value,
-		       void *into, struct err *err)
+static int read_one_egress(struct doc *d, const char *name, struct fy_node *key,
+			   struct fy_node *value, void *into, struct err *err)
 {
 	struct config *c = into;
 	struct config_egress *e;

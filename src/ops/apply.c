@@ -251,6 +251,35 @@ static int remove_vms(struct applying *a, const struct change *c, size_t n, stru
 	return r ? r : ops_ports_delete(a->o, p, n, err);
 }
 
+/* ---- published ports ---- */
+
+static int add_ports(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	_free_ struct mapping *m = xcalloc(n, sizeof(*m));
+	size_t n_new;
+
+	for (size_t i = 0; i < n; i++)
+		m[i] = ((const struct config_publish *)c[i].want)->m;
+	return ops_mappings_add(a->o, m, n, &n_new, err);
+}
+
+static int remove_port(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	_free_ struct mapping *m = NULL;
+	size_t n_mappings = 0;
+	int r = mapping_list(a->o->st, NULL, &m, &n_mappings, err);
+
+	(void)n;
+	for (size_t i = 0; !r && i < n_mappings; i++) {
+		char name[OBJECT_MAX];
+
+		mapping_name(&m[i], name);
+		if (!strcmp(name, c->name))
+			return ops_mappings_delete(a->o, &m[i], 1, err);
+	}
+	return r;
+}
+
 /* ---- egresses ---- */
 
 static int add_egress(struct applying *a, const struct change *c, size_t n, struct err *err)
@@ -317,6 +346,7 @@ enum together {
 	ALONE,
 	OF_A_VPC,  /* all at once of one VPC */
 	OF_A_FILE, /* of one policy file */
+	PORTS_OF_A_VPC,
 };
 
 static const struct {
@@ -347,14 +377,16 @@ static const struct {
 		{"vm",
 		 {[CHANGE_ADD] = add_vm, [CHANGE_UPDATE] = update_vm, [CHANGE_REMOVE] = remove_vms},
 		 {[CHANGE_REMOVE] = OF_A_VPC}},
+	[KIND_PUBLISH] = {"publish",
+			  {[CHANGE_ADD] = add_ports, [CHANGE_REMOVE] = remove_port},
+			  {[CHANGE_ADD] = PORTS_OF_A_VPC}},
 	[KIND_EGRESS] = {"egress",
 			 {[CHANGE_ADD] = add_egress,
 			  [CHANGE_UPDATE] = add_egress,
 			  [CHANGE_REMOVE] = remove_egress}},
-	[KIND_USE] = {"use",
-		      {[CHANGE_ADD] = add_use,
-		       [CHANGE_UPDATE] = add_use,
-		       [CHANGE_REMOVE] = remove_use}},
+	[KIND_USE] =
+		{"use",
+		 {[CHANGE_ADD] = add_use, [CHANGE_UPDATE] = add_use, [CHANGE_REMOVE] = remove_use}},
 	[KIND_PROCESS] = {"process", {[CHANGE_UPDATE] = start_process}},
 };
 static_assert(ARRAY_SIZE(kinds) == KIND_NUM_KINDS, "kinds[] doesn't match change_kind");
@@ -375,6 +407,9 @@ static bool go_together(const struct change *a, const struct change *b)
 		return a->action == CHANGE_ADOPT;
 	case OF_A_VPC:
 		return !strncmp(a->name, b->name, vpc);
+	case PORTS_OF_A_VPC:
+		return !strcmp(((const struct config_publish *)a->want)->m.vpc,
+			       ((const struct config_publish *)b->want)->m.vpc);
 	case OF_A_FILE:
 		return !strcmp(((const struct config_subnet *)a->want)->policy,
 			       ((const struct config_subnet *)b->want)->policy);

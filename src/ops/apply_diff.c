@@ -157,6 +157,14 @@ enum diff diff_vm(const struct config_vm *want, const struct port *is, struct bu
 	return worse(d, in_place(rates));
 }
 
+enum diff diff_publish(const struct config_publish *want, const struct mapping *is, struct buf *why)
+{
+	_free_ char *a = xasprintf("%s/%s port %u", is->vpc, is->target, is->port);
+	_free_ char *b = xasprintf("%s/%s port %u", want->m.vpc, want->m.target, want->m.port);
+
+	return diff_text("target", b, a, why);
+}
+
 enum diff diff_egress(const struct config_egress *want, const struct egress *is, struct buf *why)
 {
 	return in_place(diff_text("spec", want->spec.text, is->spec, why));
@@ -169,6 +177,16 @@ enum diff diff_use(const struct config_use *want, const struct use *is, struct b
 }
 
 /* ---- in a few words ---- */
+
+void mapping_name(const struct mapping *m, char ret[OBJECT_MAX])
+{
+	char addr[IP_STRLEN] = "";
+
+	if (m->host_addr.family)
+		ip_format(&m->host_addr, addr);
+	snprintf(ret, OBJECT_MAX, "%s%s%u/%s", addr, *addr ? ":" : "", m->host_port,
+		 mapping_protocol_name(m->protocol));
+}
 
 static void tell_nets(const struct cidr *cidr, const struct cidr *cidr6, struct buf *b)
 {

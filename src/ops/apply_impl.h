@@ -17,6 +17,8 @@ enum diff diff_nat(const char *interface, const struct nat *is, struct buf *why)
 enum diff diff_subnet(const struct config_subnet *want, const struct subnet *is, struct buf *why);
 enum diff diff_policy(const char *text, const struct policy_row *is, struct buf *why);
 enum diff diff_peer(const struct config_peer *want, const struct peer *is, struct buf *why);
+enum diff diff_publish(const struct config_publish *want, const struct mapping *is,
+		       struct buf *why);
 enum diff diff_egress(const struct config_egress *want, const struct egress *is, struct buf *why);
 enum diff diff_use(const struct config_use *want, const struct use *is, struct buf *why);
 enum diff diff_vm(const struct config_vm *want, const struct port *is, struct buf *why);
@@ -27,6 +29,8 @@ void tell_subnet(const struct config_subnet *want, struct buf *b);
 void tell_peer(const struct config_peer *want, struct buf *b);
 void tell_vm(const struct config_vm *want, struct buf *b);
 
+/* What is asked on the host: a published port's name (owner.h). */
+void mapping_name(const struct mapping *m, char ret[OBJECT_MAX]);
 /* Comma-separated networks. */
 void tell_allowed(const struct peer *p, struct buf *b);
 

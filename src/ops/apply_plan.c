@@ -27,9 +27,10 @@ struct planner {
 	struct subnet *subnets;
 	struct port *ports;
 	struct peer *peers;
+	struct mapping *mappings;
 	struct owned *owned;
 	bool *vpc_goes, *subnet_goes, *port_goes, *wanted; /* for each of those, and of owned */
-	size_t n_vpcs, n_subnets, n_ports, n_peers, n_owned;
+	size_t n_vpcs, n_subnets, n_ports, n_peers, n_mappings, n_owned;
 	char (*links)[IFNAMSIZ]; /* ours, that the kernel has; sorted */
 	size_t n_links;
 };
@@ -40,6 +41,7 @@ static void planner_done(struct planner *p)
 	free(p->subnets);
 	free(p->ports);
 	free(p->peers);
+	free(p->mappings);
 	owner_list_free(p->owned, p->n_owned);
 	free(p->vpc_goes);
 	free(p->subnet_goes);
@@ -83,6 +85,8 @@ static int load(struct planner *p, struct err *err)
 		r = port_list(st, NULL, &p->ports, &p->n_ports, err);
 	if (!r)
 		r = peer_list(st, NULL, &p->peers, &p->n_peers, err);
+	if (!r)
+		r = mapping_list(st, NULL, &p->mappings, &p->n_mappings, err);
 	if (!r)
 		r = owner_list(st, &p->owned, &p->n_owned, err);
 	if (!r)
@@ -533,6 +537,45 @@ static bool workload_is_gone(const struct planner *p, const char *vpc, const cha
 	return q ? port_is_gone(p, q) : subnet_is_gone(p, vpc, name);
 }
 
+/* ---- published ports ---- */
+
+static const struct mapping *find_mapping(const struct planner *p, const char *name)
+{
+	char one[OBJECT_MAX];
+
+	for (size_t i = 0; i < p->n_mappings; i++) {
+		mapping_name(&p->mappings[i], one);
+		if (!strcmp(one, name))
+			return &p->mappings[i];
+	}
+	return NULL;
+}
+
+static int want_ports(struct planner *p, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < p->c->n_ports; i++) {
+		const struct config_publish *want = &p->c->ports[i];
+		_subject_ struct subject s = {KIND_PUBLISH, .at = want->at, .want = want};
+		const struct mapping *is;
+		bool anew;
+
+		mapping_name(&want->m, s.name);
+		is = find_mapping(p, s.name);
+		buf_addf(&s.will, "to %s/%s port %u", want->m.vpc, want->m.target, want->m.port);
+		s.there = is && !workload_is_gone(p, is->vpc, is->target);
+		if (s.there) {
+			s.broken = is->state == ROW_ACTIVE ? NULL : half_made;
+			s.diff = diff_publish(want, is, &s.why);
+		}
+		r = decide(p, &s, &anew, err);
+	}
+	return r;
+}
+
+/* ---- who goes out by what ---- */
+
 static int want_use(struct planner *p, const struct config_use *want, struct err *err)
 {
 	_subject_ struct subject s = {KIND_USE, .at = want->at, .want = want};
@@ -566,6 +609,13 @@ static int want_uses(struct planner *p, struct err *err)
 
 /* ---- what goes ---- */
 
+static bool mapping_goes(const struct planner *p, const char *name)
+{
+	const struct mapping *m = find_mapping(p, name);
+
+	return !m || workload_is_gone(p, m->vpc, m->target);
+}
+
 /* Whether it goes with something that it is in. */
 static bool goes_anyway(const struct planner *p, enum change_kind kind, const char *name)
 {
@@ -587,6 +637,8 @@ static bool goes_anyway(const struct planner *p, enum change_kind kind, const ch
 		return vpc_is_gone(p, first) || vpc_is_gone(p, second);
 	case KIND_VM:
 		return port_is_gone(p, find_port(p, first, second));
+	case KIND_PUBLISH:
+		return mapping_goes(p, name);
 	case KIND_USE:
 		return workload_is_gone(p, first, second);
 	case KIND_EGRESS:
@@ -676,11 +728,12 @@ static int check_going(struct planner *p, struct err *err)
 /* The order in which they come; they go in the reverse. The ways out of networks and subnets are
  * there before NAT, so that nothing goes out by that in the meantime. */
 static const unsigned int orders[] = {
-	[KIND_VPC] = 0, [KIND_SUBNET] = 1, [KIND_POLICY] = 2, [KIND_PEERING] = 3, [KIND_EGRESS] = 4,
-	[KIND_USE] = 5, [KIND_NAT] = 6,    [KIND_VM] = 7,     [KIND_PROCESS] = 9,
+	[KIND_VPC] = 0,     [KIND_SUBNET] = 1,   [KIND_POLICY] = 2, [KIND_PEERING] = 3,
+	[KIND_EGRESS] = 4,  [KIND_USE] = 5,      [KIND_NAT] = 6,    [KIND_VM] = 7,
+	[KIND_PUBLISH] = 9, [KIND_PROCESS] = 10,
 };
 #define ORDER_USE_OF_VM 8
-#define ORDER_LAST 10
+#define ORDER_LAST 11
 
 static unsigned int order_of(const struct change *c)
 {
@@ -743,7 +796,7 @@ static int make_plan(struct planner *p, struct err *err)
 		[KIND_SUBNET] = want_subnets, [KIND_POLICY] = want_policies,
 		[KIND_PEERING] = want_peers,  [KIND_VM] = want_vms,
 		[KIND_EGRESS] = want_egress,  [KIND_USE] = want_uses,
-		[KIND_PROCESS] = NULL, /* the egresses' */
+		[KIND_PUBLISH] = want_ports,  [KIND_PROCESS] = NULL, /* the egresses' */
 	};
 	int r = load(p, err);
 

@@ -72,6 +72,10 @@ int owner_begin(struct store *st, const char *file, struct err *err)
 		OWN("peering", "peer", "new.a || '/' || new.b"),
 		OWN("vm", "port", "new.vpc || '/' || new.name"),
 		OWN("egress", "egress", "new.name"),
+		OWN("publish", "mapping",
+		    "CASE new.host_addr WHEN '' THEN '' ELSE new.host_addr || ':' END || "
+		    "new.host_port"
+		    " || CASE new.protocol WHEN 6 THEN '/tcp' ELSE '/udp' END"),
 		OWN("use", "egress_use", "rtrim(new.vpc || '/' || new.name, '/')"),
 	};
 	int r = 0;

@@ -154,6 +154,10 @@ static const char version_3[] = "ALTER TABLE vpc ADD COLUMN flat INTEGER NOT NUL
 	"CREATE TRIGGER " table "_owned AFTER DELETE ON " table " BEGIN"                           \
 	"  DELETE FROM owner WHERE kind = '" kind "' AND name = " name "; END;"
 
+#define MAPPING_NAME(row)                                                                          \
+	"CASE " row ".host_addr WHEN '' THEN '' ELSE " row ".host_addr || ':' END || " row         \
+	".host_port || CASE " row ".protocol WHEN 6 THEN '/tcp' ELSE '/udp' END"
+
 static const char version_4[] =
 	/* Who changed a kernel setting, and so puts it back: 'forwarding' or 'doctor'. */
 	"ALTER TABLE sysctl ADD COLUMN owner TEXT NOT NULL DEFAULT 'forwarding';"
@@ -226,6 +230,7 @@ static const char version_4[] =
 	OWNED("peering", "peer", "old.a || '/' || old.b")
 	OWNED("vm", "port", "old.vpc || '/' || old.name")
 	OWNED("egress", "egress", "old.name")
+	OWNED("publish", "mapping", MAPPING_NAME("old"))
 	OWNED("use", "egress_use", "rtrim(old.vpc || '/' || old.name, '/')");
 
 const char *const schema_steps[] = {version_1, version_2, version_3, version_4};

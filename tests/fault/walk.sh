@@ -150,9 +150,9 @@ files() {
 		    peers: [w]
 		  w: {cidr: 10.1.0.0/16}
 		networks: {n: {cidr: 10.2.0.0/24}}
-		vms: {m: {network: n, rate: "9M,8M"}, k: {network: v/a}}
+		vms: {m: {network: n, rate: "9M,8M"}, k: {network: v/a, publish: ["80:80"]}}
 	END
-	sed 's/one\.json/two.json/; s/, type: public//; /^ *b: /d; /peers:/d; s/9M,8M/7M,8M/; s/v\/a/v\/a, queues: 2/' \
+	sed 's/one\.json/two.json/; s/, type: public//; /^ *b: /d; /peers:/d; s/9M,8M/7M,8M/; s/v\/a/v\/a, queues: 2/; s/80:80/81:80/' \
 		first.yaml >second.yaml
 }
 with_file() { cp first.yaml machine.yaml && prepare apply machine.yaml && cp second.yaml machine.yaml; }

@@ -10,6 +10,7 @@
 #include "base/doc.c"
 #include "config/check.c"
 #include "config/config.c"
+#include "config/ports.c"
 #include "config/values.c"
 #include "config/vms.c"
 #include "config/vpcs.c"

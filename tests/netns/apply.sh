@@ -210,6 +210,32 @@ add subnet hand/one"
 	check "the other's are not" has_netns production-web
 }
 
+# ---- published ports ----
+
+test_publish() {
+	printf '%s\n' 'vpcs:' '  shop:' '    cidr: 10.30.0.0/16' '    subnets:' \
+		'      web: {cidr: 10.30.1.0/24, publish: ["8080:80", "8007-8008:7-8/tcp"]}' \
+		'      db: {cidr: 10.30.2.0/24}' >shop.yaml
+	check "ports of a subnet" by apply shop.yaml
+	web_server shop-web 80
+	like "lead there" "$(get internet "http://$HOST4:8080/")" 'hello from shop-web'
+	check "nothing more to do" by plan shop.yaml
+	sed -i 's/, "8007-8008:7-8.tcp"//; s/10.30.2.0.24/&, publish: ["8007:7"]/' shop.yaml
+	is "one goes elsewhere, one goes" "$(changes shop.yaml)" "remove publish 8007/tcp
+remove publish 8008/tcp
+add publish 8007/tcp"
+	check "apply" by apply shop.yaml
+	is "as the file says" "$(json '[.published[] | "\(.host_port) \(.target)"] | sort | join(", ")' publish list)" \
+		"8007 db, 8080 web"
+	must by publish shop/db 9000:9000
+	must by apply shop.yaml
+	like "what was published by hand stays" "$(by publish list)" 9000
+	exits 7 "and is in the way of a file's" by apply <(sed 's/8007:7/9000:1/' shop.yaml)
+	stop web-shop-web
+	check "destroy" by destroy shop.yaml
+	check "nothing is published" eval '[[ $(by publish list | wc -l) == 1 ]]'
+}
+
 # ---- failures ----
 
 test_failure() {
@@ -256,6 +282,7 @@ test_change
 test_remove
 test_anew
 test_owners
+test_publish
 test_failure
 stop_all
 test_destroy

@@ -62,6 +62,7 @@ test_microvm_host() {
 	web_server service 80
 	like "all go out as the host" "$(get build "http://$INTERNET4/")" "to $HOST4"
 	can build 10.10.0.80 80 "the service"
+	like "which a port of the host leads to" "$(get internet "http://$HOST4:8080/")" 'hello from service'
 	cannot build "ping:$(addr4 preview)" 0 "isolated"
 	like "not too fast" "$(tc qdisc show dev "$(vm pods/build interface)")" 'rate 100Mbit'
 	again microvm-host.yaml

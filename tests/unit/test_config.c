@@ -314,6 +314,33 @@ static void test_bad_egress(void **state)
 	assert_bad(NET_BY "'a,b'}}\n", "c.yaml:1:43: \"a,b\" is not an egress's name");
 }
 
+/* ---- published ports ---- */
+
+static void test_publish(void **state)
+{
+	_config_ struct config *c =
+		parse("vpcs: {v: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.1.0/24, publish: "
+		      "['80:8080']}}}}\n"
+		      "networks: {n: {cidr: 10.1.0.0/24}}\n"
+		      "vms: {m: {publish: ['192.0.2.1:53-54:1053-1054/udp'], network: n}}\n");
+	char text[MAPPING_STRLEN];
+
+	(void)state;
+	assert_int_equal(c->n_ports, 3);
+	assert_string_equal(c->ports[0].m.target, "s");
+	assert_string_equal(mapping_format(&c->ports[0].m, text), "80:8080/tcp");
+	assert_string_equal(c->ports[2].m.vpc, "n");
+	assert_string_equal(c->ports[2].m.target, "m");
+	assert_string_equal(mapping_format(&c->ports[2].m, text), "192.0.2.1:54:1054/udp");
+	assert_bad(NET "vms: {m: {network: pods, publish: ['80']}}\n",
+		   "c.yaml:3:36: \"80\" does not say to which port: HOSTPORT:PORT");
+	assert_bad(NET "vms:\n  m: {network: pods, publish: ['80:80']}\n  k: {network: pods, "
+		       "publish: ['79-81:1-3']}\n",
+		   "c.yaml:5:32: 80:2/tcp is published already, as 80:80/tcp in line 4");
+	assert_bad(NET "vms: {m: {network: pods, publish: ['1-65535:1-65535']}}\n",
+		   "c.yaml:3:36: the file publishes more than 4096 ports");
+}
+
 /* ---- other files ---- */
 
 static void write_file(const char *path, const char *text)
@@ -382,7 +409,8 @@ int main(void)
 		cmocka_unit_test(test_peers),    cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_networks), cmocka_unit_test(test_bad_vms),
 		cmocka_unit_test(test_egress),   cmocka_unit_test(test_bad_egress),
-		cmocka_unit_test(test_policies), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_publish),  cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_many),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
