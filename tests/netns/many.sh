@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A thousand subnets come up by one command and go without a trace; more than one bridge can hold
+# A thousand subnets come up by one command, or one file, and go without a trace; more than one bridge can hold
 # spread over several, and nobody inside notices.
 set -u
 # shellcheck source=/dev/null
@@ -73,7 +73,29 @@ not_behind_the_gateway() {
 	stop echo-host-7
 }
 
+# file N: so many subnets of a file.
+file() {
+	printf '%s\n' 'vpcs:' '  many:' '    cidr: 10.0.0.0/8' '    subnets:'
+	seq "$1" | awk '{ printf "      s%d: {cidr: 10.%d.%d.0/24}\n", $1, $1 / 250, $1 % 250 + 1 }'
+}
+
+test_file() {
+	file 1000 >many.yaml
+	check "a file of a thousand subnets" by apply many.yaml
+	prints "all of them" '1001 added'
+	is "in the kernel" "$(find /run/netns -name 'many-*' | wc -l)" 1000
+	can many-s1 "ping:$(addr4 many-s1000)"
+	check "applied again" by apply many.yaml
+	prints "it changes nothing" '^[^ ]+: 1001 unchanged$'
+	sed -i '/ s500:/d' many.yaml
+	check "without one of them" by apply many.yaml
+	prints "that one goes" '1 removed, 1000 unchanged'
+	check "destroy" by destroy many.yaml
+	check "nothing is left" same_as "$WORLD/before"
+}
+
 snapshot_host >"$WORLD/before"
 test_thousand
+test_file
 test_beyond_a_bridge
 done_testing
