@@ -556,8 +556,8 @@ int ops_egress_delete(struct ops *o, const char *name, bool *ret_existed, struct
 
 	egress_done(&e);
 	*ret_existed = !r;
-	if (r == -ENOENT)
-		return 0;
+	if (r == -ENOENT) /* what a deletion that failed has left */
+		return ops_ways_prune(o, err);
 	r = check_unused(o, name, err);
 	if (!r)
 		r = stop(o, name, &ran, err);

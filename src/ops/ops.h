@@ -270,8 +270,8 @@ int ops_lease_usage(struct ops *o, const char *vpc, const char *subnet, int fami
 #define OPS_OWNER_MAX (NAME_MAX_LEN + 8)
 const char *ops_port_owner(const char *name, char ret[OPS_OWNER_MAX]);
 
-/* Makes marks, rules and routes what the state says of ways out; lists that nobody goes out by any
- * more are forgotten before. tables_too: also the VPCs' tables, where lists have rules. */
+/* Makes marks, rules and routes what the state says of ways out, and forgets lists that nobody goes
+ * out by any more. tables_too: also the VPCs' tables, where lists have rules. */
 int ops_ways_sync(struct ops *o, bool tables_too, struct err *err);
 /* After workloads went: those of their lists that nobody else goes out by. */
 int ops_ways_prune(struct ops *o, struct err *err);

@@ -256,37 +256,41 @@ int ops_legs_remove(struct ops *o, struct err *err)
 
 /* ---- All of it ---- */
 
-static int forget_unused(struct ops *o, bool *ret_changed, struct err *err)
+static int forget_unused(struct ops *o, struct err *err)
 {
 	int r = ops_begin(o, err);
 
 	if (!r)
 		r = way_remove_unused(o->st, err);
-	*ret_changed = !r && store_changes(o->st) > 0;
 	return ops_end(o, r, err);
+}
+
+/* The rows last: by them it is known that there is something to be done again. */
+static int sync_all(struct ops *o, bool tables, struct err *err)
+{
+	int r = tables ? ops_host_sync(o, err) : 0;
+
+	if (!r)
+		r = ops_legs_sync(o, err);
+	if (!r)
+		r = sync_rules(o, false, err);
+	return r ? r : forget_unused(o, err);
 }
 
 int ops_ways_sync(struct ops *o, bool tables_too, struct err *err)
 {
-	bool changed = false;
-	int r = forget_unused(o, &changed, err);
+	int64_t unused = 0;
+	int r = way_count_unused(o->st, &unused, err);
 
-	if (!r && (tables_too || changed))
-		r = ops_host_sync(o, err);
-	if (!r)
-		r = ops_legs_sync(o, err);
-	return r ? r : sync_rules(o, false, err);
+	return r ? r : sync_all(o, tables_too || unused, err);
 }
 
 int ops_ways_prune(struct ops *o, struct err *err)
 {
-	bool changed = false;
-	int r = forget_unused(o, &changed, err);
+	int64_t unused = 0;
+	int r = way_count_unused(o->st, &unused, err);
 
-	if (r || !changed)
-		return r;
-	r = ops_host_sync(o, err);
-	return r ? r : sync_rules(o, false, err);
+	return r || !unused ? r : sync_all(o, true, err);
 }
 
 int ops_ways_remove(struct ops *o, struct err *err)

@@ -158,10 +158,17 @@ int way_load(struct store *st, const char *list, struct way *ret, struct err *er
 			ret, err);
 }
 
+#define IS_USED "(list IN (SELECT list FROM egress_use) OR list IN (SELECT via FROM egress))"
+
 int way_list(struct store *st, struct way **ret, size_t *n, struct err *err)
 {
-	return rows_read(st, &way_reader, "SELECT no, list FROM way ORDER BY no", NULL, NULL, ret,
-			 n, err);
+	return rows_read(st, &way_reader, "SELECT no, list FROM way WHERE " IS_USED " ORDER BY no",
+			 NULL, NULL, ret, n, err);
+}
+
+int way_count_unused(struct store *st, int64_t *ret, struct err *err)
+{
+	return row_number(st, "SELECT COUNT(*) FROM way WHERE NOT " IS_USED, NULL, ret, err);
 }
 
 int way_take(struct store *st, const char *list, struct way *ret, struct err *err)
@@ -187,10 +194,7 @@ int way_take(struct store *st, const char *list, struct way *ret, struct err *er
 
 int way_remove_unused(struct store *st, struct err *err)
 {
-	return store_exec(st, err,
-			  "DELETE FROM way WHERE list NOT IN (SELECT list FROM egress_use)"
-			  " AND list NOT IN (SELECT via FROM egress)",
-			  "");
+	return store_exec(st, err, "DELETE FROM way WHERE NOT " IS_USED, "");
 }
 
 /* ---- Who uses them ---- */

@@ -73,10 +73,13 @@ int egress_free_no(struct store *st, unsigned int *ret, struct err *err);
 
 /* -ENOENT without words. */
 int way_load(struct store *st, const char *list, struct way *ret, struct err *err);
+/* Those that a workload or an egress goes out by. */
 int way_list(struct store *st, struct way **ret, size_t *n, struct err *err);
 /* The one that is there, or a new one with the lowest free number. */
 int way_take(struct store *st, const char *list, struct way *ret, struct err *err);
-/* Those that no workload and no egress goes out by any more. */
+/* Those that no workload and no egress goes out by any more: they stay until the kernel has
+ * forgotten them. */
+int way_count_unused(struct store *st, int64_t *ret, struct err *err);
 int way_remove_unused(struct store *st, struct err *err);
 
 /* -ENOENT without words. */

@@ -242,7 +242,8 @@ judge_status() {
 }
 
 judge_undone() {
-	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|vm-unclone|network-down|cni-del|dns-disable) ]] || return 0
+	[[ $1 == fail && $OPERATION != @(subnet-delete|vpc-delete|vm-delete|vm-unclone|network-down|egress-delete|cni-del|dns-disable) ]] ||
+		return 0
 	! is_of_file || return 0
 	soon_one_of ground after || wrong "between before and after the operation:
 $(difference ground)"
