@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,7 +128,7 @@ static int read_words(struct doc *d, struct fy_node *node, struct reading *rd, c
 		      struct err *err)
 {
 	rd->flag = flag;
-	if (doc_is_string(d, node) || doc_is_number(d, node))
+	if (doc_is_string(d, node))
 		return read_word(d, node, rd, err);
 	return doc_read_list(d, node, "an option of ssh", EGRESS_WORDS_MAX, read_word, rd, err);
 }
@@ -144,10 +145,13 @@ static int read_identity(struct doc *d, struct fy_node *node, void *into, struct
 
 static int read_port(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
-	int64_t port;
+	struct reading *rd = into;
+	char text[8];
+	int64_t port = 0;
 	int r = doc_read_int(d, node, "\"port\"", 1, UINT16_MAX, &port, err);
 
-	return r ? r : read_words(d, node, into, "-p", err);
+	snprintf(text, sizeof(text), "%u", (unsigned int)port);
+	return r ? r : add_words(d, node, rd->s, "-p", text, err);
 }
 
 static int read_jump(struct doc *d, struct fy_node *node, void *into, struct err *err)
