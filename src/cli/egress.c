@@ -174,12 +174,11 @@ int cmd_egress_run(struct cli *c)
 
 int cmd_egress_stop(struct cli *c)
 {
-	static const int caps[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN};
 	bool existed = false;
-	int r = caps_require(caps, ARRAY_SIZE(caps), &c->err);
+	int r = cli_open(c, STORE_WRITE);
 
 	if (!r)
-		r = ops_egress_stop(c->args[0], c->backend, &existed, &c->err);
+		r = ops_egress_end(&c->ops, c->args[0], &existed, &c->err);
 	if (r)
 		return r;
 	cli_print_result(c, "byway.egress.stop/1",

@@ -480,7 +480,8 @@ static int finish_uses(struct ops *o, size_t *count, struct err *err)
 
 	if (!r)
 		r = store_exec(o->st, err,
-			       "UPDATE egress_use SET state = 'active' WHERE state <> 'active'", "");
+			       "UPDATE egress_use SET state = 'active' WHERE state <> 'active'",
+			       "");
 	if (!r)
 		*count += (size_t)store_changes(o->st);
 	return ops_end(o, r, err);
@@ -516,7 +517,7 @@ int egress_each_leg(struct ops *o, void (*fn)(void *arg, const char *leg), void 
 	return r;
 }
 
-static int stop(struct ops *o, const char *name, bool *ret_existed, struct err *err)
+int ops_egress_end(struct ops *o, const char *name, bool *ret_existed, struct err *err)
 {
 	struct egress e = {0};
 	char group[NAME_MAX_LEN];
@@ -545,7 +546,7 @@ int ops_egress_stop(const char *name, enum fw_backend_id backend, bool *ret_exis
 	int r = ops_open(&o, STORE_WRITE, err);
 
 	*ret_existed = false;
-	return r ? r : stop(&o, name, ret_existed, err);
+	return r ? r : ops_egress_end(&o, name, ret_existed, err);
 }
 
 int ops_egress_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err)
@@ -560,7 +561,7 @@ int ops_egress_delete(struct ops *o, const char *name, bool *ret_existed, struct
 		return ops_ways_prune(o, err);
 	r = check_unused(o, name, err);
 	if (!r)
-		r = stop(o, name, &ran, err);
+		r = ops_egress_end(o, name, &ran, err);
 	if (!r)
 		r = ops_begin(o, err);
 	if (r)

@@ -56,6 +56,8 @@ int ops_egress_start(const char *self, const char *name, enum fw_backend_id back
  * about the state. */
 int ops_egress_stop(const char *name, enum fw_backend_id backend, bool *ret_existed,
 		    struct err *err);
+/* The same with the state open, which is given up and opened again meanwhile. */
+int ops_egress_end(struct ops *o, const char *name, bool *ret_existed, struct err *err);
 
 /* An array of objects, byway.egress/1: of that name, NULL for all; a new reference. -ENOENT. */
 int ops_egress_status(struct ops *o, const char *name, json_t **ret, struct err *err);

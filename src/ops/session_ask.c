@@ -77,12 +77,30 @@ static json_t *describe(const struct session *s)
 	return json;
 }
 
+/* Egresses live in sessions' namespaces, and are looked after as what they are. */
+static void leave_out_egresses(struct session *rows, size_t *n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *n; i++) {
+		if (egress_is_group(rows[i].group))
+			session_done(&rows[i]);
+		else
+			rows[kept++] = rows[i];
+	}
+	*n = kept;
+}
+
 static int list_rows(const char *group, struct session **ret, size_t *n, struct err *err)
 {
 	_store_ struct store *st = NULL;
 	int r = store_open(STORE_DIR, STORE_READ, &st, err);
 
-	return r ? r : session_list(st, group, ret, n, err);
+	if (!r)
+		r = session_list(st, group, ret, n, err);
+	if (!r && !group)
+		leave_out_egresses(*ret, n);
+	return r;
 }
 
 static int load_row(const char *name, struct session *ret, struct err *err)
@@ -120,8 +138,7 @@ int ops_session_status(const char *name, json_t **ret, struct err *err)
 		return r;
 	*ret = json_array();
 	for (size_t i = 0; i < n; i++)
-		if (name || !egress_is_group(rows[i].group)) /* those are shown as what they are */
-			json_array_append_new(*ret, describe(&rows[i]));
+		json_array_append_new(*ret, describe(&rows[i]));
 	session_list_free(rows, n);
 	return 0;
 }

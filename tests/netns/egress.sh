@@ -106,6 +106,10 @@ counts() { [[ $(egress "$1" '.bytes_up > 0 and .bytes_down > 0') == true ]]; }
 
 test_ssh() {
 	ADDRESSES=$(inner_state)
+	snapshot_host >"$WORLD/unused"
+	check "tried out" by --dry-run egress use prod/lab bastion
+	prints "says what it would do" "ip rule add fwmark"
+	check "and changes nothing" same_as "$WORLD/unused"
 	check "the lab goes out by ssh" by egress use prod/lab bastion
 	check "it starts" start_egress bastion
 	check "it is up" wait_for egress_is bastion up
@@ -123,6 +127,9 @@ test_ssh() {
 	check "its VPC is reached as before" reaches $LAB "ping:$(addr4 $WEB)"
 	check "and the peer" reaches $LAB "ping:$(addr4 other-dev)"
 	can $WEB "$INTERNET4" 443 "by NAT, as before"
+	check "to stop it is tried out" by --dry-run egress stop bastion
+	prints "says what it would do" "ip netns del bastion"
+	carries "not stopped"
 	is "status: who uses it" "$(egress bastion '.users | join(" ")')" prod/lab
 	check "status: bytes" wait_for counts bastion
 }
