@@ -27,11 +27,14 @@ static const char *first_of(const json_t *o, const char *one, const char *other)
 	return *look_text(o, one) ? look_text(o, one) : look_text(o, other);
 }
 
+/* Something, and the way out that it has of its own. */
 static json_t *object_branch(const json_t *o, const char *kind, const char *where)
 {
-	return branch(
-		json_sprintf("%s  %s%s%s", look_text(o, "name"), kind, *where ? " " : "", where),
-		look_text(o, "condition"));
+	const char *egress = look_text(o, "egress");
+
+	return branch(json_sprintf("%s  %s%s%s%s%s", look_text(o, "name"), kind, *where ? " " : "",
+				   where, *egress ? " > " : "", egress),
+		      look_text(o, "condition"));
 }
 
 static json_t *vpc_branch(const json_t *vpc)
@@ -74,11 +77,37 @@ static void grow_users(json_t *parent, const json_t *doc, const char *interface)
 		grow(parent, object_branch(o, "session", look_text(o, "server")));
 }
 
+static json_t *egress_branch(const json_t *doc, const json_t *egress)
+{
+	const char *name = look_text(egress, "name");
+	json_t *b = object_branch(egress, look_text(egress, "kind"), look_text(egress, "server")),
+	       *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "egresses"), i,
+			   o) if (!strcmp(look_text(o, "via"), name))
+		grow(b, egress_branch(doc, o));
+	return b;
+}
+
+/* Those that go out by no other: by that interface, or, with "", by none that is known. */
+static void grow_egresses(json_t *parent, const json_t *doc, const char *interface)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "egresses"), i,
+			   o) if (!*look_text(o, "via") &&
+				  !strcmp(look_text(o, "interface"), interface))
+		grow(parent, egress_branch(doc, o));
+}
+
 static json_t *way_branch(const json_t *doc, const json_t *interface)
 {
 	json_t *b = object_branch(interface, "interface", "");
 
 	grow_users(b, doc, look_text(interface, "name"));
+	grow_egresses(b, doc, look_text(interface, "name"));
 	return b;
 }
 
@@ -88,6 +117,7 @@ static json_t *draw_internet(const json_t *doc)
 	size_t i;
 
 	json_array_foreach(json_object_get(doc, "interfaces"), i, o) grow(b, way_branch(doc, o));
+	grow_egresses(b, doc, "");
 	json_array_foreach(json_object_get(doc, "tunnels"), i, o)
 		grow(b, object_branch(o, look_text(o, "kind"), first_of(o, "server", "proxy")));
 	return b;
@@ -140,7 +170,7 @@ static void put_tree(struct buf *b, bool has_lines, json_t *tree)
 
 static void draw_tree(const json_t *doc, bool has_lines, struct buf *ret)
 {
-	json_t *inside = branch(json_string("no way out"), "");
+	json_t *inside = branch(json_string("without NAT"), "");
 
 	put_tree(ret, has_lines, draw_internet(doc));
 	grow_users(inside, doc, "");

@@ -56,7 +56,8 @@ static struct line *add_object(struct table *t, const json_t *o, const char *pre
 	struct line *l = add_line(t, name, kind, look_text(o, "condition"));
 
 	for (; *where && !*l->cells[COLUMN_WHERE]; where++)
-		snprintf(l->cells[COLUMN_WHERE], CELL_MAX, "%s", look_text(o, *where));
+		snprintf(l->cells[COLUMN_WHERE], CELL_MAX, "%s%s%s", look_text(o, *where),
+			 *look_text(o, "egress") ? " > " : "", look_text(o, "egress"));
 	set_bytes(l->cells[COLUMN_RX], o, t->rx);
 	set_bytes(l->cells[COLUMN_TX], o, t->tx);
 	l->error = json_string_value(json_object_get(o, "error"));
@@ -65,7 +66,7 @@ static struct line *add_object(struct table *t, const json_t *o, const char *pre
 
 static const char *const by_address[] = {"address", "address6", NULL};
 static const char *const by_network[] = {"cidr", "cidr6", NULL};
-static const char *const by_server[] = {"server", "proxy", NULL};
+static const char *const by_server[] = {"server", "proxy", "via", NULL};
 
 /* The peer of a VPC, and what they may reach of each other. */
 static void add_peer(struct table *t, const json_t *vpc, const json_t *peer, const char *prefix)
@@ -142,14 +143,14 @@ static void add_part(struct table *t, const json_t *objects, const char *kind,
 
 static void add_all(struct table *t, const json_t *doc)
 {
-	static const char *const nowhere[] = {NULL}, *const by_via[] = {"via", NULL};
+	static const char *const nowhere[] = {NULL};
 	json_t *o;
 	size_t i;
 
 	json_array_foreach(json_object_get(doc, "vpcs"), i, o) add_vpc(t, o);
 	add_part(t, json_object_get(doc, "tunnels"), NULL, by_server);
 	add_part(t, json_object_get(doc, "sessions"), "session", by_server);
-	add_part(t, json_object_get(doc, "egresses"), "egress", by_via);
+	add_part(t, json_object_get(doc, "egresses"), NULL, by_server);
 	add_part(t, json_object_get(doc, "interfaces"), "interface", nowhere);
 }
 

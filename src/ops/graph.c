@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "ops/egress.h"
 #include "ops/graph.h"
 #include "ops/look.h"
 #include "proc/run.h"
@@ -118,9 +119,9 @@ static void draw_node(void *arg, const struct look_object *o)
 		const char *const *more;
 	} inside[] = {{"subnet", by_type}, {"vm", by_address}, {"container", by_address}},
 	  outside[] = {{"interface", by_nothing},
+		       {"egress", by_server},
 		       {"tunnel", by_server},
-		       {"session", by_server},
-		       {"egress", by_server}};
+		       {"session", by_server}};
 	struct drawing *d = arg;
 
 	if (!strcmp(o->kind, "vpc"))
@@ -162,6 +163,30 @@ static void draw_tunnel(struct drawing *d, const struct look_object *o)
 	put_edge(d->b, o->kind, o->id, INTERNET, "", "style=bold");
 }
 
+static void draw_egress(struct drawing *d, const struct look_object *o)
+{
+	const char *via = look_text(o->json, "via"), *interface = look_text(o->json, "interface");
+
+	if (*via)
+		put_edge(d->b, o->kind, o->id, "egress", via, "style=bold");
+	else if (*interface)
+		put_edge(d->b, o->kind, o->id, "interface", interface, "style=bold");
+}
+
+/* Of a list of egresses the first that is up counts. */
+static void draw_ways(struct drawing *d, const struct look_object *o)
+{
+	_free_ char *list = xstrdup(look_text(o->json, "egress"));
+	const char *attributes = "style=bold";
+	char *rest = NULL;
+
+	for (char *w = strtok_r(list, ",", &rest); w; w = strtok_r(NULL, ",", &rest)) {
+		if (strcmp(w, EGRESS_NONE) != 0)
+			put_edge(d->b, o->kind, o->id, "egress", w, attributes);
+		attributes = "style=dashed";
+	}
+}
+
 /* A machine in a subnet is on the VPC's bridge as the subnet is. */
 static void draw_edge(void *arg, const struct look_object *o)
 {
@@ -185,6 +210,9 @@ static void draw_edge(void *arg, const struct look_object *o)
 			 "style=bold");
 	if (!strcmp(o->kind, "tunnel"))
 		draw_tunnel(d, o);
+	if (!strcmp(o->kind, "egress"))
+		draw_egress(d, o);
+	draw_ways(d, o);
 }
 
 void graph_dot(const json_t *doc, struct buf *ret)

@@ -24,6 +24,8 @@
 #include "ops/ops.h"
 #include "ops/session.h"
 #include "ops/tunnel.h"
+#include "vpc/mapping.h"
+#include "vpc/way.h"
 
 void look_done(struct look *l)
 {
@@ -177,17 +179,29 @@ static json_t *error_of(const json_t *o, const char *key)
 	return *text ? json_string(text) : json_null();
 }
 
-static void copy_member(json_t *o, const char *from, const char *to)
+static void copy_member_of(const json_t *o, const char *from, json_t *other, const char *to)
 {
 	json_t *v = json_object_get(o, from);
 
 	if (v)
-		json_object_set(o, to, v);
+		json_object_set(other, to, v);
+}
+
+static void copy_member(json_t *o, const char *from, const char *to)
+{
+	copy_member_of(o, from, o, to);
 }
 
 static void set_tunnel(json_t *o)
 {
 	set_condition(o, look_text(o, "state"), error_of(o, "last_reason"));
+	copy_member(o, "bytes_down", "rx_bytes");
+	copy_member(o, "bytes_up", "tx_bytes");
+}
+
+static void set_egress(json_t *o)
+{
+	set_condition(o, look_text(o, "state"), error_of(o, "last_failure"));
 	copy_member(o, "bytes_down", "rx_bytes");
 	copy_member(o, "bytes_up", "tx_bytes");
 }
@@ -198,13 +212,6 @@ static void set_session(json_t *o)
 		      error_of(json_object_get(o, "last_error"), "reason"));
 	copy_member(o, "bytes_in", "rx_bytes");
 	copy_member(o, "bytes_out", "tx_bytes");
-}
-
-static void set_egress(json_t *o)
-{
-	set_condition(o, look_text(o, "state"), error_of(o, "last_failure"));
-	copy_member(o, "bytes_down", "rx_bytes");
-	copy_member(o, "bytes_up", "tx_bytes");
 }
 
 /* Of a peering both VPCs have an object. */
@@ -224,12 +231,12 @@ static void complete(void *arg, const struct look_object *o)
 		set_peers(o->json);
 	if (w)
 		set_link(arg, w, o->json);
+	else if (!strcmp(o->kind, "egress"))
+		set_egress(o->json);
 	else if (!strcmp(o->kind, "tunnel"))
 		set_tunnel(o->json);
 	else if (!strcmp(o->kind, "session"))
 		set_session(o->json);
-	else if (!strcmp(o->kind, "egress"))
-		set_egress(o->json);
 	else
 		set_state(o->json);
 }
@@ -258,15 +265,68 @@ static void set_usages(struct ops *o, json_t *vpc)
 		set_usage(o, one, name, look_text(one, "name"));
 }
 
+static json_t *find_named(const json_t *list, const char *name)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		if (!strcmp(look_text(one, "name"), name))
+			return one;
+	}
+	return NULL;
+}
+
+/* A subnet, or what is joined by a port; without a name the VPC. */
+static json_t *find_workload(const json_t *vpcs, const char *vpc, const char *name)
+{
+	const json_t *in = find_named(vpcs, vpc);
+	json_t *one = find_named(json_object_get(in, "subnets"), name);
+
+	if (!*name)
+		return find_named(vpcs, vpc);
+	return one ? one : find_named(json_object_get(in, "vms"), name);
+}
+
+/* Who goes out by which egresses. */
+static int read_uses(struct ops *o, const json_t *vpcs, struct err *err)
+{
+	_free_ struct use *uses = NULL;
+	size_t n = 0;
+	int r = use_list(o->st, &uses, &n, err);
+
+	for (size_t i = 0; i < n; i++)
+		json_object_set_new(find_workload(vpcs, uses[i].vpc, uses[i].name), "egress",
+				    json_string(*uses[i].list ? uses[i].list : EGRESS_NONE));
+	return r;
+}
+
+static int read_published(struct ops *o, const json_t *vpcs, struct err *err)
+{
+	_free_ struct mapping *m = NULL;
+	char text[MAPPING_STRLEN];
+	size_t n = 0;
+	int r = mapping_list(o->st, NULL, &m, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *target = find_workload(vpcs, m[i].vpc, m[i].target);
+
+		if (!json_object_get(target, "published"))
+			json_object_set_new(target, "published", json_array());
+		json_array_append_new(json_object_get(target, "published"),
+				      json_string(mapping_format(&m[i], text)));
+	}
+	return r;
+}
+
 static int read_vpcs(struct ops *o, json_t *ret, struct err *err)
 {
 	_free_ struct vpc *vpcs = NULL;
 	size_t n = 0;
 	json_t *one;
-	int r = store_begin(o->st, err);
+	int r = vpc_list(o->st, &vpcs, &n, err);
 
-	if (!r)
-		r = vpc_list(o->st, &vpcs, &n, err);
 	for (size_t i = 0; i < n && !r; i++) {
 		r = ops_describe(o, vpcs[i].name, &one, err);
 		if (r)
@@ -275,56 +335,105 @@ static int read_vpcs(struct ops *o, json_t *ret, struct err *err)
 		json_object_set_new(json_object_get(one, "nat"), "vpc", json_string(vpcs[i].name));
 		json_array_append_new(ret, one);
 	}
+	return r;
+}
+
+/* All rows, as they were at one moment. */
+static int read_rows(struct ops *o, json_t *ret_vpcs, json_t **ret_egresses, struct err *err)
+{
+	int r = store_begin(o->st, err);
+
+	if (!r)
+		r = read_vpcs(o, ret_vpcs, err);
+	if (!r)
+		r = read_uses(o, ret_vpcs, err);
+	if (!r)
+		r = read_published(o, ret_vpcs, err);
+	if (!r)
+		r = ops_egress_status(o, NULL, ret_egresses, err);
 	store_rollback(o->st);
 	return r;
 }
 
-static void add_interface(json_t *list, const char *name)
+static void remove_named(json_t *list, const char *name)
 {
-	json_t *one;
+	const json_t *one;
 	size_t i;
 
 	json_array_foreach(list, i, one)
 	{
-		if (!strcmp(look_text(one, "name"), name))
+		if (!strcmp(look_text(one, "name"), name)) {
+			json_array_remove(list, i);
 			return;
+		}
 	}
-	if (*name)
+}
+
+/* The session and the tunnel of its name are what it is made of. Of one that goes out by another,
+ * the interface is that one's leg. */
+static void absorb(json_t *egress, json_t *sessions, json_t *tunnels)
+{
+	const char *name = look_text(egress, "name");
+	json_t *session = find_named(sessions, name), *tunnel = find_named(tunnels, name);
+
+	if (!*look_text(egress, "via"))
+		copy_member_of(session, "interface", egress, "interface");
+	copy_member_of(session, "server", egress, "server");
+	copy_member_of(tunnel, "proxy", egress, "server");
+	copy_member_of(tunnel, "server", egress, "server");
+	remove_named(sessions, name);
+	remove_named(tunnels, name);
+	json_object_del(egress, "spec"); /* how it is made is not for everybody who may look */
+}
+
+static void add_interface(json_t *list, const char *name)
+{
+	if (*name && !find_named(list, name))
 		json_array_append_new(list, json_pack("{s:s}", "name", name));
 }
 
 /* By which something of ours goes out of the host. */
-static json_t *find_interfaces(const json_t *vpcs, const json_t *sessions)
+static json_t *find_interfaces(const json_t *vpcs, const json_t *sessions, const json_t *egresses)
 {
+	const json_t *const users[] = {sessions, egresses};
 	json_t *list = json_array(), *one;
 	size_t i;
 
 	json_array_foreach(vpcs, i, one)
 		add_interface(list, look_text(json_object_get(one, "nat"), "interface"));
-	json_array_foreach(sessions, i, one) add_interface(list, look_text(one, "interface"));
+	for (size_t k = 0; k < ARRAY_SIZE(users); k++)
+		json_array_foreach(users[k], i, one)
+			add_interface(list, look_text(one, "interface"));
 	return list;
 }
 
-static int read_all(struct ops *o, json_t *doc, struct err *err)
+/* What there is is in the document, also when not all could be read. */
+static int read_lists(struct ops *o, json_t *doc, struct err *err)
 {
-	_free_ struct counted *to_free = NULL;
-	json_t *vpcs = json_array(), *tunnels = NULL, *sessions = NULL, *egresses = NULL;
-	struct links links = {0};
+	json_t *vpcs = json_array(), *egresses = NULL, *tunnels = NULL, *sessions = NULL, *one;
 	char dir[256];
-	int r;
+	size_t i;
+	int r = read_rows(o, vpcs, &egresses, err);
 
 	json_object_set_new(doc, "vpcs", vpcs);
-	r = read_vpcs(o, vpcs, err);
+	json_object_set_new(doc, "egresses", egresses);
 	if (!r)
 		r = ops_tunnel_statuses(tunnel_default_dir(dir), &tunnels, err);
 	json_object_set_new(doc, "tunnels", tunnels);
 	if (!r)
 		r = ops_session_status(NULL, &sessions, err);
 	json_object_set_new(doc, "sessions", sessions);
-	if (!r)
-		r = ops_egress_status(o, NULL, &egresses, err);
-	json_object_set_new(doc, "egresses", egresses);
-	json_object_set_new(doc, "interfaces", find_interfaces(vpcs, sessions));
+	json_array_foreach(egresses, i, one) absorb(one, sessions, tunnels);
+	json_object_set_new(doc, "interfaces", find_interfaces(vpcs, sessions, egresses));
+	return r;
+}
+
+static int read_all(struct ops *o, json_t *doc, struct err *err)
+{
+	_free_ struct counted *to_free = NULL;
+	struct links links = {0};
+	int r = read_lists(o, doc, err);
+
 	if (!r)
 		r = read_links(o->host, &links, err);
 	to_free = links.v;

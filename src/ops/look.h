@@ -4,13 +4,14 @@
  * page all show.
  *
  * The document has lists: interfaces (the ways out of the host), vpcs with what is in them,
- *tunnels, sessions, egresses. Each object is as the command of its own shows it, and has besides, in words
- *and numbers that mean the same for all of them:
+ * egresses, tunnels and sessions, but for those that an egress is made of. Each object is as its
+ * own command shows it; a workload with a way out of its own has egress, one that ports of the host
+ * lead to has published. Besides, all have, in words and numbers that mean the same for each:
  *
- *	condition                 one word for people: CONDITION_ below, or the state of a tunnel or
- *session error                     why it is not as it should be, or what went wrong last; null
- *	rx_bytes, tx_bytes, ...   what came to it and what it sent, as the object sees it
- *	rx_rate, tx_rate          the same as bytes a second, when there was a look before
+ *	condition           one word: CONDITION_ below, or what a tunnel or a session is
+ *	error               why it is not as it should be, or what went wrong last; null
+ *	rx_bytes, tx_bytes  what came to it and what it sent, as it sees that; also packets, dropped
+ *	rx_rate, tx_rate    the same in bytes a second, when there was a look before
  */
 #ifndef BYWAY_OPS_LOOK_H
 #define BYWAY_OPS_LOOK_H
@@ -47,7 +48,7 @@ void look_rates(const struct look *now, const struct look *before);
 
 struct look_object {
 	const char *kind;     /* "vpc", "subnet", "vm", "container", "nat", "peer", "interface",
-			       * "tunnel", "session" or "egress" */
+			       * "egress", "tunnel" or "session" */
 	char id[LOOK_ID_MAX]; /* of which there is one of a kind: "shop/web", "a/b", "eth0" */
 	json_t *json, *vpc;   /* vpc: the one it is in, or NULL */
 };

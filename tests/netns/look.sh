@@ -173,7 +173,7 @@ test_graph() {
 	prints "its subnets below that" '-- db  private 10\.0\.2\.0/24'
 	prints "and its peers" '-- peers with lab'
 	prints "a machine, idle" '-- api  vm 10\.10\.0\.2  idle'
-	prints "what does not go out stands apart" 'no way out(.|\n)*-- lab  vpc'
+	prints "what does not go out stands apart" 'without NAT(.|\n)*-- lab  vpc'
 	LC_ALL=C.UTF-8 run by graph
 	like "with lines" "$(out)" '└── eth0'
 	LC_ALL=C.UTF-8 run by graph --ascii
@@ -266,6 +266,36 @@ test_events_of_tunnels() {
 	stop events
 }
 
+# An egress by a proxy that nobody is.
+test_egress() {
+	must by egress add out "{connect: 'http://$INTERNET4:9'}"
+	must by egress use shop/db out
+	must by egress use shop/web none
+	must by publish micropod0/api 8080:80/tcp
+	events_begin --snapshot
+	sees present egress out down
+	must by egress run out --detach
+	sees changed egress out connecting
+	is "it is told once, not with what it is made of" "$(by status --json | jq -c '[(.tunnels, .sessions | length), .egresses[0].name, .egresses[0].interface]')" \
+		'[0,0,"out","eth0"]'
+	LC_ALL=C run by status
+	prints "who goes out by it" 'db +private +up +10\.0\.2\.[0-9]+ > out'
+	prints "who does not go out" 'web +public +up +10\.0\.1\.[0-9]+ > none'
+	prints "itself" $'\nout +connect +connecting +'"$INTERNET4"
+	LC_ALL=C run by graph
+	prints "in the tree" '-- out  connect '"$INTERNET4"'  connecting'
+	like "for Graphviz" "$(by graph --dot)" '"subnet shop/db" -> "egress out"'
+	like "for Prometheus" "$(by metrics)" 'byway_egress_state\{egress="out",kind="connect",state="connecting"\} 1'
+	is "ports of the host" "$(by status --json | jq -c '.vpcs[].vms[].published')" '["8080:80/tcp"]'
+	must by egress stop out
+	sees changed egress out down
+	stop events
+	must by egress use shop/db nat
+	must by egress use shop/web nat
+	must by egress delete out
+	must by unpublish micropod0/api 8080:80/tcp
+}
+
 # From nothing, and to nothing: also the folder of the state goes and comes.
 test_events_of_everything() {
 	must by reset
@@ -299,6 +329,7 @@ test_graph
 test_svg
 test_events
 test_events_of_tunnels
+test_egress
 test_wrong
 test_events_of_everything
 done_testing

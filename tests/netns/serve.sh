@@ -257,6 +257,20 @@ test_page_tunnel() {
 	shows "and taken down" "document.querySelector('[data-key=\"tunnel shop-db\"]') === null"
 }
 
+test_page_egress() {
+	must by egress add out "{connect: 'http://$INTERNET4:9'}"
+	must by egress use shop/db out
+	shows "an egress that does not run" "$(in_class 'egress out' bad)"
+	shows "and who goes out by it" "$(has 'g[data-key="subnet shop/db by out"] .wire')"
+	must by egress run out --detach
+	shows "that connects" "$(in_class 'egress out' busy) && $(has 'g[data-key="egress out"] .wire')"
+	must by egress stop out
+	shows "and is stopped" "$(in_class 'egress out' bad)"
+	must by egress use shop/db nat
+	must by egress delete out
+	shows "and deleted" "document.querySelector('[data-key=\"egress out\"]') === null"
+}
+
 test_page_session() {
 	ocserv_prepare
 	ocserv_start vpn
@@ -329,6 +343,7 @@ if command -v "${CHROMIUM:-chromium}" >/dev/null; then
 	test_page
 	test_page_changes
 	test_page_tunnel
+	test_page_egress
 	test_page_session
 	test_page_names
 	test_page_people

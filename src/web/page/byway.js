@@ -24,6 +24,9 @@ function bytes(n) {
 	return `${i && n < 99.95 ? n.toFixed(1) : Math.round(n)} ${units[i]}/s`;
 }
 
+/* A workload's address, and the way out that it has of its own. */
+const leaving = (o) => [o.address ?? o.address6, o.egress].filter(Boolean).join(" → ");
+
 /* Every object, in the order of the table: {key, kind, name, where, depth, json}. */
 function list(doc) {
 	const out = [];
@@ -34,14 +37,16 @@ function list(doc) {
 		if (v.nat)
 			add("nat", v.name, v.nat, 1, "way out", v.nat.interface);
 		for (const s of v.subnets)
-			add("subnet", `${v.name}/${s.name}`, s, 1, s.name, s.address ?? s.address6);
+			add("subnet", `${v.name}/${s.name}`, s, 1, s.name, leaving(s));
 		for (const p of v.vms)
-			add(p.kind === "veth" ? "container" : "vm", `${v.name}/${p.name}`, p, 1, p.name, p.address ?? p.address6);
+			add(p.kind === "veth" ? "container" : "vm", `${v.name}/${p.name}`, p, 1, p.name, leaving(p));
 		for (const p of v.peers) {
 			const other = p.a === v.name ? p.b : p.a;
 			add("peer", `${v.name}/${other}`, p, 1, other, p.allow ? p.allow.join(", ") : "");
 		}
 	}
+	for (const e of doc.egresses)
+		add("egress", e.name, e, 0, e.name, e.server ?? e.via);
 	for (const t of doc.tunnels)
 		add("tunnel", t.name, t, 0, t.name, t.server ?? t.proxy);
 	for (const s of doc.sessions)
@@ -52,7 +57,7 @@ function list(doc) {
 }
 
 const kindWord = (o) => o.kind === "vpc" && o.json.flat ? "network" :
-	o.kind === "subnet" ? `${o.json.type} subnet` : o.kind === "tunnel" ? `${o.json.kind} tunnel` : o.kind;
+	o.kind === "subnet" ? `${o.json.type} subnet` : ["tunnel", "egress"].includes(o.kind) ? `${o.json.kind} ${o.kind}` : o.kind;
 
 /* ---- Elements that stay as long as what they show ---- */
 
@@ -236,7 +241,7 @@ function putInternet(x, height) {
 
 function drawPicture(doc, all) {
 	const at = new Map(), vpcs = all.filter((o) => o.kind === "vpc");
-	const ways = all.filter((o) => o.kind === "interface"), carriers = all.filter((o) => o.kind === "tunnel" || o.kind === "session");
+	const ways = all.filter((o) => o.kind === "interface"), carriers = all.filter((o) => ["egress", "tunnel", "session"].includes(o.kind));
 	const column = (n) => n * (NODE_HIGH + GAP) + 8;
 	let y = 8;
 	for (const layer of [boxes, nodes, wires])
@@ -275,6 +280,10 @@ function drawWires(all, at, internet) {
 			join(`${o.key} in`, end(netns.get(o.id), "edge"), end(o.key, "left"), "tunnel", o.json);
 			join(o.key, end(o.key, "right"), internet, "tunnel", o.json);
 		}
+		if (o.kind === "egress" && (o.json.via || o.json.interface))
+			join(o.key, end(o.key, "left"), end(o.json.via ? `egress ${o.json.via}` : `interface ${o.json.interface}`, "left"), "session", o.json);
+		for (const way of o.json.egress?.split(",") ?? []) /* the first that is up counts */
+			join(`${o.key} by ${way}`, end(o.key, o.kind === "vpc" ? "right" : "edge"), end(`egress ${way}`, "left"), "way", o.json);
 		if (o.kind === "interface")
 			join(o.key, end(o.key, "right"), internet, "way", o.json);
 	}
