@@ -99,6 +99,7 @@ test_watch_file() {
 on_terminal() {
 	local rows=$1 columns=$2
 	shift 2
+	rm -f "$WORLD/watched"
 	TERM=xterm LC_ALL=C.UTF-8 script -qfec "stty rows $rows cols $columns; exec $*" "$WORLD/watched" \
 		>/dev/null 2>&1 </dev/null &
 	PIDS["terminal"]=$!
