@@ -23,6 +23,7 @@
 #include "proc/run.h"
 #include "tunnel/capture.h"
 #include "vpc/names.h"
+#include "vpc/way.h"
 
 #define COMMENT "byway-doctor" /* of every rule that a mend makes */
 #define ARGS_MAX 48
@@ -105,12 +106,20 @@ static bool drops_forwarded(const char *rules)
 	       strstr(rules, "-A FORWARD -j DROP");
 }
 
+static const char *const directions[] = {"--src-group", "--dst-group"};
+
+/* Our rules, or somebody's for bridges of VPCs; both of them. */
 static bool accepts_group(const char *rules)
 {
-	char match[64];
+	char ours[64], bridges[64];
+	size_t n = 0;
 
-	snprintf(match, sizeof(match), "--src-group 0x%x", GROUP_VPC);
-	return strstr(rules, COMMENT) || strstr(rules, match);
+	for (size_t i = 0; i < ARRAY_SIZE(directions); i++) {
+		snprintf(ours, sizeof(ours), "%s 0x%x/", directions[i], GROUP_OURS);
+		snprintf(bridges, sizeof(bridges), "%s 0x%x ", directions[i], GROUP_VPC);
+		n += strstr(rules, ours) || strstr(rules, bridges);
+	}
+	return n == ARRAY_SIZE(directions);
 }
 
 /* Docker puts its own rules in front of FORWARD again and again; this chain is for others'. */
@@ -118,8 +127,6 @@ static const char *chain_for_us(const char *rules)
 {
 	return strstr(rules, "-A FORWARD -j DOCKER-USER") ? "DOCKER-USER" : "FORWARD";
 }
-
-static const char *const directions[] = {"--src-group", "--dst-group"};
 
 static int mend_iptables(struct ops *o, const struct finding *f, struct err *err)
 {
@@ -313,7 +320,7 @@ int doctor_bridge_netfilter(struct ops *o, struct findings *f, struct err *err)
 
 /* ---- Marks ---- */
 
-#define OUR_MARKS (CAPTURE_MARK_TUNNEL | CAPTURE_MARK_BYPASS | CAPTURE_MARK_INBOUND)
+#define OUR_MARKS (CAPTURE_MARK_TUNNEL | CAPTURE_MARK_BYPASS | CAPTURE_MARK_INBOUND | WAY_MARK_MASK)
 
 /* "-A CHAIN ... --set-xmark VALUE/MASK": clears the bits of the mask first. */
 static void check_mark(struct findings *f, const char *program, const char *line)
@@ -332,8 +339,8 @@ static void check_mark(struct findings *f, const char *program, const char *line
 		"byway's (0x%x)",
 		program, chain, who_filters(chain), mask, OUR_MARKS);
 	doctor_why(one,
-		   "what a tunnel has marked loses its mark there, and is then routed beside the "
-		   "tunnel, where the kill switch drops it");
+		   "what is marked for a tunnel or an egress loses its mark there, and is dropped "
+		   "where it would go another way");
 }
 
 static int check_marks(struct ops *o, const char *program, void *arg, struct err *err)

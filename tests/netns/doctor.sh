@@ -113,6 +113,8 @@ test_docker() {
 	must by doctor --fix
 	like "Docker: the rule is where Docker leaves rules alone" "$(iptables -S DOCKER-USER)" \
 		'src-group 0x6278/0xfffffff8 .*ACCEPT'
+	must iptables -D DOCKER-USER -m devgroup --dst-group 0x6278/0xfffffff8 -m comment --comment byway-doctor -j ACCEPT
+	finds "Docker: half of the rules are not enough" iptables '^problem '
 	must by doctor --undo
 	flush
 }
