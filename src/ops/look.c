@@ -369,19 +369,22 @@ static void remove_named(json_t *list, const char *name)
 	}
 }
 
-/* The session and the tunnel of its name are what it is made of. Of one that goes out by another,
- * the interface is that one's leg. */
-static void absorb(json_t *egress, json_t *sessions, json_t *tunnels)
+/* The session and the tunnel of its name are what it is made of; that session is in no list. Of one
+ * that goes out by another, the interface is that one's leg. */
+static void absorb(json_t *egress, json_t *tunnels)
 {
 	const char *name = look_text(egress, "name");
-	json_t *session = find_named(sessions, name), *tunnel = find_named(tunnels, name);
+	const json_t *tunnel = find_named(tunnels, name), *session;
+	json_t *sessions = NULL;
 
+	ops_session_status(name, &sessions, NULL); /* none when it does not run */
+	session = json_array_get(sessions, 0);
 	if (!*look_text(egress, "via"))
 		copy_member_of(session, "interface", egress, "interface");
 	copy_member_of(session, "server", egress, "server");
 	copy_member_of(tunnel, "proxy", egress, "server");
 	copy_member_of(tunnel, "server", egress, "server");
-	remove_named(sessions, name);
+	json_decref(sessions);
 	remove_named(tunnels, name);
 	json_object_del(egress, "spec"); /* how it is made is not for everybody who may look */
 }
@@ -423,7 +426,7 @@ static int read_lists(struct ops *o, json_t *doc, struct err *err)
 	if (!r)
 		r = ops_session_status(NULL, &sessions, err);
 	json_object_set_new(doc, "sessions", sessions);
-	json_array_foreach(egresses, i, one) absorb(one, sessions, tunnels);
+	json_array_foreach(egresses, i, one) absorb(one, tunnels);
 	json_object_set_new(doc, "interfaces", find_interfaces(vpcs, sessions, egresses));
 	return r;
 }
