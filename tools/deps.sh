@@ -107,7 +107,7 @@ main() {
 	if [[ " $* " == *" guest "* && ! -e $GUEST_KERNEL/vmlinuz ]]; then
 		as_root "$(dirname "$0")/guest-kernel.sh" "$GUEST_KERNEL" >&2
 	fi
-	if [[ " $* " == *" deb-test "* && ! -e $CLEAN_ROOT/etc/debian_version ]]; then
+	if [[ " $* " == *" deb-test "* ]]; then
 		as_root "$(dirname "$0")/clean-root.sh" "$CLEAN_ROOT" >&2
 	fi
 }

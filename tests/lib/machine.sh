@@ -106,7 +106,7 @@ machine_boot() {
 	) >"$WORLD/console" 2>&1 </dev/null &
 	PIDS["machine"]=$!
 	wait_for machine_has_leader || return
-	MACHINE_LEADER=$(pgrep -P "$(machine_nspawn)")
+	MACHINE_LEADER=$(machine_has_leader)
 	WAIT_S=90 wait_for machine_is_up
 }
 
@@ -115,8 +115,8 @@ machine_run() {
 		--capability=CAP_NET_ADMIN --system-call-filter=pidfd_getfd --register=no --keep-unit --console=pipe --bind-ro=/usr \
 		--bind-ro="$MACHINE_PROGRAMS:/usr/local/sbin" --boot systemd.unit=multi-user.target
 }
-machine_nspawn() { echo "${PIDS[machine]}"; }
-machine_has_leader() { pgrep -P "$(machine_nspawn)"; }
+# systemd-nspawn has helpers of another name for a while.
+machine_has_leader() { pgrep -x -P "${PIDS[machine]}" systemd; }
 # "degraded" is up, too: which units failed is the test's business.
 machine_is_up() { [[ $(on_machine systemctl is-system-running) =~ ^(running|degraded)$ ]]; }
 
