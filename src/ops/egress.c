@@ -101,6 +101,17 @@ static int write_row(struct ops *o, const struct egress_params *p, const struct 
 	return ops_end(o, r, err);
 }
 
+static void undo_add(struct ops *o, const struct egress_params *p, const struct egress *old,
+		     bool existed)
+{
+	int r = ops_begin(o, NULL);
+
+	if (!r)
+		r = existed ? egress_insert(o->st, old, NULL) : egress_remove(o->st, p->name, NULL);
+	if (!ops_end(o, r, NULL))
+		ops_ways_sync(o, true, NULL);
+}
+
 /* A list that only carriers go out by has its place in the VPCs' tables, too, where there are any.
  */
 int ops_egress_add(struct ops *o, const struct egress_params *p, bool *ret_changed, struct err *err)
@@ -123,8 +134,11 @@ int ops_egress_add(struct ops *o, const struct egress_params *p, bool *ret_chang
 			    p->name, old.spec);
 	if (!r && *ret_changed)
 		r = write_row(o, p, &old, err);
-	if (!r && *ret_changed && lists)
+	if (!r && *ret_changed && lists) {
 		r = ops_ways_sync(o, true, err);
+		if (r)
+			undo_add(o, p, &old, existed);
+	}
 	egress_done(&old);
 	return r;
 }
@@ -429,11 +443,11 @@ int egress_clean_up(struct ops *o, const struct egress *e, struct err *err)
 
 	snprintf(carrier, sizeof(carrier), "%s.out", e->name);
 	failures_add(&f, leg_route(o->host, e, false, failures_err(&f)));
+	failures_add(&f, leg_down(o->host, e, failures_err(&f)));
 	failures_add(&f, load_session(o, e->name, &s, &n, failures_err(&f)));
 	if (n) {
 		failures_add(&f, ops_tunnel_down(TUNNEL_DIR, e->name, NULL, o->backend, &o->log,
 						 &existed, failures_err(&f)));
-		failures_add(&f, leg_down(o->host, e, failures_err(&f)));
 		failures_add(&f, ops_session_remove(o, s, n, failures_err(&f)));
 		if (!oplog_dry(&o->log))
 			failures_add(&f, etc_remove(carrier, failures_err(&f)));
