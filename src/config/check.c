@@ -236,14 +236,20 @@ static int check_vm(struct config *c, const struct config_vm *vm, struct err *er
 {
 	const struct config_vpc *v = find_vpc(c, vm->p.vpc);
 	const struct subnet *s = NULL;
+	struct port twin = vm->p;
 	int r;
 
+	memcpy(twin.subnet, vm->p.name, sizeof(twin.subnet));
 	if (!v)
 		return unknown_vpc(c, vm->at, vm->p.vpc, "network", err);
 	if (v->v.flat != !*vm->p.subnet)
 		return doc_error(c->doc, vm->at, err,
 				 v->v.flat ? "network \"%s\" has no subnets"
 					   : "\"%s\" is a VPC: name one of its subnets, VPC/SUBNET",
+				 v->v.name);
+	if (find_subnet(c, &twin))
+		return doc_error(c->doc, vm->at, err,
+				 "VM \"%s\" has the name of a subnet of \"%s\"", vm->p.name,
 				 v->v.name);
 	s = v->v.flat ? NULL : find_subnet(c, &vm->p);
 	if (!v->v.flat && !s)
@@ -318,6 +324,9 @@ static int check_policies(struct config *c, struct err *err)
 			last = file;
 		}
 	}
+	for (size_t i = 0; !r && i < c->n_vms; i++)
+		if (c->vms[i].policy)
+			r = check_policy(c, c->vms[i].at, c->vms[i].policy, err);
 	return r;
 }
 

@@ -83,6 +83,8 @@ void config_free(struct config *c)
 	free(c->egress);
 	free(c->uses);
 	free(c->ports);
+	for (size_t i = 0; i < c->n_vms; i++)
+		free(c->vms[i].policy);
 	free(c->vpcs);
 	free(c->subnets);
 	free(c->peers);

@@ -49,6 +49,7 @@ struct config_peer {
 struct config_vm {
 	struct fy_node *at;
 	struct port p; /* as ops_port_add() wants it */
+	char *policy;  /* a file's absolute path, or NULL; owned */
 };
 
 /* Until when nothing leaves the host: `byway block`. */

@@ -126,6 +126,14 @@ static int read_vm_ports(struct doc *d, struct fy_node *node, void *into, struct
 	return 0;
 }
 
+static int read_vm_policy(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct vm_reading *rd = into;
+
+	(void)d;
+	return value_path(rd->c, node, "a policy's file", &rd->vm->policy, err);
+}
+
 static const struct doc_key vm_keys[] = {
 	{"network", read_place, DOC_REQUIRED},
 	{"ip", read_ip},
@@ -134,6 +142,7 @@ static const struct doc_key vm_keys[] = {
 	{"rate", read_rate},
 	{"queues", read_queues},
 	{"isolated", read_isolated},
+	{"policy", read_vm_policy},
 	{"egress", read_vm_egress},
 	{"publish", read_vm_ports},
 };

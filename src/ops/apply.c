@@ -226,10 +226,34 @@ static int remove_peer(struct applying *a, const struct change *c, size_t n, str
 
 static int add_vm(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
-	struct port p = ((const struct config_vm *)c->want)->p;
+	const struct config_vm *want = c->want;
+	const struct port_with with = {.policy = want->policy};
+	struct port p = want->p;
 
 	(void)n;
-	return ops_port_add(a->o, &p, NULL, err);
+	return ops_port_add_with(a->o, &p, NULL, &with, err);
+}
+
+/* One that was made with the machine is in force already, and is read again. */
+static int apply_vm_policy(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	const struct config_vm *want = c->want;
+	struct port p;
+	int r = port_load(a->o->st, want->p.vpc, want->p.name, &p, err);
+
+	(void)n;
+	return r ? r : ops_port_policy_apply(a->o, &p, want->policy, err);
+}
+
+static int remove_vm_policy(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	struct halves h = split(c->name);
+	struct port p;
+	bool existed;
+	int r = port_load(a->o->st, h.first, h.second, &p, err);
+
+	(void)n;
+	return r ? r : ops_port_policy_remove(a->o, &p, &existed, err);
 }
 
 static int update_vm(struct applying *a, const struct change *c, size_t n, struct err *err)
@@ -377,6 +401,10 @@ static const struct {
 		{"vm",
 		 {[CHANGE_ADD] = add_vm, [CHANGE_UPDATE] = update_vm, [CHANGE_REMOVE] = remove_vms},
 		 {[CHANGE_REMOVE] = OF_A_VPC}},
+	[KIND_VM_POLICY] = {"vm-policy",
+			    {[CHANGE_ADD] = apply_vm_policy,
+			     [CHANGE_UPDATE] = apply_vm_policy,
+			     [CHANGE_REMOVE] = remove_vm_policy}},
 	[KIND_PUBLISH] = {"publish",
 			  {[CHANGE_ADD] = add_ports, [CHANGE_REMOVE] = remove_port},
 			  {[CHANGE_ADD] = PORTS_OF_A_VPC}},

@@ -29,6 +29,7 @@ enum change_kind {
 	KIND_POLICY,
 	KIND_PEERING,
 	KIND_VM,
+	KIND_VM_POLICY,
 	KIND_PUBLISH,
 	KIND_EGRESS,
 	KIND_USE,     /* of egresses, by a workload */

@@ -444,6 +444,36 @@ static int want_peers(struct planner *p, struct err *err)
 	return r;
 }
 
+static int want_vm_policy(struct planner *p, const struct config_vm *want, struct err *err)
+{
+	_subject_ struct subject s = {KIND_VM_POLICY, .at = want->at, .want = want};
+	_cleanup_(policy_row_done) struct policy_row is = {0};
+	struct policy_owner owner = port_owner(&want->p);
+	_buf_ struct buf text = {0};
+	bool anew;
+	int r = file_read(want->policy, DOC_SIZE_MAX, &text, err);
+
+	if (r)
+		return doc_error_at(p->c->doc, want->at, err);
+	name_of(s.name, want->p.vpc, want->p.name);
+	buf_adds(&s.will, want->policy);
+	s.there = !port_is_gone(p, find_port(p, want->p.vpc, want->p.name)) &&
+		  !policy_load(p->o->st, &owner, &is, NULL);
+	if (s.there)
+		s.diff = diff_policy(text.data, &is, &s.why);
+	return decide(p, &s, &anew, err);
+}
+
+static int want_vm_policies(struct planner *p, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < p->c->n_vms; i++)
+		if (p->c->vms[i].policy)
+			r = want_vm_policy(p, &p->c->vms[i], err);
+	return r;
+}
+
 static int want_vms(struct planner *p, struct err *err)
 {
 	int r = 0;
@@ -636,6 +666,7 @@ static bool goes_anyway(const struct planner *p, enum change_kind kind, const ch
 	case KIND_PEERING:
 		return vpc_is_gone(p, first) || vpc_is_gone(p, second);
 	case KIND_VM:
+	case KIND_VM_POLICY:
 		return port_is_gone(p, find_port(p, first, second));
 	case KIND_PUBLISH:
 		return mapping_goes(p, name);
@@ -728,9 +759,9 @@ static int check_going(struct planner *p, struct err *err)
 /* The order in which they come; they go in the reverse. The ways out of networks and subnets are
  * there before NAT, so that nothing goes out by that in the meantime. */
 static const unsigned int orders[] = {
-	[KIND_VPC] = 0,     [KIND_SUBNET] = 1,   [KIND_POLICY] = 2, [KIND_PEERING] = 3,
-	[KIND_EGRESS] = 4,  [KIND_USE] = 5,      [KIND_NAT] = 6,    [KIND_VM] = 7,
-	[KIND_PUBLISH] = 9, [KIND_PROCESS] = 10,
+	[KIND_VPC] = 0,       [KIND_SUBNET] = 1,  [KIND_POLICY] = 2,   [KIND_PEERING] = 3,
+	[KIND_EGRESS] = 4,    [KIND_USE] = 5,     [KIND_NAT] = 6,      [KIND_VM] = 7,
+	[KIND_VM_POLICY] = 8, [KIND_PUBLISH] = 9, [KIND_PROCESS] = 10,
 };
 #define ORDER_USE_OF_VM 8
 #define ORDER_LAST 11
@@ -796,7 +827,8 @@ static int make_plan(struct planner *p, struct err *err)
 		[KIND_SUBNET] = want_subnets, [KIND_POLICY] = want_policies,
 		[KIND_PEERING] = want_peers,  [KIND_VM] = want_vms,
 		[KIND_EGRESS] = want_egress,  [KIND_USE] = want_uses,
-		[KIND_PUBLISH] = want_ports,  [KIND_PROCESS] = NULL, /* the egresses' */
+		[KIND_PUBLISH] = want_ports,  [KIND_VM_POLICY] = want_vm_policies,
+		[KIND_PROCESS] = NULL, /* the egresses' */
 	};
 	int r = load(p, err);
 

@@ -67,8 +67,10 @@ int owner_begin(struct store *st, const char *file, struct err *err)
 		OWN("vpc", "vpc", "new.name"),
 		OWN("nat", "nat", "new.vpc"),
 		OWN("subnet", "subnet", "new.vpc || '/' || new.name"),
-		OWN("policy", "policy",
-		    "CASE new.kind WHEN 'subnet' THEN new.vpc || '/' || new.name END"),
+		"CREATE TEMP TRIGGER IF NOT EXISTS own_policy AFTER INSERT ON main.policy BEGIN"
+		"  INSERT OR IGNORE INTO owner"
+		"    SELECT CASE new.kind WHEN 'subnet' THEN 'policy' ELSE 'vm-policy' END,"
+		"      new.vpc || '/' || new.name, file FROM applying; END",
 		OWN("peering", "peer", "new.a || '/' || new.b"),
 		OWN("vm", "port", "new.vpc || '/' || new.name"),
 		OWN("egress", "egress", "new.name"),

@@ -227,6 +227,9 @@ static const char version_4[] =
 	OWNED("nat", "nat", "old.vpc")
 	OWNED("subnet", "subnet", "old.vpc || '/' || old.name")
 	OWNED("policy", "policy", "CASE old.kind WHEN 'subnet' THEN old.vpc || '/' || old.name END")
+	"CREATE TRIGGER vm_policy_owned AFTER DELETE ON policy BEGIN"
+	"  DELETE FROM owner WHERE old.kind = 'port' AND kind = 'vm-policy'"
+	"    AND name = old.vpc || '/' || old.name; END;"
 	OWNED("peering", "peer", "old.a || '/' || old.b")
 	OWNED("vm", "port", "old.vpc || '/' || old.name")
 	OWNED("egress", "egress", "old.name")

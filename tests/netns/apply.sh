@@ -28,11 +28,12 @@ vpcs:
 networks:
   pods: {cidr: 10.2.0.0/24}
 vms:
-  api: {network: production/web, rate: "10M,5M"}
+  api: {network: production/web, rate: "10M,5M", policy: policies/api.json}
   m1: {network: pods, ip: 10.2.0.9, owner: 1000}
 END
 mkdir policies
 policy 'allow tcp 80 -' 'allow - - 0.0.0.0/0' >policies/web.json
+policy 'allow tcp 443 -' >policies/api.json
 cp lab.yaml first.yaml
 
 # changes FILE: "ACTION KIND NAME" of each change that a plan has, in its order.
@@ -60,7 +61,7 @@ test_validate() {
 test_plan() {
 	exits 10 "plan" by plan lab.yaml
 	prints "what will be made" '\+ subnet production/web: 10\.0\.1\.0/24, fd00:0:0:1::/64, public'
-	prints "and how many" 'lab\.yaml: 12 to add, 0 unchanged'
+	prints "and how many" 'lab\.yaml: 13 to add, 0 unchanged'
 	unlike "without colours, in a file" "$(by plan lab.yaml)" $'\033'
 	like "with colours, on a terminal" "$(TERM=xterm script -qec "$BYWAY plan lab.yaml" /dev/null)" $'\033\\[32m\\+ vpc'
 	unlike "unless they are not wanted" "$(TERM=xterm NO_COLOR=1 script -qec "$BYWAY plan lab.yaml" /dev/null)" $'\033'
@@ -77,8 +78,8 @@ test_plan() {
 
 test_apply() {
 	check "apply" by apply lab.yaml
-	says "step by step" '\[[0-9]+/12\] adding subnet production/web and 1 more: [0-9.]+ s'
-	prints "how much" '12 added, 0 unchanged'
+	says "step by step" '\[[0-9]+/13\] adding subnet production/web and 1 more: [0-9.]+ s'
+	prints "how much" '13 added, 0 unchanged'
 	web_server internet 80
 	web_server production-web 80
 	echo_server production-db 7
@@ -90,6 +91,7 @@ test_apply() {
 	cannot production-db 10.0.1.1 7 "the policy does not"
 	can staging-dev 10.0.2.1 7 "peered"
 	is "the address that was asked for" "$(json '.vms[] | select(.name == "m1") | .address' vm list)" 10.2.0.9
+	check "the machine's policy is in force" by policy verify production/api
 	is "the owner" "$(json '.vms[] | select(.name == "m1") | .owner_uid' vm list)" 1000
 }
 
@@ -100,7 +102,7 @@ test_again() {
 	wait_for test -e "/proc/$monitor/exe"
 	check "plan: nothing" by plan lab.yaml
 	check "apply again" by apply lab.yaml
-	prints "changes nothing" 'lab\.yaml: 12 unchanged'
+	prints "changes nothing" 'lab\.yaml: 13 unchanged'
 	check "not a thing" same_as made
 	kill "$monitor"
 	wait "$monitor" 2>/dev/null
@@ -119,6 +121,7 @@ test_change() {
 	sed -i 's/^    subnets:$/&\n      app: {cidr: 10.0.3.0\/24}/;' lab.yaml
 	sed -i '0,/^      app:/!{/^      app:/d}' lab.yaml
 	policy 'allow tcp 7 -' 'allow - - 0.0.0.0/0' >policies/web.json
+	policy 'allow tcp 444 -' >policies/api.json
 	exits 10 "plan of changes" by plan lab.yaml
 	is "only what differs" "$(changes lab.yaml)" "remove vm pods/m1
 change subnet production/web
@@ -126,7 +129,8 @@ add subnet production/app
 change policy production/web
 change peering production/staging
 change vm production/api
-add vm pods/m1"
+add vm pods/m1
+change vm-policy production/api"
 	prints "why a machine is made anew" '\- vm pods/m1: to be made anew: owner 1000:-1 → 0:-1, queues 1 → 2'
 	prints "what differs" '~ subnet production/web: type public → private'
 	check "apply" by apply lab.yaml
@@ -143,8 +147,9 @@ add vm pods/m1"
 }
 
 test_remove() {
-	sed -i '/ db:/d; /^  m1:/d; /peers:/d; /nat: eth0/d; /policy:/d' lab.yaml
-	is "what is not there any more goes" "$(changes lab.yaml)" "remove vm pods/m1
+	sed -i '/ db:/d; /^  m1:/d; /peers:/d; /nat: eth0/d; s/, policy: policies.api.json//; /policy:/d' lab.yaml
+	is "what is not there any more goes" "$(changes lab.yaml)" "remove vm-policy production/api
+remove vm pods/m1
 remove nat production
 remove peering production/staging
 remove policy production/web
