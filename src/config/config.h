@@ -30,7 +30,7 @@ struct fy_node;
 /* A VPC, or a flat network. */
 struct config_vpc {
 	struct fy_node *at; /* its name in the file, for messages */
-	struct vpc v;       /* name, cidr, cidr6, mtu_bytes, flat */
+	struct vpc v;       /* name, cidr, cidr6, mtu_bytes, flat, dns, dhcp */
 	bool nat;
 	char interface[IFNAMSIZ]; /* of NAT; "": the one with the default route */
 };

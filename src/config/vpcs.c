@@ -222,6 +222,16 @@ static int read_network_egress(struct doc *d, struct fy_node *node, void *into, 
 	return value_ways(rd->c, node, rd->v->v.name, NULL, err);
 }
 
+static int read_dns(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	return doc_read_bool(d, node, "\"dns\"", &((struct vpc_reading *)into)->v->v.dns, err);
+}
+
+static int read_dhcp(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	return doc_read_bool(d, node, "\"dhcp\"", &((struct vpc_reading *)into)->v->v.dhcp, err);
+}
+
 static int read_subnets(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
 	((struct vpc_reading *)into)->subnets = node;
@@ -242,7 +252,8 @@ static int read_peers(struct doc *d, struct fy_node *node, void *into, struct er
 	{"cidr", read_cidr, DOC_REQUIRED},                                                         \
 	{"cidr6", read_cidr6},                                                                     \
 	{"mtu", read_mtu},                                                                         \
-	{"nat", read_nat}
+	{"nat", read_nat},                                                                         \
+	{"dns", read_dns}
 /* clang-format on */
 
 static const struct doc_key vpc_keys[] = {
@@ -253,6 +264,7 @@ static const struct doc_key vpc_keys[] = {
 
 static const struct doc_key network_keys[] = {
 	NETWORK_KEYS,
+	{"dhcp", read_dhcp},
 	{"egress", read_network_egress},
 };
 
@@ -261,6 +273,7 @@ static int finish(struct vpc_reading *rd, struct err *err)
 	struct doc *d = rd->c->doc;
 	int r = 0;
 
+	rd->v->v.dns |= rd->v->v.dhcp; /* addresses come with names */
 	if (plan_mtu(rd->v->v.mtu_bytes, rd->v->v.cidr6.addr.family, err))
 		return doc_error_at(d, rd->mtu, err);
 	if (rd->subnets)

@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "ops/apply_impl.h"
+#include "ops/dns.h"
 #include "ops/egress.h"
 #include "ops/ops.h"
 
@@ -82,11 +83,27 @@ static int add_vpc(struct applying *a, const struct change *c, size_t n, struct 
 		.cidr6 = want->v.cidr6.addr.family ? cidr_format(&want->v.cidr6, cidr6) : NULL,
 		.mtu_bytes = want->v.mtu_bytes,
 		.flat = want->v.flat,
+		.dns = want->v.dns,
+		.dhcp = want->v.dhcp,
 	};
 	struct vpc made;
 
 	(void)n;
 	return ops_vpc_create(a->o, &p, &made, err);
+}
+
+/* What its gateway serves. */
+static int update_vpc(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	const struct vpc *want = &((const struct config_vpc *)c->want)->v;
+	struct vpc is;
+	bool changed;
+	int r = vpc_load(a->o->st, want->name, &is, err);
+
+	(void)n;
+	if (!r && is.dns && (!want->dns || is.dhcp != want->dhcp))
+		r = ops_dns_disable(a->o, want->name, &changed, err);
+	return r || !want->dns ? r : ops_dns_enable(a->o, want->name, want->dhcp, &changed, err);
 }
 
 static int remove_vpc(struct applying *a, const struct change *c, size_t n, struct err *err)
@@ -378,7 +395,10 @@ static const struct {
 	carry_fn carry[CHANGE_NUM_ACTIONS];
 	enum together together[CHANGE_NUM_ACTIONS];
 } kinds[] = {
-	[KIND_VPC] = {"vpc", {[CHANGE_ADD] = add_vpc, [CHANGE_REMOVE] = remove_vpc}},
+	[KIND_VPC] = {"vpc",
+		      {[CHANGE_ADD] = add_vpc,
+		       [CHANGE_UPDATE] = update_vpc,
+		       [CHANGE_REMOVE] = remove_vpc}},
 	[KIND_NAT] = {"nat",
 		      {[CHANGE_ADD] = add_nat,
 		       [CHANGE_UPDATE] = update_nat,

@@ -93,6 +93,8 @@ enum diff diff_vpc(const struct config_vpc *want, const struct vpc *is, struct b
 				is->flat ? "network" : "VPC", why);
 
 	d = worse(d, diff_cidr("cidr", &want->v.cidr, &is->cidr, why));
+	d = worse(d, in_place(diff_flag("dns", want->v.dns, is->dns, why)));
+	d = worse(d, in_place(diff_flag("dhcp", want->v.dhcp, is->dhcp, why)));
 	d = worse(d, diff_cidr("cidr6", &want->v.cidr6, &is->cidr6, why));
 	return worse(d, diff_number("mtu", want->v.mtu_bytes, is->mtu_bytes, why));
 }

@@ -12,6 +12,7 @@
 #include "kernel/link.h"
 #include "kernel/netns.h"
 #include "ops/apply_impl.h"
+#include "ops/dns.h"
 #include "ops/egress.h"
 #include "ops/ops.h"
 #include "proc/pidlock.h"
@@ -314,6 +315,10 @@ static int want_vpcs(struct planner *p, struct err *err)
 		if (is) {
 			s.broken = vpc_broken(p, is);
 			s.diff = diff_vpc(want, is, &s.why);
+			if (s.diff == DIFF_NONE && is->dns && !ops_dns_is_served(is->name)) {
+				s.diff = DIFF_IN_PLACE;
+				buf_adds(&s.why, "nobody serves its names");
+			}
 		}
 		r = decide(p, &s, &anew, err);
 		if (is && anew)

@@ -241,6 +241,27 @@ add publish 8007/tcp"
 	check "nothing is published" eval '[[ $(by publish list | wc -l) == 1 ]]'
 }
 
+# ---- what gateways serve ----
+
+test_services() {
+	echo 'networks: {names: {cidr: 10.40.0.0/24, dhcp: true}}' >names.yaml
+	check "a network with DHCP" by apply names.yaml
+	is "and names" "$(json '"\(.dns) \(.dhcp)"' network show names)" "true true"
+	check "nothing more to do" by plan names.yaml
+	must kill -9 "$(pgrep -f 'dns run names')"
+	wait_for eval '! by plan names.yaml'
+	is "that nobody serves is a difference" "$(changes names.yaml)" "change vpc names"
+	check "apply" by apply names.yaml
+	check "somebody does" by plan names.yaml
+	sed -i 's/dhcp: true/dns: true/' names.yaml
+	check "names alone" by apply names.yaml
+	is "no addresses any more" "$(json '"\(.dns) \(.dhcp)"' network show names)" "true false"
+	sed -i 's/, dns: true//' names.yaml
+	check "none" by apply names.yaml
+	check "nothing more to do" by plan names.yaml
+	check "destroy" by destroy names.yaml
+}
+
 # ---- failures ----
 
 test_failure() {
@@ -288,6 +309,7 @@ test_remove
 test_anew
 test_owners
 test_publish
+test_services
 test_failure
 stop_all
 test_destroy

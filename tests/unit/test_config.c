@@ -160,8 +160,8 @@ static void test_peers(void **state)
 	assert_string_equal(cidr(&c->peers[1].p.allow[0]), "10.2.1.0/24");
 	assert_bad(
 		TWO "[b, b]" OTHER "networks: {n: {cidr: 10.2.0.0/24, peers: [a]}}\n",
-		"c.yaml:4:35: a network has no key \"peers\": its keys are cidr, cidr6, mtu, nat, "
-		"egress");
+		"c.yaml:4:35: a network has no key \"peers\": its keys are cidr, cidr6, mtu, nat, dns, "
+		"dhcp, egress");
 	assert_bad(TWO "[c]" OTHER,
 		   "c.yaml:2:34: there is no VPC \"c\" in this file: did you mean \"a\"?");
 	assert_bad(
