@@ -27,6 +27,7 @@ bench: build
 	@BYWAY=build/byway bench/proxy.sh
 	@BYWAY=build/byway bench/ssh.sh
 	@BYWAY=build/byway bench/session.sh
+	@BYWAY=build/byway bench/vm.sh
 	@BYWAY=build/byway bench/apply.sh
 
 deb:
@@ -40,4 +41,4 @@ install:
 
 clean:
 	rm -rf build build-clang build-san build-deb bench/results.json bench/results-proxy.json bench/results-ssh.json \
-		bench/results-session.json bench/results-apply.json
+		bench/results-session.json bench/results-vm.json bench/results-apply.json
