@@ -462,10 +462,12 @@ int file_read_health(struct doc *d, struct fy_node *node, void *into, struct err
 		{"successes", read_successes},
 	};
 	struct reading *rd = into;
+	const char *outer = rd->only_key; /* an egress has the keys of "vpn" beside this one */
 	int r;
 
 	rd->only_key = NULL;
 	r = doc_read_map(d, node, "\"health\"", keys, ARRAY_SIZE(keys), rd, err);
+	rd->only_key = outer;
 	if (!r && rd->spec->health.probe == PROBE_NONE)
 		r = doc_error(d, node, err,
 			      "\"health\" needs one of the keys \"ping\", \"tcp\" and \"dns\"");

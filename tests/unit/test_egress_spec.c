@@ -92,6 +92,16 @@ static void test_openconnect(void **state)
 	assert_int_equal(one->n_dns, 1);
 }
 
+/* A check of health by one way of several is no password by one way of several, in any order. */
+static void test_health(void **state)
+{
+	_egress_spec_ struct egress_spec s = {0};
+
+	(void)state;
+	parse("{health: {ping: 10.0.0.1}, openconnect: v, username: a, password_file: p}", &s);
+	assert_int_equal(s.session->sessions[0].health.probe, PROBE_PING);
+}
+
 /* Blanks, lines and the order of keys are no difference; and what comes of it can be read again. */
 static void test_normal(void **state)
 {
@@ -129,6 +139,9 @@ static void test_errors(void **state)
 	assert_bad("{openconnect: v, password: geheim}", "a password is not written here");
 	assert_bad("{openconnect: v, routing: {mode: split}}", "no key \"routing\"");
 	assert_bad("{openconnect: v, server: w}", "no key \"server\"");
+	assert_bad("{openconnect: v, password_file: p, health: {ping: 10.0.0.1}, "
+		   "password_command: c}",
+		   "\"password_file\" and \"password_command\" exclude each other");
 	assert_bad("{openconnect: v, via: v, via: w}", "twice");
 }
 
@@ -153,8 +166,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ssh),         cmocka_unit_test(test_connect),
-		cmocka_unit_test(test_openconnect), cmocka_unit_test(test_normal),
-		cmocka_unit_test(test_errors),      cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_openconnect), cmocka_unit_test(test_health),
+		cmocka_unit_test(test_normal),      cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_silence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
