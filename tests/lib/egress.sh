@@ -13,9 +13,9 @@ NOBODY=203.0.113.99 # a resolver that is not there
 
 # ---- servers ----
 
-proxy_start() {
+proxy_start() { # [LINE...]
 	printf '%s\n' "Port $PROXY_PORT" "Listen $PROXY" "Timeout 600" "MaxClients 100" \
-		"LogFile \"$WORLD/tiny.log\"" "BasicAuth alice s3cret" >"$WORLD/tiny.conf"
+		"LogFile \"$WORLD/tiny.log\"" "BasicAuth alice s3cret" "$@" >"$WORLD/tiny.conf"
 	become internet tinyproxy -d -c "$WORLD/tiny.conf" >"$WORLD/tiny.out" 2>&1 </dev/null &
 	PIDS[proxy]=$!
 	wait_for inside internet "$PROBE" tcp "$PROXY" "$PROXY_PORT" 500 ||

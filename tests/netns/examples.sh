@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The files of examples/ that are for `byway apply`: each applied, tried, changed, applied again and
-# destroyed.
+# Examples without ways out of their own: each applied, tried, changed, applied again and destroyed.
 set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
@@ -10,14 +9,8 @@ set -u
 . "$(dirname "$0")/../lib/vm.sh"
 world_enter "$@"
 
-# The files are copied, to be changed; what they name stands beside them.
-cp "$EXAMPLES"/*.json "$EXAMPLES"/*.yaml .
-
-again() {
-	check "$1: nothing is left to do" by plan "$1"
-	check "$1: applied again" by apply "$1"
-	prints "$1: it changes nothing" '^[^ ]+: [0-9]+ unchanged$'
-}
+# shellcheck source=tests/lib/examples.sh
+. "$WORLD_LIB/examples.sh"
 
 test_lab() {
 	check "lab.yaml" by apply lab.yaml
