@@ -14,6 +14,7 @@ build:
 demo:
 	@tools/deps.sh build world guest
 	@tools/build.sh build --buildtype=release
+	@BYWAY=build/byway demo/lab.sh
 	@BYWAY=build/byway demo/vpc.sh
 	@BYWAY=build/byway demo/vm.sh
 

@@ -8,6 +8,8 @@ set -u
 world_enter "$@"
 # shellcheck source=tests/lib/session.sh
 . "$WORLD_LIB/session.sh"
+# shellcheck source=tests/lib/page.sh
+. "$WORLD_LIB/page.sh"
 
 SHOT=${SHOT:-$WORLD/page.png}
 
@@ -21,16 +23,6 @@ lay_out() {
 	must by peer add lab shop
 	must by network up
 	must by vm add micropod0 api
-}
-
-# serve NAME [OPTION...]: its address is in URL, its process in PIDS[NAME].
-serve() {
-	local name=$1
-	shift
-	"$BYWAY" serve "$@" >"$WORLD/$name.out" 2>"$WORLD/$name.err" </dev/null &
-	PIDS["$name"]=$!
-	wait_for grep -q '^serving' "$WORLD/$name.err" || bail "no page: $(cat "$WORLD/$name.err")"
-	URL=$(sed -n 's/^serving //p' "$WORLD/$name.err")
 }
 
 ask() { curl -sS --noproxy '*' --max-time 20 "$@"; }
@@ -190,27 +182,8 @@ at_rest() {
 
 # ---- the page ----
 
-# browse WORDS...: what browser.py answers.
-browse() {
-	local answer
-	printf '%s\n' "$*" >&"$TO_BROWSER"
-	read -r -t 60 -u "$FROM_BROWSER" answer || answer="error: the browser is gone"
-	printf '%s\n' "$answer"
-}
-
-has() { # SELECTOR: something in the page
-	printf 'document.querySelector(%s) !== null' "$(jq -Rn --arg s "$1" '$s')"
-}
 shows() { is "$1" "$(browse wait "$2")" true; }
 in_class() { has "svg .node.$2[data-key=\"$1\"]"; }
-
-browser_begin() {
-	coproc BROWSER { HOME=$WORLD exec /usr/bin/python3 "$WORLD_LIB/browser.py" "$WORLD/profile" 2>"$WORLD/browser.err"; }
-	local answer
-	# A coprocess's own descriptors are not for subshells.
-	exec {TO_BROWSER}>&"${BROWSER[1]}" {FROM_BROWSER}<&"${BROWSER[0]}"
-	read -r -t 60 -u "$FROM_BROWSER" answer || bail "no browser: $(cat "$WORLD/browser.err")"
-}
 
 # A server's name is what the user writes, and a reason what the server does: the file of a session's status is
 # the place where anything can stand.
@@ -324,7 +297,7 @@ test_page_clean() {
 	is "nothing from elsewhere" "$(browse requests | jq -c --arg u "$URL" 'map(select(startswith($u) | not))')" "[]"
 	kill "${PIDS[page]}"
 	shows "that nobody answers any more is said" 'document.getElementById("live").dataset.state === "lost"'
-	exec {TO_BROWSER}>&-
+	browser_end
 }
 
 lay_out
