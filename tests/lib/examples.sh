@@ -11,3 +11,9 @@ again() {
 	check "$1: applied again" by apply "$1"
 	prints "$1: it changes nothing" '^[^ ]+: [0-9]+ unchanged$'
 }
+
+# proved TARGET...: probes from inside of it, and what `byway prove` sees of them outside.
+proved() {
+	local target
+	for target; do check "$target: proved" by prove "$target"; done
+}

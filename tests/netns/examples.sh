@@ -26,6 +26,7 @@ test_lab() {
 	can staging-dev 10.0.1.1 80 "by the peering"
 	cannot staging-dev 10.0.1.1 7 "the policy"
 	cannot staging-dev 10.0.2.1 5432 "not among the peers' networks"
+	proved production staging
 	again lab.yaml
 	flow_open kept production-web-tier 10.0.2.1 5432
 	sed -i 's/^      dev: .*/&\n      test: {cidr: 10.1.2.0\/24, type: public}/; s/, 10.1.1.0.24/, 10.1.0.0\/16/' lab.yaml
@@ -58,6 +59,7 @@ test_microvm_host() {
 	like "which a port of the host leads to" "$(get internet "http://$HOST4:8080/")" 'hello from service'
 	cannot build "ping:$(addr4 preview)" 0 "isolated"
 	like "not too fast" "$(tc qdisc show dev "$(vm pods/build interface)")" 'rate 100Mbit'
+	proved pods/build
 	again microvm-host.yaml
 	flow_open kept service "$INTERNET4" 80
 	sed -i '/^  preview:/,/rate:/d; s/100M,20M/50M,0/' microvm-host.yaml

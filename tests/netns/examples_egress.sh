@@ -117,6 +117,7 @@ test_vpn_sessions() {
 	is "names are those of the VPN, whoever is asked" "$(named customers-aspen "$NOBODY" www.corp.test)" "$CORP4"
 	check "nothing left beside them" nothing_leaked
 	is_kept_in customers-oak
+	proved customers/oak pine
 	again vpn-sessions.yaml
 	flow_open kept customers-oak "$CORP4" 443
 	others=$(pids_but pine)
@@ -174,10 +175,12 @@ test_laptop() {
 	is "names as the server knows them" "$(named laptop-browser 192.0.2.53 some.name)" 203.0.113.10
 	check "nothing left beside it" nothing_leaked
 	check "home's server carried it" carried_by "$SSHD_PORT"
+	proved laptop
 	again laptop-ssh.yaml
 	home_refuses
 	check "home is gone" wait_for unrouted home
 	is_kept_in laptop-browser
+	proved laptop/browser
 	begin_watch
 	goes_out laptop-mail
 	check "by the office" carried_by "$OFFICE_PORT"
@@ -241,6 +244,7 @@ test_sandbox() {
 	cannot sandbox-alpha "udp:$HOST4" 53 "the host"
 	check "nothing left but what the proxy carries" nothing_leaked
 	is_kept_in sandbox-alpha
+	proved sandbox/alpha
 	again agent-sandbox.yaml
 	sed -i '/^      beta:/d' agent-sandbox.yaml
 	check "agent-sandbox.yaml: a line less" by apply agent-sandbox.yaml
