@@ -86,6 +86,17 @@ static int plan_cidrs(struct job *j, const struct subnet_params *p, struct subne
 	return v6 ? slicer_next(&j->slices6, &s->cidr6, err) : 0;
 }
 
+/* Else what a VM or container goes out by would be the subnet's, and no more its own. */
+static int check_use(struct ops *o, const struct subnet *s, struct err *err)
+{
+	if (!use_is_ports(o->st, s->vpc, s->name))
+		return 0;
+	return err_set(err, ERR_CONFLICT, -EBUSY,
+		       "'%s/%s' is a VM or container that has a way out of its own, which would be "
+		       "the subnet's: another name, or `byway egress use %s/%s nat` first",
+		       s->vpc, s->name, s->vpc, s->name);
+}
+
 static void make_mac(struct subnet *s)
 {
 	char seed[NAME_MAX_LEN * 2 + 16];
@@ -107,7 +118,9 @@ static int plan_one(struct job *j, const struct subnet_params *p, struct subnet 
 	s->state = ROW_CREATING;
 	now_utc(s->created);
 	make_mac(s);
-	r = plan_cidrs(j, p, s, err);
+	r = check_use(j->o, s, err);
+	if (!r)
+		r = plan_cidrs(j, p, s, err);
 	/* Free slices overlap nothing; a thousand of them need not be compared with each other. */
 	if (!r && (p->cidr || p->cidr6))
 		r = check_against(s, j->subnets, (size_t)(s - j->subnets), err);

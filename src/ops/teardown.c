@@ -23,6 +23,7 @@
 #include "vpc/names.h"
 #include "vpc/net.h"
 #include "vpc/port.h"
+#include "vpc/way.h"
 
 /* What is taken out of one VPC. Borrowed. */
 struct parts {
@@ -80,7 +81,8 @@ static int way_elems(struct ops *o, struct host_rules *h, const struct parts *p,
 	for (size_t i = 0; !r && i < p->n_subnets; i++)
 		r = host_rules_use(o->st, h, p->v->name, p->subnets[i].name, err);
 	for (size_t i = 0; !r && i < p->n_ports; i++)
-		r = host_rules_use(o->st, h, p->v->name, p->ports[i].name, err);
+		if (use_is_ports(o->st, p->v->name, p->ports[i].name))
+			r = host_rules_use(o->st, h, p->v->name, p->ports[i].name, err);
 	return r;
 }
 

@@ -227,6 +227,13 @@ bool use_is_there(struct store *st, const char *vpc, const char *name)
 	return !use_load(st, vpc, name, &u, NULL);
 }
 
+bool use_is_ports(struct store *st, const char *vpc, const char *name)
+{
+	struct subnet s;
+
+	return use_is_there(st, vpc, name) && subnet_load(st, vpc, name, &s, NULL) == -ENOENT;
+}
+
 int use_list(struct store *st, struct use **ret, size_t *n, struct err *err)
 {
 	return rows_read(st, &use_reader,

@@ -86,6 +86,8 @@ int way_remove_unused(struct store *st, struct err *err);
 int use_load(struct store *st, const char *vpc, const char *name, struct use *ret, struct err *err);
 /* Then NAT is not its. */
 bool use_is_there(struct store *st, const char *vpc, const char *name);
+/* A subnet's name counts before that of a port: what is there is the port's own. */
+bool use_is_ports(struct store *st, const char *vpc, const char *name);
 int use_list(struct store *st, struct use **ret, size_t *n, struct err *err);
 int use_save(struct store *st, const struct use *u, struct err *err); /* inserts or replaces */
 int use_remove(struct store *st, const char *vpc, const char *name, struct err *err);

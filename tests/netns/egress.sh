@@ -88,6 +88,26 @@ test_blocked_before() {
 	can $WEB "$INTERNET4" 443 "by NAT"
 }
 
+test_same_name() {
+	must by egress use prod/web bastion
+	must by vm add prod/lab web --owner 12345
+	check "a VM of the subnet's name goes" by vm delete prod/web
+	is "the subnet still has its way out" "$(egress bastion '.users | join(" ")')" prod/web
+	begin_watch
+	spray $WEB
+	check "and nothing leaves by NAT" nothing_leaked
+	must by egress use prod/web nat
+	must by vm add prod/web box --owner 12345
+	must by egress use prod/box none
+	exits $EXIT_CONFLICT "no subnet takes the name of a VM with a way out" \
+		by subnet add prod box 10.0.7.0/24 --type public
+	says "what to do" "byway egress use prod/box nat"
+	is "which keeps it" "$(json '[.vpcs[].vms[] | select(.name == "box").egress] | join(" ")' status)" none
+	must by vm delete prod/box
+	check "then it is free" by subnet add prod box 10.0.7.0/24
+	must by subnet delete prod/box
+}
+
 # ---- ssh ----
 
 ADDRESSES=
@@ -259,6 +279,7 @@ lay_out
 test_rows
 test_control
 test_blocked_before
+test_same_name
 test_ssh
 test_ssh_states
 test_ssh_connecting
