@@ -198,6 +198,7 @@ int cmd_serve(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_reset(struct cli *c);
 int cmd_why(struct cli *c);
+int cmd_prove(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_completion(struct cli *c);
 

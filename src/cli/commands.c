@@ -170,6 +170,10 @@ static const struct cli_opt why_opts[] = {
 	{"ipv6", '6', NULL, "IPv6, where names have addresses of both"},
 };
 
+static const struct cli_opt prove_opts[] = {
+	{"output", 'o', "FILE", "write the evidence there, as JSON"},
+};
+
 static const struct cli_opt doctor_opts[] = {
 	{"fix", 0, NULL, "change what can be changed, and put back again"},
 	{"undo", 0, NULL, "put back what --fix changed"},
@@ -319,6 +323,8 @@ const struct cli_cmd cli_commands[] = {
 	{"metrics", NULL, "", 0, 0, NO_OPTS, cmd_metrics, "print all that can be counted for Prometheus"},
 	{"why", NULL, "WORKLOAD WORKLOAD [PORT]", 2, 3, OPTS(why_opts), cmd_why,
 	 "say what lets A reach B, or what does not"},
+	{"prove", NULL, "TARGET", 1, 1, OPTS(prove_opts), cmd_prove,
+	 "send probes from inside, watch outside, and say whether anything leaks"},
 	{"serve", NULL, "", 0, 0, OPTS(serve_opts), cmd_serve,
 	 "show all of it as a web page, to this machine alone"},
 	{"doctor", NULL, "", 0, 0, OPTS(doctor_opts), cmd_doctor,

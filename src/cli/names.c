@@ -109,6 +109,16 @@ static void namespaces(struct store *st)
 	subnets(st);
 }
 
+/* What byway prove takes. */
+static void targets(struct store *st)
+{
+	subnets_and_machines(st);
+	vpcs(st);
+	sessions(st);
+	egresses(st);
+	puts("host");
+}
+
 static void shells(struct store *st)
 {
 	(void)st;
@@ -129,6 +139,7 @@ static const struct {
 	{"EGRESS", egresses},
 	{"WORKLOAD", workloads},
 	{"NETNS", namespaces},
+	{"TARGET", targets},
 	{"SHELL", shells},
 };
 
