@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The documents speak of the tree and the program that there are: what they name in `backticks`
-# exists, the README's session gives the output printed there, the examples are accepted.
+# exists, the README's session gives the output printed there, its file and the examples are accepted.
 set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/lib/suite.sh"
@@ -86,6 +86,14 @@ check_session() {
 	replay "$command" "$want"
 }
 
+# The file for `byway apply`, with a policy of that name beside it.
+check_file() {
+	awk '/^```yaml/ { on = 1; next } /^```/ { on = 0 } on' README.md >"$WORLD/lab.yaml"
+	cp examples/policy-http.json "$WORLD/web.json"
+	check "README.md: the file for the machine" by validate "$WORLD/lab.yaml"
+	prints "which has what it shows" '2 VPCs and networks, 3 subnets, 1 peerings'
+}
+
 # ---- the examples ----
 
 check_examples() {
@@ -103,5 +111,6 @@ for doc in "${DOCS[@]}"; do
 	check_names "$doc"
 done
 check_session
+check_file
 check_examples
 done_testing
