@@ -60,10 +60,12 @@ serve_all() {
 }
 
 explain() {
-	chapter "Why"
+	chapter "Why, and whether it is so"
 	typed byway why staging/dev production/web-tier tcp/22
 	typed byway why --live production/web-tier production/db-tier tcp/5432
 	proves "the kernel agrees" says 0 . byway why --live production/web-tier production/db-tier tcp/5432
+	typed byway prove production/db-tier
+	proves "nothing of what db-tier tries leaves this machine" says 0 . byway prove production/db-tier
 }
 
 show() {
@@ -140,7 +142,7 @@ main() {
 	change
 	see_change
 	take_down
-	sum_up "one file applied, explained, drawn, changed by a line that disturbed nothing, and gone."
+	sum_up "one file applied, explained, proved, drawn, changed by a line that disturbed nothing, and gone."
 }
 
 main "$@"
