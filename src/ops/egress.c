@@ -366,7 +366,9 @@ static int finish(struct change *c, struct err *err)
 	c->new.state = ROW_ACTIVE;
 	if (!r && *c->new.vpc)
 		r = use_save(c->o->st, &c->new, err);
-	return ops_end(c->o, r, err);
+	r = ops_end(c->o, r, err);
+	/* Of a public subnet: whether NAT is its. */
+	return r || !c->w.s.is_public ? r : ops_publish(c->o, c->w.vpc, err);
 }
 
 static int load_change(struct change *c, const char *workload, const char *ways, struct err *err)

@@ -136,6 +136,11 @@ int vpc_remove(struct store *st, const char *name, struct err *err)
 	"vpc, name, cidr, cidr6, type, netns, veth_host, veth_ns, mac, addr, addr6, segment, "     \
 	"created, state"
 
+/* Of a row of the table subnet: whether it has a way out of its own. */
+#define SUBNET_HAS_WAY                                                                             \
+	"EXISTS (SELECT 1 FROM egress_use u WHERE u.vpc = subnet.vpc AND u.name = subnet.name)"
+#define SUBNET_SELECT "SELECT " SUBNET_COLUMNS ", " SUBNET_HAS_WAY " FROM subnet "
+
 static void read_subnet(sqlite3_stmt *q, void *row)
 {
 	struct subnet *s = row;
@@ -154,6 +159,7 @@ static void read_subnet(sqlite3_stmt *q, void *row)
 	s->segment = (unsigned int)sqlite3_column_int(q, 11);
 	COLUMN_STR(q, 12, s->created);
 	s->state = column_state(q, 13);
+	s->has_way = sqlite3_column_int(q, 14);
 }
 
 static const struct row_reader subnet_reader = {sizeof(struct subnet), read_subnet};
@@ -162,8 +168,7 @@ int subnet_load(struct store *st, const char *vpc, const char *name, struct subn
 		struct err *err)
 {
 	int r = row_read(st, &subnet_reader,
-			 "SELECT " SUBNET_COLUMNS " FROM subnet WHERE vpc = ?1 AND name = ?2", vpc, name,
-			 ret, err);
+			 SUBNET_SELECT "WHERE vpc = ?1 AND name = ?2", vpc, name, ret, err);
 
 	return r == -ENOENT
 		       ? err_set(err, ERR_NOT_FOUND, r, "there is no subnet '%s' in VPC '%s'", name, vpc)
@@ -174,10 +179,10 @@ int subnet_list(struct store *st, const char *vpc, struct subnet **ret, size_t *
 {
 	if (vpc)
 		return rows_read(st, &subnet_reader,
-				 "SELECT " SUBNET_COLUMNS " FROM subnet WHERE vpc = ?1 ORDER BY name", vpc,
-				 NULL, ret, n, err);
-	return rows_read(st, &subnet_reader, "SELECT " SUBNET_COLUMNS " FROM subnet ORDER BY vpc, name",
-			 NULL, NULL, ret, n, err);
+				 SUBNET_SELECT "WHERE vpc = ?1 ORDER BY name", vpc, NULL, ret, n,
+				 err);
+	return rows_read(st, &subnet_reader, SUBNET_SELECT "ORDER BY vpc, name", NULL, NULL,
+			 ret, n, err);
 }
 
 int subnet_insert(struct store *st, const struct subnet *s, struct err *err)

@@ -30,7 +30,7 @@ static json_t *text_or_null(const char *s)
 
 static bool has_nat(const struct subnet *s, const struct nat *nat)
 {
-	return nat && s->is_public && nat->state == ROW_ACTIVE;
+	return nat && s->is_public && !s->has_way && nat->state == ROW_ACTIVE;
 }
 
 /* Names and networks hold no character that JSON would have escaped: name_check(), cidr_format(). */
@@ -47,21 +47,21 @@ static int add_subnets(struct store *st, const struct vpc *v, bool nat, struct b
 	const char *separator = "";
 	char gateway[IP_STRLEN];
 	int r = store_query(st, &q, err,
-			    "SELECT name, cidr, type, netns, veth_host, veth_ns FROM subnet "
-			    "WHERE vpc = ?1 ORDER BY name",
+			    "SELECT name, cidr, type, netns, veth_host, veth_ns, type = 'public' "
+			    "AND NOT EXISTS (SELECT 1 FROM egress_use u "
+			    "WHERE u.vpc = s.vpc AND u.name = s.name) "
+			    "FROM subnet s WHERE vpc = ?1 ORDER BY name",
 			    "s", v->name);
 
 	ip_format(&gateway_ip, gateway);
 	while (!r && (r = store_step(st, q, err)) == 1) {
-		bool is_public = !strcmp(col(q, 2), "public");
-
 		buf_addf(b,
 			 "%s\n    {\n      \"name\": \"%s\",\n      \"cidr\": \"%s\",\n      \"type\": "
 			 "\"%s\",\n      \"namespace\": \"%s\",\n      \"veth_host\": \"%s\",\n      "
 			 "\"veth_ns\": \"%s\",\n      \"gateway\": \"%s\",\n      \"nat_enabled\": "
 			 "%s\n    }",
 			 separator, col(q, 0), col(q, 1), col(q, 2), col(q, 3), col(q, 4), col(q, 5), gateway,
-			 nat && is_public ? "true" : "false");
+			 nat && sqlite3_column_int(q, 6) ? "true" : "false");
 		separator = ",";
 		r = 0;
 	}

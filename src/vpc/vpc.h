@@ -56,6 +56,7 @@ struct subnet {
 	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
 	struct cidr cidr, cidr6;
 	bool is_public;
+	bool has_way; /* out, of its own: then NAT is not its; read only */
 	char netns[NETNS_NAME_MAX];
 	char veth_host[IFNAMSIZ], veth_ns[IFNAMSIZ];
 	struct mac mac; /* of the end inside */

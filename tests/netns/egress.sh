@@ -79,12 +79,20 @@ test_control() {
 	check "of IPv6, ping" has_seen "$FROM" "icmp $INTERNET6 128"
 }
 
+# As the list and the state's file say.
+nat_of() {
+	local filter=".subnets[] | select(.name == \"$1\").nat_enabled"
+	echo "$(json "$filter" subnet list prod) $(jq "$filter" /run/byway/vpc/prod.json)"
+}
+
 test_blocked_before() {
 	check "the public subnet is to go out by ssh" by egress use prod/web bastion
 	begin_watch
 	spray $WEB
 	check "nothing leaves, with NAT for its VPC and no process" nothing_leaked
+	is "nor does it say that it has NAT" "$(nat_of web)" "false false"
 	check "back to NAT" by egress use prod/web nat
+	is "which it has" "$(nat_of web)" "true true"
 	can $WEB "$INTERNET4" 443 "by NAT"
 }
 
