@@ -271,6 +271,9 @@ static int match_field(struct line *l, const struct fw_match *m, struct err *err
 			return unsupported(l, err);
 		buf_adds(b, " -m tcp --tcp-flags SYN NONE");
 		return 0;
+	case FW_HOP_LIMIT:
+		buf_addf(b, " -m hl%s --hl-eq %u", not, m->lo.bytes[0]);
+		return 0;
 	case FW_ETHER_TYPE:
 	case FW_ARP_SADDR_IP:
 	case FW_ARP_SADDR_ETHER:

@@ -62,6 +62,7 @@ static const struct {
 	[FW_ARP_SADDR_IP]    = {NETWORK, 14}, /* RFC 826, for Ethernet and IPv4 */
 	[FW_ARP_SADDR_ETHER] = {NETWORK, 8},
 	[FW_TCP_FLAGS]       = {TRANSPORT, 13}, /* RFC 9293 3.1 */
+	[FW_HOP_LIMIT]       = {NETWORK, 7},    /* RFC 8200 3 */
 	[FW_ND_TARGET]       = {TRANSPORT, 8}, /* RFC 4861 4.3 and 4.4 */
 };
 /* clang-format on */

@@ -59,6 +59,7 @@ static const struct fw_field_info fields[] = {
 	[FW_ARP_SADDR_IP] = {"arp saddr ip",   "ipv4_addr",     7, 4,  FW_FORMAT_IP4,       ETH_P_ARP, 0},
 	[FW_ARP_SADDR_ETHER] = {"arp saddr ether", "ether_addr", 9, 6, FW_FORMAT_MAC,       ETH_P_ARP, 0},
 	[FW_TCP_FLAGS]    = {"tcp flags",      "tcp_flag",     15, 1,  FW_FORMAT_U8,        0, IPPROTO_TCP},
+	[FW_HOP_LIMIT]    = {"ip6 hoplimit",   "integer",       4, 1,  FW_FORMAT_U8,        P_IP6, 0},
 	[FW_ND_TARGET]    = {"icmpv6 taddr",   "ipv6_addr",     8, 16, FW_FORMAT_IP6,       P_IP6, IPPROTO_ICMPV6},
 };
 /* clang-format on */

@@ -78,6 +78,7 @@ enum fw_field {
 	FW_SKGID,     /* as FW_SKUID, its group */
 	FW_CT_STATUS, /* uint32_t: FW_CT_DNAT, matched with FW_OP_ANY_BIT */
 	FW_TCP_FLAGS, /* uint8_t of TH_*, with FW_OP_NO_BIT; implies IPPROTO_TCP */
+	FW_HOP_LIMIT, /* uint8_t: of IPv6; a router has lowered it before forward */
 	FW_NUM_FIELDS,
 };
 

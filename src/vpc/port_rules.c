@@ -3,12 +3,13 @@
  * Theory of operation
  *
  *	forward, input:   (source, incoming interface) in ports   -> from: egress rules
- *	forward, output:  (destination, outgoing interface) in ports -> to: ingress rules
+ *	postrouting:      (destination, outgoing interface) in ports -> to: ingress rules
  *
- * A packet between two ports passes both. Source addresses can be trusted, because of the port
- *guard (host_rules.c). What is about no such port pays these lookups, and what belongs to a
- *connection that was let through two rules more; only the first packet of a connection meets the
- *chains of policies.
+ * What the host itself sends to a published port has its interface at postrouting only: at output
+ * it is still on its way to the host. A packet between two ports passes both. Source addresses can
+ * be trusted, because of the port guard (host_guard.c). What is about no such port pays these
+ * lookups, and what belongs to a connection that was let through two rules more; only the first
+ * packet of a connection meets the chains of policies.
  *
  * Ports with the same policy are a group, with one pair of chains and a set of its members'
  * addresses, so that the rules grow with the number of different policies.
@@ -43,6 +44,7 @@
 #include "vpc/vpc.h"
 
 #define NF_IP_PRI_FILTER 0 /* of linux/netfilter_ipv4.h, which clashes with netinet/in.h */
+#define ND_HOP_LIMIT 255
 #define DHCP_SERVER_PORT 67
 #define DHCP_CLIENT_PORT 68
 
@@ -267,6 +269,15 @@ static void jump_to(struct fw_chain *c, const struct addresses *a, const struct 
 		fw_match_set(fw_rule_jump(c, to), FW_OP_IN, a->sets[f], 2, to_fields[f]);
 }
 
+/* On the link, where nobody has lowered the hop limit (RFC 4861 7.1). */
+static void spare_resolution(struct fw_chain *c, uint8_t type)
+{
+	struct fw_rule *r = fw_rule(c, FW_RETURN);
+
+	fw_match_u8(r, FW_ICMP6_TYPE, FW_OP_EQ, type);
+	fw_match_u8(r, FW_HOP_LIMIT, FW_OP_EQ, ND_HOP_LIMIT);
+}
+
 /* What comes before any policy. */
 static struct fw_chain *add_judge(struct fw_table *t, const char *name)
 {
@@ -275,8 +286,8 @@ static struct fw_chain *add_judge(struct fw_table *t, const char *name)
 	fw_match_u32(fw_rule(c, FW_DROP), FW_CT_MARK, FW_OP_ANY_BIT, POLICY_CT_MARK_CUT);
 	fw_match_replies(fw_rule(c, FW_RETURN));
 	fw_match_u8(fw_rule(c, FW_DROP), FW_TCP_FLAGS, FW_OP_NO_BIT, TH_SYN);
-	fw_match_u8(fw_rule(c, FW_RETURN), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_SOLICIT);
-	fw_match_u8(fw_rule(c, FW_RETURN), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_ADVERT);
+	spare_resolution(c, ND_NEIGHBOR_SOLICIT);
+	spare_resolution(c, ND_NEIGHBOR_ADVERT);
 	return c;
 }
 
@@ -299,14 +310,13 @@ static void add_hooks(struct fw_table *t, const struct addresses *ports,
 {
 	struct fw_chain *forward = add_hook(t, "forward", FW_HOOK_FORWARD);
 	struct fw_chain *input = add_hook(t, "input", FW_HOOK_INPUT);
-	struct fw_chain *output = add_hook(t, "output", FW_HOOK_OUTPUT);
+	struct fw_chain *postrouting = add_hook(t, "postrouting", FW_HOOK_POSTROUTING);
 
 	jump_from(forward, ports, from);
-	jump_to(forward, ports, to);
 	accept_dhcp(input, DHCP_CLIENT_PORT, DHCP_SERVER_PORT);
 	jump_from(input, ports, from);
-	accept_dhcp(output, DHCP_SERVER_PORT, DHCP_CLIENT_PORT);
-	jump_to(output, ports, to);
+	accept_dhcp(postrouting, DHCP_SERVER_PORT, DHCP_CLIENT_PORT);
+	jump_to(postrouting, ports, to);
 }
 
 static void add_group(struct fw_table *t, const struct member *m, struct fw_chain *from,

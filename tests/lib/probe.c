@@ -467,6 +467,19 @@ static int cmd_send_ns(char **a)
 	return 0;
 }
 
+/* send-solicit IF SMAC DMAC SIP DIP WORD: a neighbour solicitation for DIP, to itself. */
+static int cmd_send_solicit(char **a)
+{
+	uint8_t body[256] = {0};
+	struct frame f = {.len = 0};
+	size_t len = icmp6_body(body, ND_NEIGHBOR_SOLICIT, sizeof(struct nd_neighbor_solicit), a[5]);
+
+	parse_ip(AF_INET6, a[4], body + 8);
+	ip6(&f, a, IPPROTO_ICMPV6, body, len, 2);
+	send_frame(a[0], &f);
+	return 0;
+}
+
 static void print_marks(const uint8_t *data, size_t len)
 {
 	const uint8_t *p = data, *end = data + len;
@@ -516,6 +529,7 @@ static const struct {
 	{"send-ra", 4, cmd_send_ra},
 	{"send-na", 5, cmd_send_na},
 	{"send-ns", 5, cmd_send_ns},
+	{"send-solicit", 6, cmd_send_solicit},
 	{"watch", 1, cmd_watch}, /* IF */
 };
 

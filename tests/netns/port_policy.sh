@@ -6,8 +6,8 @@
 set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
-# shellcheck source=tests/lib/tapguest.sh
-. "$(dirname "$0")/../lib/tapguest.sh"
+# shellcheck source=tests/lib/vm.sh
+. "$(dirname "$0")/../lib/vm.sh"
 world_enter "$@"
 
 # The VM in question is web; one and two are its neighbours without a policy.
@@ -124,7 +124,7 @@ test_both() {
 }
 groups() {
 	if [[ ${BYWAY_FIREWALL:-} == iptables ]]; then
-		iptables-save -t filter | grep -c '^:.*:g[0-9]*_ingress '
+		iptables-save -t mangle | grep -c '^:.*:g[0-9]*_ingress '
 	else
 		nft list table inet byway_port | grep -c 'chain g[0-9]*_ingress {'
 	fi
@@ -271,6 +271,33 @@ test_fragments() {
 	fails "nor out" big_ping web "$ONE"
 }
 
+# Neighbour discovery is spared on the link; what looks like it and is routed is no such thing.
+test_resolution_out() {
+	watch outside internet eth0
+	applied "out to nothing by IPv6" "" "allow tcp 80 $INTERNET4"
+	fails "no ping" inside web ping -c1 -W1 "$INTERNET6"
+	send web send-solicit "$WEB_MAC" "$(mac_of_bridge)" "$WEB6" "$INTERNET6" lie-far
+	send one send-solicit "$ONE_MAC" "$(mac_of_bridge)" "$ONE6" "$INTERNET6" control-far
+	check "nor a solicitation of who is far away" dropped outside lie-far control-far
+	stop watch-outside
+}
+
+# The host's own connections too, by whichever of its addresses.
+test_published() {
+	local at
+	must by publish m/web 8080:80
+	applied "in from a peer only" "allow tcp 80 10.31.0.0/16"
+	for at in 127.0.0.1 "$HOST4" 10.30.0.1 "$HOST6"; do
+		cannot host "$at" 8080 "published, but not for the host"
+	done
+	cannot internet "$HOST4" 8080 "nor for outside"
+	applied "in from outside" "allow tcp 80 192.0.2.0/24"
+	can internet "$HOST4" 8080 "by who asks, not by who sends it on"
+	can host "$HOST4" 8080
+	cannot host 10.30.0.1 8080 "with its other address"
+	must by unpublish m/web
+}
+
 # ---- what else there is ----
 
 test_isolated() {
@@ -308,8 +335,8 @@ test_verify() {
 tamper() {
 	local chain
 	if [[ ${BYWAY_FIREWALL:-} == iptables ]]; then
-		chain=$(iptables -S | awk '$1 == "-N" && /:g[0-9]+_ingress/ { print $2; exit }')
-		iptables -I "$chain" -p tcp --dport 443 -j RETURN
+		chain=$(iptables -t mangle -S | awk '$1 == "-N" && /:g[0-9]+_ingress/ { print $2; exit }')
+		iptables -t mangle -I "$chain" -p tcp --dport 443 -j RETURN
 	else
 		nft insert rule inet byway_port "$(nft list table inet byway_port |
 			awk '/chain g[0-9]+_ingress/ { print $2; exit }')" tcp dport 443 return
@@ -492,6 +519,8 @@ test_atomic
 test_frames_in
 test_frames_out
 test_fragments
+test_resolution_out
+test_published
 test_isolated
 test_verify
 test_refused
