@@ -178,10 +178,19 @@ void dnsmasq_add_host(const struct vpc *v, const struct dnsmasq_host *h, struct 
 	add_line(h, &h->addr6, domain, ret);
 }
 
+/* What dnsmasq reads as how long a lease lasts, or that there shall be none, wherever it stands. */
+static bool is_keyword(const char *name)
+{
+	const char *unit = name + strspn(name, "0123456789");
+
+	return !strcmp(name, "infinite") || !strcmp(name, "ignore") || !*unit ||
+	       (unit > name && !unit[1] && strchr("smhdwSMHDW", *unit));
+}
+
 /* What a client may be told that it is called: one label of a domain name (RFC 1123 2.1). */
 static bool is_hostname(const char *name)
 {
-	return dnsmasq_is_name(name) && !strpbrk(name, "._");
+	return dnsmasq_is_name(name) && !strpbrk(name, "._") && !is_keyword(name);
 }
 
 void dnsmasq_add_lease(const struct dnsmasq_host *h, struct buf *ret)

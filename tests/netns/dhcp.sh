@@ -214,6 +214,21 @@ test_changes() {
 	must by vm delete net0/later
 }
 
+# Words that dnsmasq has a use for are names like others.
+test_words() {
+	local word
+	for word in ignore 45m; do
+		must by vm add net0 $word --owner $USER_ID
+		boot net0/$word $word
+		check "a machine called $word gets its address" dhcp $word 5
+		is "for the usual time" "$(lease $word lease)" 3600
+		is "with its name" "$(lease $word hostname)" $word
+		stop $word
+		ip netns del $word
+		must by vm delete net0/$word
+	done
+}
+
 dead() { ! kill -0 "$1" 2>/dev/null; }
 
 test_kills() {
@@ -403,6 +418,7 @@ test_names
 test_elsewhere
 test_not_served
 test_changes
+test_words
 test_kills
 test_switch
 test_refused

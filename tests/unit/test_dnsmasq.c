@@ -109,6 +109,12 @@ static void test_odd_names(void **state)
 	check_host("www.example.com", "", NULL, "10.10.0.2 www.example.com.net0.internal\n",
 		   "02:00:00:00:00:01,10.10.0.2\n");
 	check_host("a..b", "c. .d e\n1.2.3.4", NULL, "", "02:00:00:00:00:01,10.10.0.2\n");
+	check_host("ignore", "", NULL, "10.10.0.2 ignore.net0.internal ignore\n",
+		   "02:00:00:00:00:01,10.10.0.2\n");
+	check_host("45m", "", NULL, "10.10.0.2 45m.net0.internal 45m\n",
+		   "02:00:00:00:00:01,10.10.0.2\n");
+	check_host("45mm", "", NULL, "10.10.0.2 45mm.net0.internal 45mm\n",
+		   "02:00:00:00:00:01,10.10.0.2,45mm\n");
 	check_host("with_line", "", NULL, "10.10.0.2 with_line.net0.internal with_line\n",
 		   "02:00:00:00:00:01,10.10.0.2\n");
 }
