@@ -88,6 +88,16 @@ void host_unpublished_forward(struct fw_chain *c)
 	fw_match_u32(r, FW_CT_STATE, FW_OP_ANY_BIT, FW_CT_ESTABLISHED);
 }
 
+/* Only while the address is the host's: a mapping of somebody else's, which a container may have
+ * asked for, would take what others send there. */
+static void rules_publish(struct host_rules *h, struct fw_chain *c)
+{
+	struct fw_set *maps[] = {h->published_at4, h->published_at6, h->published4, h->published6};
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+		fw_match_u32(fw_rule_dnat_map(c, maps[i]), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+}
+
 /* What workloads send to 127.0.0.0/8 is not sent on: it is dropped as input. */
 void host_publish_chain(struct host_rules *h)
 {
@@ -95,10 +105,7 @@ void host_publish_chain(struct host_rules *h)
 					   NF_IP_PRI_NAT_DST, FW_ACCEPT);
 
 	fw_match_set(fw_rule(c, FW_ACCEPT), FW_OP_IN, h->loopback4, 1, &back4_fields[0]);
-	fw_rule_dnat_map(c, h->published_at4);
-	fw_rule_dnat_map(c, h->published_at6);
-	fw_match_u32(fw_rule_dnat_map(c, h->published4), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
-	fw_match_u32(fw_rule_dnat_map(c, h->published6), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	rules_publish(h, c);
 }
 
 /* By the host itself. The kernel sends nothing of ::1 out, so that is left to who listens there. */
@@ -109,10 +116,7 @@ void host_publish_out_chain(struct host_rules *h)
 					   NF_IP_PRI_NAT_DST, FW_ACCEPT);
 
 	fw_match_ip(fw_rule(c, FW_ACCEPT), FW_IP6_DADDR, FW_OP_EQ, &loopback6);
-	fw_rule_dnat_map(c, h->published_at4);
-	fw_rule_dnat_map(c, h->published_at6);
-	fw_match_u32(fw_rule_dnat_map(c, h->published4), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
-	fw_match_u32(fw_rule_dnat_map(c, h->published6), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
+	rules_publish(h, c);
 }
 
 /* Who has the target on its own link would get the answer from there, not from the address that it

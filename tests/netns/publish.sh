@@ -184,6 +184,19 @@ test_addresses() {
 	must ip addr del 192.0.2.3/24 dev eth0
 }
 
+# A mapping of an address that is somebody else's takes nothing that is for them.
+test_foreign_address() {
+	web_server internet 80
+	must by publish n/web "$INTERNET4:80:80"
+	is "a neighbour gets there" "$(get beside "http://$INTERNET4/")" "hello from internet to $HOST4"
+	is "the host, too" "$(get host "http://$INTERNET4/")" "hello from internet to $HOST4"
+	must ip addr add "$INTERNET4/32" dev lo
+	is "until it is the host's" "$(get beside "http://$INTERNET4/")" "hello from web to 10.10.0.1"
+	must ip addr del "$INTERNET4/32" dev lo
+	must by unpublish n/web 80
+	stop web-internet
+}
+
 test_conflicts() {
 	exits 7 "a port that leads elsewhere" by publish n/beside 8080:80
 	says "is said where to" "n/web"
@@ -306,6 +319,7 @@ test_itself
 test_isolation
 test_private
 test_addresses
+test_foreign_address
 test_conflicts
 test_range
 test_two_ways
