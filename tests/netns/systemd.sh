@@ -133,7 +133,7 @@ test_verify() {
 # How much is left open, by systemd's own judgement: 0 is all shut, 10 all open. A bound that may only fall.
 declare -A EXPOSURE=(
 	[byway.service]=6.0 [byway-egress@.service]=6.0 [byway-block.service]=1.8
-	[byway-proxy@.service]=2.9 [byway-session@.service]=5.6 [byway-ssh@.service]=3.3
+	[byway-proxy@.service]=2.9 [byway-serve.service]=2.7 [byway-session@.service]=5.6 [byway-ssh@.service]=3.3
 )
 test_security() {
 	local unit threshold
@@ -249,6 +249,23 @@ test_egress() {
 	fails "a way out: then there is none" is_out
 }
 
+# The page, also when the state has become another one.
+page_vpcs() { on_box curl -sS --noproxy '*' --max-time 10 http://127.0.0.1:8642/api/status | jq -r '.vpcs[].name'; }
+page_shows() { [[ $(page_vpcs) == "$1" ]]; }
+
+test_serve() {
+	check "the page: start" on_machine systemctl start byway-serve
+	is "the page: shows what there is" "$(page_vpcs)" mall
+	check "the page: reset" on_machine /usr/local/sbin/byway reset
+	check "the page: shows nothing" wait_for page_shows ""
+	check "the page: and applied again" on_machine systemctl restart byway
+	check "the page: shows it" wait_for page_shows mall
+	must crash byway-serve
+	check "the page: is started again" wait_for is_state byway-serve NRestarts 1
+	check "the page: and shows it again" wait_for page_shows mall
+	check "the page: stop" on_machine systemctl stop byway-serve
+}
+
 lay_out
 configure
 impatient_units
@@ -260,5 +277,6 @@ test_stopped
 test_ssh
 test_egress
 test_session
+test_serve
 machine_off
 done_testing
