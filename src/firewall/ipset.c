@@ -3,11 +3,12 @@
  * Sets as ipset(8) sets.
  *
  * hash:net takes a set of one address, hash:net,port one of address, protocol and port, hash:net,iface one of an address and an interface, or of
- * interfaces alone, with the prefix /0. A verdict map has no counterpart: its elements become
+ * interfaces alone, with the prefix /0 (networks inside networks: ipset_nest.c). A verdict map has no counterpart: its elements become
  * rules of their own (iptables_rule.c), but for those that come in numbers: what an address and an
  * exact port decide goes to a hash:net,port for each verdict, what the address alone decides to a
  * hash:net. A map of destinations is a chain.
  */
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -170,6 +171,14 @@ static bool is_service(const struct fw_set *s)
 	       find(s->fields, s->n_fields, is_port) >= 0;
 }
 
+bool ipset_nests(const struct fw_set *s)
+{
+	bool pair = s->interval && s->n_fields == 2 && find_address(s) >= 0 && find_name(s) >= 0;
+
+	assert(!pair || find_address(s) == 0);
+	return pair;
+}
+
 int ipset_parts(const struct fw_set *s, struct ipset_part parts[IPSET_PARTS], size_t *ret_n,
 		struct err *err)
 {
@@ -294,8 +303,8 @@ int ipset_elems_text(const struct fw_table *t, const struct fw_set *s, unsigned 
 	return r;
 }
 
-static int set_create_text(const struct fw_table *t, const struct fw_set *s,
-			   unsigned int generation, struct buf *b, struct err *err)
+static int create_text(const struct fw_table *t, const struct fw_set *s, unsigned int generation,
+		       struct buf *b, struct err *err)
 {
 	struct ipset_part parts[IPSET_PARTS];
 	char name[IPSET_NAME_MAX];
@@ -310,6 +319,17 @@ static int set_create_text(const struct fw_table *t, const struct fw_set *s,
 		r = part_text(t, &parts[i], s, generation, "add", b, err);
 	}
 	return r;
+}
+
+static int set_create_text(const struct fw_table *t, const struct fw_set *s,
+			   unsigned int generation, struct buf *b, struct err *err)
+{
+	_cleanup_(ipset_elems_done) struct fw_set nested = {0};
+
+	if (!ipset_nests(s))
+		return create_text(t, s, generation, b, err);
+	nested = ipset_nested(s);
+	return create_text(t, &nested, generation, b, err);
 }
 
 int ipset_create_text(const struct fw_table *t, unsigned int generation, struct buf *b,

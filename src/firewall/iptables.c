@@ -507,9 +507,17 @@ static int remove_inet(struct netns *ns, const struct ruleset *rs, struct err *e
 	return destroy_sets(ns, rs, &state, 0, err);
 }
 
+static int write_elems(const struct netns *ns, const struct fw_table *t, const struct fw_set *s,
+		       unsigned int generation, bool add, struct buf *out, struct err *err)
+{
+	if (s->n_elems && ipset_nests(s) && !oplog_dry(ns->log))
+		return ipset_nested_text(ns, t, s, generation, add, out, err);
+	return ipset_elems_text(t, s, generation, add ? "add" : "del", out, err);
+}
+
 /* Elements in every generation there is: after a failure half-way, both are in use. */
-static int write_update(const struct ruleset *rs, const struct state *state, const char *verb,
-			struct buf *out, struct err *err)
+static int write_update(const struct netns *ns, const struct ruleset *rs, const struct state *state,
+			bool add, struct buf *out, struct err *err)
 {
 	const char *at = state->sets.data, *name;
 	unsigned int generation, last = 0;
@@ -522,9 +530,18 @@ static int write_update(const struct ruleset *rs, const struct state *state, con
 		last = generation; /* one ipset of each generation stands for all */
 		for (const struct fw_table *t = rs->tables; t && !r; t = t->next)
 			for (const struct fw_set *s = t->sets; s && is_inet(t) && !r; s = s->next)
-				r = ipset_elems_text(t, s, generation, verb, out, err);
+				r = write_elems(ns, t, s, generation, add, out, err);
 	}
 	return r;
+}
+
+static int update_elems(struct netns *ns, const struct ruleset *rs, const struct state *state,
+			bool add, struct err *err)
+{
+	_buf_ struct buf text = {0};
+	int r = write_update(ns, rs, state, add, &text, err);
+
+	return r ? r : carry_out(ns, update_sets, "ipset ", &text, err);
 }
 
 static bool has_elems(const struct ruleset *rs, const struct fw_table *t)
@@ -686,7 +703,6 @@ static int update_inet(struct netns *ns, const struct ruleset *add, const struct
 		       struct err *err)
 {
 	_state_ struct state state = {0};
-	_buf_ struct buf text = {0};
 	int r;
 
 	if (oplog_dry(ns->log)) {
@@ -700,11 +716,9 @@ static int update_inet(struct netns *ns, const struct ruleset *add, const struct
 			r = check_tables(add, &state, err);
 	}
 	if (!r)
-		r = write_update(del, &state, "del", &text, err);
+		r = update_elems(ns, del, &state, false, err);
 	if (!r)
-		r = write_update(add, &state, "add", &text, err);
-	if (!r)
-		r = carry_out(ns, update_sets, "ipset ", &text, err);
+		r = update_elems(ns, add, &state, true, err);
 	for (enum ipt_family f = IPT_IP4; f < IPT_NUM_FAMILIES && !r; f++)
 		r = update_targets(ns, add, del, f, err);
 	return r;

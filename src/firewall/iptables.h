@@ -69,6 +69,19 @@ int ipset_create_text(const struct fw_table *t, unsigned int generation, struct 
 int ipset_elems_text(const struct fw_table *t, const struct fw_set *s, unsigned int generation,
 		     const char *verb, struct buf *b, struct err *err);
 
+/* Whether its ipset must hold more than its elements, because networks may be inside others. */
+bool ipset_nests(const struct fw_set *s);
+
+/* ---- ipset_nest.c: sets of which ipset_nests() is true ---- */
+
+/* What the ipset of such a set holds, in a set like it of the caller's. */
+struct fw_set ipset_nested(const struct fw_set *s);
+/* Frees the elements of such a copy. */
+void ipset_elems_done(struct fw_set *s);
+/* As ipset_elems_text(), for the ipset that is in ns: from what it holds to what it will. */
+int ipset_nested_text(const struct netns *ns, const struct fw_table *t, const struct fw_set *s,
+		      unsigned int generation, bool add, struct buf *b, struct err *err);
+
 /* ---- iptables_rule.c ---- */
 
 /* One rule as lines for iptables-restore; none where it is about the other family. */

@@ -97,12 +97,18 @@ test_allow() {
 	cannot a-x "$(addr4 b-x)" 7 "not listed"
 	cannot a-y "$(addr4 b-y)" 7 "not listed"
 	cannot b-x "$(addr4 a-x)" 7 "not listed"
+	together a-x a-y "a part that is listed, and the rest of its VPC"
+	together a-y a-x "the other way"
+	together b-y b-x "the same, of the other VPC"
+	can a-x ping:10.0.0.1 0 "and its gateway"
 	fails "a CIDR of neither" by peer add a b --allow 10.9.0.0/24
 	says "is named" '10\.9\.0\.0/24'
 	check "another list replaces the first" by peer add a b --allow 10.1.1.0/24
 	can a-x "$(addr4 b-x)" 7 "listed now"
 	cannot a-x "$(addr4 b-y)" 7 "no longer listed"
+	together b-x b-y "inside a VPC, as before"
 	must by peer delete a b
+	together b-x b-y "inside a VPC, afterwards"
 }
 
 # ---- lies ----

@@ -242,6 +242,76 @@ static void test_reach_needs_both_ends(void **state)
 	}
 }
 
+/* A network that may be at vb, and parts of it, one inside the other, that may be at eth0. */
+static void whole_at_b(struct host *h)
+{
+	add_reach(h->reach4, "10.1.0.0/24", "vb");
+	add_reach(h->reach6, "fd01::/64", "vb");
+}
+
+static void parts_at_x(struct host *h)
+{
+	add_reach(h->reach4, "10.1.0.0/25", "eth0");
+	add_reach(h->reach4, "10.1.0.0/30", "eth1");
+	add_reach(h->reach6, "fd01::/72", "eth0");
+	add_reach(h->reach6, "fd01::/120", "eth1");
+}
+
+static void nested_build(struct host *h, bool whole, bool parts)
+{
+	host_build(h);
+	add_reach(h->reach4, "10.2.0.0/24", "va");
+	add_reach(h->reach6, "fd02::/64", "va");
+	if (whole)
+		whole_at_b(h);
+	if (parts)
+		parts_at_x(h);
+}
+
+/* Whether it is what these say, and lets through what it should: from the network's own interface
+ * always, to the other one with the whole. */
+static void nested_is(struct world *w, bool whole, bool parts)
+{
+	int wait_ms = whole ? WAIT_PASS_MS : WAIT_DROP_MS;
+	_host_ struct host h;
+
+	nested_build(&h, whole, parts);
+	verify(w, w->r, &h.rs);
+	assert_true(ping_answered(w->a, "10.1.0.1", WAIT_PASS_MS));
+	assert_true(a_to_b(w, wait_ms) == whole);
+	assert_true(udp_arrives(w->a, w->b, "fd02::2", PORT, NULL, wait_ms) == whole);
+}
+
+/* Of networks inside others with other interfaces, each is in the set. */
+static void test_nested(void **state)
+{
+	struct world *w = world_of(state);
+	_host_ struct host h, whole, parts;
+
+	make_router(w);
+	host_init(&whole);
+	whole_at_b(&whole);
+	host_init(&parts);
+	parts_at_x(&parts);
+	nested_build(&h, true, true);
+	apply(w, w->r, &h.rs);
+	nested_is(w, true, true);
+	update(w, w->r, NULL, &whole.rs);
+	nested_is(w, false, true);
+	update(w, w->r, &whole.rs, NULL);
+	nested_is(w, true, true);
+	update(w, w->r, &whole.rs, NULL); /* there already */
+	nested_is(w, true, true);
+	update(w, w->r, NULL, &parts.rs);
+	nested_is(w, true, false);
+	update(w, w->r, &parts.rs, &whole.rs);
+	nested_is(w, false, true);
+	update(w, w->r, &whole.rs, &parts.rs);
+	nested_is(w, true, false);
+	update(w, w->r, &parts.rs, NULL);
+	nested_is(w, true, true);
+}
+
 static void test_nat(void **state)
 {
 	struct world *w = world_of(state);
@@ -1268,6 +1338,7 @@ static void test_errors(void **state)
 #define BATTERY(id, name)                                                                          \
 	TEST(id, name ": reach", test_reach),                                                      \
 		TEST(id, name ": both ends", test_reach_needs_both_ends),                          \
+		TEST(id, name ": networks inside others", test_nested),                            \
 		TEST(id, name ": nat", test_nat), TEST(id, name ": local", test_local),            \
 		TEST(id, name ": chain policy", test_chain_policy),                                \
 		TEST(id, name ": route mark", test_route_mark),                                    \
