@@ -51,6 +51,8 @@
 #define CONTROL_MS 5000u /* at most, on a busy machine */
 #define WINDOW_MS 1500u  /* a SYN is sent again after a second */
 
+#define LOWER_MAX 4 /* a VLAN of a bridge of a bond of a card */
+
 /* What probes are sent from. */
 struct workload {
 	char name[2 * NAME_MAX_LEN];
@@ -102,17 +104,39 @@ static bool is_private(const struct workload *w, const struct ip *source)
 	return net->addr.family && cidr_has(net, source);
 }
 
-/* From its own address, or one that is nobody's, NAT has not replaced it. */
-static bool is_leak(const struct workload *w, const struct prove_token *t, const struct watcher *at,
-		    const struct sighting *s)
+static bool is_lower(const char *upper, const char *lower)
 {
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/lower_%s", upper, lower);
+	return !access(path, F_OK);
+}
+
+/* What leaves by a bridge, bond or VLAN passes what that is made of, too. */
+static bool passes(const struct observer *o, const char *upper, const char *lower, int depth)
+{
+	if (!strcmp(upper, lower) || is_lower(upper, lower))
+		return true;
+	for (size_t i = 0; depth && i < o->n; i++)
+		if (is_lower(upper, o->watchers[i].name) &&
+		    passes(o, o->watchers[i].name, lower, depth - 1))
+			return true;
+	return false;
+}
+
+/* From its own address, or one that is nobody's, NAT has not replaced it. */
+static bool is_leak(const struct workload *w, const struct observer *o, const struct sighting *s)
+{
+	const struct watcher *at = &o->watchers[s->watcher];
 	struct ip foreign;
 
-	if (!w->by_nat || strcmp(at->name, w->interface) != 0)
+	if (!at->outside)
+		return false;
+	if (!w->by_nat || !passes(o, w->interface, at->name, LOWER_MAX))
 		return true;
 	if (s->asked_only)
 		return false;
-	foreign = prove_address(t, PROVE_NUMBERS + s->no, s->source.family);
+	foreign = prove_address(o->token, PROVE_NUMBERS + s->no, s->source.family);
 	return is_private(w, &s->source) || ip_equal(&foreign, &s->source);
 }
 
@@ -165,7 +189,7 @@ static json_t *view_probe(struct proof *p, const struct workload *w, const struc
 	for (size_t i = 0; i < o->n_sightings; i++) {
 		const struct sighting *s = &o->sightings[i];
 		const struct watcher *at = &o->watchers[s->watcher];
-		bool leak = at->outside && is_leak(w, o->token, at, s);
+		bool leak = is_leak(w, o, s);
 
 		if (s->no != probe->no)
 			continue;
@@ -420,12 +444,14 @@ static int make_stand_in(struct proof *p, const struct port *of, struct netns **
 	return r ? r : take_way(p, of);
 }
 
-static int remove_stand_in(struct proof *p)
+static int remove_stand_in(struct proof *p, struct err *err)
 {
 	bool existed;
-	int r = reopen(p, STORE_WRITE);
+	int r;
 
-	return r ? r : ops_port_delete(p->o, p->stand_in.vpc, p->stand_in.name, &existed, p->err);
+	ops_suspend(p->o);
+	r = ops_open(p->o, STORE_WRITE, err);
+	return r ? r : ops_port_delete(p->o, p->stand_in.vpc, p->stand_in.name, &existed, err);
 }
 
 static int verify_legs(struct ops *o, struct err *err)
@@ -483,7 +509,7 @@ static int prove_port(struct proof *p, const struct vpc *v, const struct port *p
 	if (!r)
 		r = run(p, &w);
 	if (p->has_stand_in)
-		removed = remove_stand_in(p);
+		removed = remove_stand_in(p, r ? NULL : p->err);
 	netns_free(w.ns);
 	return r ? r : removed;
 }

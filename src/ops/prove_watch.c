@@ -25,6 +25,7 @@
 #define SNAP 2048u
 #define RECEIVE_BUFFER (8 << 20)
 #define TICK_MS 50
+#define AT_ONCE 4096 /* packets of one interface, before others are looked at */
 #define DNS_PORT 53
 
 #define IP4_HEADER 20u
@@ -199,7 +200,9 @@ static int open_each(struct observer *o, size_t from, struct netns *ns, struct e
 	for (size_t i = from; i < o->n; i++) {
 		int r = netns_call(ns, open_watcher, &o->watchers[i]);
 
-		if (r)
+		if (r == -ENODEV) /* it has gone by now, and nothing can leave by it */
+			o->watchers[i].outside = false;
+		else if (r)
 			return err_errno(err, r, "cannot watch %s", o->watchers[i].name);
 	}
 	return 0;
@@ -261,7 +264,7 @@ static void drain(struct observer *o, size_t which)
 	struct watcher *w = &o->watchers[which];
 	uint8_t packet[SNAP];
 
-	for (;;) {
+	for (int i = 0; i < AT_ONCE; i++) {
 		struct sighting s = {.watcher = which};
 		struct sockaddr_ll from;
 		socklen_t size = sizeof(from);

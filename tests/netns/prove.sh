@@ -91,6 +91,17 @@ test_leaks() {
 	proves $NO_LEAK "after gc" prod/db
 }
 
+# Somebody puts a wire into a network's bridge.
+test_bridged() {
+	must ip link add eth1 type veth peer name eth1 netns internet
+	must ip link set eth1 up master flat
+	must ip -n internet link set eth1 up
+	proves $LEAK "a machine whose network has a wire in its bridge" flat/b
+	finds "is found" eth1 broadcast multicast
+	must ip link del eth1
+	proves $NO_LEAK "and without it" flat/b
+}
+
 # A second way out of the host, beside that of NAT.
 test_second_way() {
 	must ip link add eth1 type veth peer name eth1 netns internet
@@ -112,6 +123,28 @@ test_second_way() {
 	no_mistake
 	must ip link del eth1
 	must by gc
+}
+
+# Its way out is a bridge, which has a wire in it.
+test_lower() {
+	must ip link add eth1 type veth peer name eth1 netns internet
+	must ip link add br0 type bridge
+	must ip link set eth1 up master br0
+	must ip link set br0 up
+	must ip -n internet link set eth1 up
+	must ip addr add 172.31.0.1/24 dev br0
+	must ip route add 198.51.100.0/24 via 172.31.0.2 dev br0
+	must ip neigh add 172.31.0.2 lladdr 02:00:00:00:00:99 dev br0 nud permanent
+	must by vpc create wide 10.5.0.0/16
+	must by subnet add wide web 10.5.1.0/24 --type public
+	must by nat enable wide --interface br0
+	proves $NO_LEAK "a subnet that goes out by a bridge" wide/web
+	is "passes what is in it" \
+		"$(evidence '[.workloads[0].probes[] | select(.probe == "udp" and .family == "ipv4") | .outside[].interface] | sort | join(" ")')" \
+		"br0 eth1"
+	must by vpc delete wide
+	must ip link del br0
+	must ip link del eth1
 }
 
 test_blind() {
@@ -144,7 +177,9 @@ test_private
 test_nat
 test_machines
 test_leaks
+test_bridged
 test_second_way
+test_lower
 test_blind
 test_files
 done_testing
