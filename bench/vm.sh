@@ -164,7 +164,8 @@ long_policy() {
 
 prepare_traffic() {
 	local ns
-	build_stream && build_guest || bail "the benchmark's programs do not compile"
+	build_stream || bail "stream.c does not compile"
+	build_guest || bail "tapguest.c does not compile"
 	bare_guests
 	policy "$(long_policy)" >policy.json
 	by -q network up data 10.34.0.0/24

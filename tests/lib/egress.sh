@@ -13,7 +13,8 @@ NOBODY=203.0.113.99 # a resolver that is not there
 
 # ---- servers ----
 
-proxy_start() { # [LINE...]
+# proxy_start_with LINE...: of its configuration.
+proxy_start_with() {
 	printf '%s\n' "Port $PROXY_PORT" "Listen $PROXY" "Timeout 600" "MaxClients 100" \
 		"LogFile \"$WORLD/tiny.log\"" "BasicAuth alice s3cret" "$@" >"$WORLD/tiny.conf"
 	become internet tinyproxy -d -c "$WORLD/tiny.conf" >"$WORLD/tiny.out" 2>&1 </dev/null &
@@ -21,6 +22,8 @@ proxy_start() { # [LINE...]
 	wait_for inside internet "$PROBE" tcp "$PROXY" "$PROXY_PORT" 500 ||
 		bail "tinyproxy does not start: $(cat "$WORLD/tiny.out")"
 }
+
+proxy_start() { proxy_start_with ""; }
 
 # What ssh's server asks for names, and what the host would ask.
 resolvers_start() {

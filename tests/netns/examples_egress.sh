@@ -208,7 +208,7 @@ RESOLVER_OF_NAMES=192.0.2.53
 asked_for() { grep -q "CONNECT $1:443" "$WORLD/tiny.log"; }
 
 listed_proxy() {
-	proxy_start 'ConnectPort 443' "Filter \"$WORLD/allowed\"" 'FilterDefaultDeny Yes' 'FilterExtended Yes' \
+	proxy_start_with 'ConnectPort 443' "Filter \"$WORLD/allowed\"" 'FilterDefaultDeny Yes' 'FilterExtended Yes' \
 		'LogLevel Connect'
 }
 

@@ -432,7 +432,6 @@ allow tcp 443 v"
 
 # What it stands for changes: a name that nobody has matches nobody, and the list stays closed.
 test_names_change() {
-	local flow
 	check "a flow" flow_open named v-a "$WEB" 22
 	stop echo-v-a-22
 	must by subnet delete v/a

@@ -498,7 +498,7 @@ test_while_pid_gc() {
 wake() {
 	ip netns add "$2"
 	inside "$2" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
-	background "$2" "$1" "$TAPGUEST" tap-one "$2" "$MY_MAC" $USER_ID
+	background "$2" "$1" "$TAPGUEST" tap-one "$2" "$MY_MAC" "$USER_ID"
 	must ip -n "$2" -batch - <<-END
 		link set lo up
 		link set eth0 up
@@ -507,7 +507,7 @@ wake() {
 	END
 }
 
-add_clone() { by vm add m "$1" --netns "$1" --tap-name tap-one --ip "$MY_ADDR" --mac "$MY_MAC" --owner $USER_ID "${@:2}"; }
+add_clone() { by vm add m "$1" --netns "$1" --tap-name tap-one --ip "$MY_ADDR" --mac "$MY_MAC" --owner "$USER_ID" "${@:2}"; }
 
 test_clones() {
 	local i
