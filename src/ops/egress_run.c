@@ -331,7 +331,9 @@ static void on_ready(void *arg)
 	tell(arg, &none);
 }
 
-static void on_judged(void *arg, bool carries)
+/* One that cannot be reached is not tried by the route: it would take the connections from whoever
+ * is next in a list. */
+static void on_judged(void *arg, bool carries, bool refused)
 {
 	struct run *x = arg;
 	uint64_t now_ms = clock_ms();
@@ -339,8 +341,8 @@ static void on_judged(void *arg, bool carries)
 	if (carries || x->routed) {
 		route(x, carries);
 		x->retry_ms = now_ms + RETRY_MS;
-	} else if (x->spec.kind == EGRESS_CONNECT && now_ms >= x->retry_ms) {
-		route(x, true); /* by what comes in, the proxy is asked again */
+	} else if (refused && now_ms >= x->retry_ms) {
+		route(x, true); /* by what comes in, it is asked again */
 	}
 }
 

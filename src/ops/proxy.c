@@ -81,7 +81,8 @@ static void update(struct tunnel *t, const struct worker_status *s)
 	if (s->dials && clock_ms() > s->judged_ms + SLOW_MS)
 		roam_doubt(p->roam);
 	t->state = state_of(s, away);
-	t->carries = !away && !is_error(s); /* with no stream yet, nobody knows */
+	t->refused = !away && is_error(s);
+	t->carries = !away && !t->refused; /* with no stream yet, nobody knows */
 }
 
 static void describe(const struct tunnel *t, json_t *status)

@@ -144,7 +144,7 @@ static void write_status(struct tunnel *t)
 	engine_get_status(t->engine, &s);
 	t->ops->update(t, &s);
 	if (t->c->judged)
-		t->c->judged(t->c->arg, t->carries);
+		t->c->judged(t->c->arg, t->carries, t->refused);
 	json = describe(t, &s);
 	path_of(t->c->dir, t->c->netns, ".json", path);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);

@@ -271,6 +271,39 @@ test_connect() {
 	is_blocked "connect, down"
 }
 
+# A route for a moment would cut what goes out by the second.
+RETRY_S=30
+test_unreachable_first() {
+	must by egress use prod/lab dc,bastion
+	check "a list: the proxy starts" start_egress dc
+	check "and ssh" start_egress bastion
+	check "the first is routed" wait_for routed dc
+	check "both are" wait_for routed bastion
+	inside internet nft -f - <<-END
+		table inet silence {
+			chain in {
+				type filter hook input priority 0
+				ip daddr $PROXY tcp dport $PROXY_PORT drop
+			}
+		}
+	END
+	spray $LAB
+	check "the proxy is silent: no route leads there" wait_for unrouted dc
+	can $LAB "udp:$INTERNET4" 443 "by the second"
+	ip monitor route >"$WORLD/routes" 2>&1 &
+	PIDS[routes]=$!
+	pause $((RETRY_S + 3))
+	stop routes
+	is "and none is tried, for it would cut what goes out by the second" \
+		"$(grep -c "$(egress dc .leg)" "$WORLD/routes")" 0
+	inside internet nft delete table inet silence
+	check "it answers: it counts again" wait_for routed dc
+	carries "answers again"
+	check "both stop" by egress stop dc
+	must by egress stop bastion
+	must by egress use prod/lab dc
+}
+
 # ---- and away ----
 
 test_gone() {
@@ -293,5 +326,6 @@ test_ssh_states
 test_ssh_connecting
 test_ssh_refused
 test_connect
+test_unreachable_first
 test_gone
 done_testing
