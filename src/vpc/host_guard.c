@@ -189,9 +189,12 @@ static void guard_ip6(struct host_rules *h, struct fw_chain *guard)
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
 	fw_match_ip(r, FW_IP6_SADDR, FW_OP_EQ, &unspecified);
 	fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, IPPROTO_ICMPV6);
+	/* What cannot be told, because the headers before it are in another fragment, matches none of
+	 * the above: it is no protocol, not even another one than the reserved (RFC 7113 2). */
 	r = fw_rule(guard, FW_ACCEPT);
 	fw_match_u16(r, FW_ETHER_TYPE, FW_OP_EQ, ETHERTYPE_IPV6);
 	fw_match_set(r, FW_OP_IN, h->port_ip6, 2, port_ip6_fields);
+	fw_match_u8(r, FW_L4PROTO, FW_OP_NE, IPPROTO_RAW);
 }
 
 /* What stays on the link, also around a port with a policy: who has which MAC. */

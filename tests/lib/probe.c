@@ -480,6 +480,45 @@ static int cmd_send_solicit(char **a)
 	return 0;
 }
 
+/* One of two fragments, behind whose header options for the destination begin. */
+static void send_fragment(char **a, uint16_t offset_and_more, const uint8_t *body, size_t len)
+{
+	struct ip6_frag head = {.ip6f_nxt = IPPROTO_DSTOPTS, .ip6f_offlg = htons(offset_and_more),
+				.ip6f_ident = htonl((uint32_t)getpid())};
+	struct ip6_hdr ip = {.ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_FRAGMENT,
+			     .ip6_hlim = 255};
+	struct frame f = {.len = 0};
+
+	ip.ip6_plen = htons((uint16_t)(sizeof(head) + len));
+	parse_ip(AF_INET6, a[3], &ip.ip6_src);
+	parse_ip(AF_INET6, a[4], &ip.ip6_dst);
+	ethernet(&f, a[1], a[2], ETH_P_IPV6);
+	put(&f, &ip, sizeof(ip));
+	put(&f, &head, sizeof(head));
+	put(&f, body, len);
+	send_frame(a[0], &f);
+}
+
+/* send-split IF SMAC DMAC SIP DIP WORD: as send-udp, IPv6, from the port of DHCP servers, which nobody
+ * sees who looks at one fragment alone. */
+static int cmd_send_split(char **a)
+{
+	static const uint8_t options[8] = {IPPROTO_UDP, 0, IP6OPT_PADN, 4};
+	struct udphdr udp = {.source = htons(547), .dest = htons(546)};
+	uint8_t body[256] = {0};
+	struct frame whole = {.len = 0};
+	char text[128];
+	size_t len = mark(text, sizeof(text), a[5]), all = sizeof(udp) + len;
+
+	udp.len = htons((uint16_t)all);
+	memcpy(body, &udp, sizeof(udp));
+	memcpy(body + sizeof(udp), text, len);
+	ip6(&whole, a, IPPROTO_UDP, body, all, 6); /* for its checksum */
+	send_fragment(a, 1, options, sizeof(options)); /* more to come */
+	send_fragment(a, sizeof(options), body, all);
+	return 0;
+}
+
 static void print_marks(const uint8_t *data, size_t len)
 {
 	const uint8_t *p = data, *end = data + len;
@@ -530,6 +569,7 @@ static const struct {
 	{"send-na", 5, cmd_send_na},
 	{"send-ns", 5, cmd_send_ns},
 	{"send-solicit", 6, cmd_send_solicit},
+	{"send-split", 6, cmd_send_split},
 	{"watch", 1, cmd_watch}, /* IF */
 };
 

@@ -294,6 +294,18 @@ test_dhcp() {
 	stop watch-neighbour
 }
 
+# What one fragment does not show. ebtables lets any through that is not the first.
+test_fragments() {
+	local big=(ping -c1 -W2 -s 4000 "$PEER6")
+	check "fragments pass" inside one "${big[@]}"
+	[[ ${BYWAY_FIREWALL:-} != iptables ]] || return 0
+	watch splits two eth0
+	send send-split "$MY_MAC" "$PEER_MAC" "$MY_ADDR6" "$PEER6" lie-split
+	control true-split
+	check "but not what hides a DHCP server" dropped splits lie-split true-split
+	stop watch-splits
+}
+
 # Who asks for groups is taken for a router of multicast, which hears all of them.
 test_multicast() {
 	local to=(01:00:5e:01:02:03 "$PEER" 239.1.2.3)
@@ -738,6 +750,7 @@ liar
 test_spoofed_source
 test_spoofed_discovery
 test_dhcp
+test_fragments
 test_multicast
 br_netfilter 1
 test_leases
