@@ -10,6 +10,7 @@
 #include <linux/netfilter.h> /* and linux/in.h with it */
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,8 +24,8 @@
 #define PRIORITY (-500) /* before everything, connection tracking included */
 
 struct trace {
-	struct netns *ns; /* borrowed */
 	struct mnl_socket *nl;
+	char table[32];
 };
 
 /* ---- The table ---- */
@@ -82,21 +83,25 @@ static void set_trace(struct nftnl_rule *r)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, NFT_REG_1);
 }
 
-static void add_table(struct nft_batch *b, int type, uint16_t flags)
+/* Owned by the namespace's socket (Linux 5.12): the kernel takes it away when that is closed, and
+ * the process may end as it likes. */
+static void add_table(struct nft_batch *b, const char *table)
 {
-	struct nlmsghdr *nlh = nft_batch_add(b, type, NFPROTO_INET, flags);
+	struct nlmsghdr *nlh =
+		nft_batch_add(b, NFT_MSG_NEWTABLE, NFPROTO_INET, NLM_F_CREATE | NLM_F_EXCL);
 
-	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, TRACE_TABLE);
+	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, table);
+	mnl_attr_put_u32(nlh, NFTA_TABLE_FLAGS, htobe32(NFT_TABLE_F_OWNER));
 	nft_batch_end(b, nlh);
 }
 
-static void add_chain(struct nft_batch *b, const char *name, uint32_t hook)
+static void add_chain(struct nft_batch *b, const char *table, const char *name, uint32_t hook)
 {
 	struct nlmsghdr *nlh = nft_batch_add(b, NFT_MSG_NEWCHAIN, NFPROTO_INET, NLM_F_CREATE);
 	struct nftnl_chain *c = nftnl_chain_alloc();
 
 	assert(c);
-	nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, TRACE_TABLE);
+	nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, table);
 	nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name);
 	nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter");
 	nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, hook);
@@ -106,14 +111,15 @@ static void add_chain(struct nft_batch *b, const char *name, uint32_t hook)
 	nftnl_chain_free(c);
 }
 
-static void add_rule(struct nft_batch *b, const char *chain, uint8_t proto, uint16_t id)
+static void add_rule(struct nft_batch *b, const char *table, const char *chain, uint8_t proto,
+		     uint16_t id)
 {
 	struct nlmsghdr *nlh =
 		nft_batch_add(b, NFT_MSG_NEWRULE, NFPROTO_INET, NLM_F_CREATE | NLM_F_APPEND);
 	struct nftnl_rule *r = nftnl_rule_alloc();
 
 	assert(r);
-	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, TRACE_TABLE);
+	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, table);
 	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, chain);
 	match_proto(r, proto);
 	match_id(r, proto, id);
@@ -123,37 +129,21 @@ static void add_rule(struct nft_batch *b, const char *chain, uint8_t proto, uint
 	nftnl_rule_free(r);
 }
 
-static int commit(struct nft_batch *b, const char *what, struct err *err)
+static int make_table(struct netns *ns, const char *table, uint8_t proto, uint16_t id,
+		      struct err *err)
 {
+	_nft_batch_ struct nft_batch b;
 	struct nft_failure f;
-	int r = nft_batch_commit(b, &f);
-
-	return r ? err_errno(err, r, "cannot %s table " TRACE_TABLE, what) : 0;
-}
-
-static int make_table(struct netns *ns, uint8_t proto, uint16_t id, struct err *err)
-{
-	_nft_batch_ struct nft_batch b;
+	int r;
 
 	nft_batch_init(&b, ns);
-	add_table(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE); /* one that was left goes with it */
-	add_table(&b, NFT_MSG_DELTABLE, 0);
-	add_table(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
-	add_chain(&b, "prerouting", NF_INET_PRE_ROUTING);
-	add_chain(&b, "output", NF_INET_LOCAL_OUT);
-	add_rule(&b, "prerouting", proto, id);
-	add_rule(&b, "output", proto, id);
-	return commit(&b, "make", err);
-}
-
-int trace_remove(struct netns *ns, struct err *err)
-{
-	_nft_batch_ struct nft_batch b;
-
-	nft_batch_init(&b, ns);
-	add_table(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
-	add_table(&b, NFT_MSG_DELTABLE, 0);
-	return commit(&b, "remove", err);
+	add_table(&b, table);
+	add_chain(&b, table, "prerouting", NF_INET_PRE_ROUTING);
+	add_chain(&b, table, "output", NF_INET_LOCAL_OUT);
+	add_rule(&b, table, "prerouting", proto, id);
+	add_rule(&b, table, "output", proto, id);
+	r = nft_batch_commit(&b, &f);
+	return r ? err_errno(err, r, "cannot make table %s", table) : 0;
 }
 
 /* ---- Events ---- */
@@ -179,8 +169,8 @@ int trace_new(struct netns *ns, uint8_t proto, uint16_t id, struct trace **ret, 
 
 	if (r)
 		return err_errno(err, r, "cannot listen to nftables");
-	t->ns = ns;
-	r = make_table(ns, proto, id, err);
+	snprintf(t->table, sizeof(t->table), "byway_trace_%u_%u", proto, id);
+	r = make_table(ns, t->table, proto, id, err);
 	if (!r)
 		*ret = TAKE_PTR(t);
 	return r;
@@ -190,8 +180,6 @@ void trace_free(struct trace *t)
 {
 	if (!t)
 		return;
-	if (t->ns)
-		trace_remove(t->ns, NULL);
 	if (t->nl)
 		mnl_socket_close(t->nl);
 	free(t);
@@ -229,7 +217,7 @@ static void copy_name(char *to, size_t size, const struct nftnl_trace *n, uint16
 		str_copy(to, size, nftnl_trace_get_str(n, attr));
 }
 
-static bool read_event(const struct nlmsghdr *nlh, struct trace_event *e)
+static bool read_event(const struct trace *t, const struct nlmsghdr *nlh, struct trace_event *e)
 {
 	struct nftnl_trace *n = nftnl_trace_alloc();
 	uint32_t verdict = NF_ACCEPT, type;
@@ -250,7 +238,7 @@ static bool read_event(const struct nlmsghdr *nlh, struct trace_event *e)
 			verdict = nftnl_trace_get_u32(n, NFTNL_TRACE_POLICY);
 		e->verdict = verdict == NF_ACCEPT || verdict == NF_DROP;
 		e->dropped = verdict == NF_DROP;
-		ok = strcmp(e->table, TRACE_TABLE) != 0;
+		ok = strcmp(e->table, t->table) != 0;
 	}
 	nftnl_trace_free(n);
 	return ok;
@@ -268,7 +256,7 @@ void trace_read(struct trace *t, void (*fn)(const struct trace_event *e, void *a
 		     h = mnl_nlmsg_next(h, &left)) {
 			struct trace_event e;
 
-			if ((h->nlmsg_type & 0xff) == NFT_MSG_TRACE && read_event(h, &e))
+			if ((h->nlmsg_type & 0xff) == NFT_MSG_TRACE && read_event(t, h, &e))
 				fn(&e, arg);
 		}
 	}

@@ -4,7 +4,7 @@
  * kernel tells of each rule (nft(8), "nft monitor trace").
  *
  * What is traced is one flow, known by its protocol and source port, or echo identifier; it works
- * in one namespace, and its table goes with trace_free() or, after a crash, with trace_remove().
+ * in one namespace, and its table goes when the handle on that is freed, or the process is gone.
  */
 #ifndef BYWAY_KERNEL_TRACE_H
 #define BYWAY_KERNEL_TRACE_H
@@ -16,8 +16,6 @@ struct err;
 struct netns;
 struct trace;
 
-#define TRACE_TABLE "byway_trace"
-
 struct trace_event {
 	char table[32], chain[32];
 	const char *family;    /* "inet" */
@@ -25,7 +23,7 @@ struct trace_event {
 	bool verdict, dropped; /* verdict: a last word in its chain, accept or drop */
 };
 
-/* -EOPNOTSUPP when the kernel has no nftables. */
+/* -EOPNOTSUPP when the kernel has no nftables, or does not know whose a table is. */
 int trace_new(struct netns *ns, uint8_t proto, uint16_t id, struct trace **ret, struct err *err);
 void trace_free(struct trace *t);
 void trace_free_p(struct trace **t);
@@ -35,6 +33,5 @@ void trace_free_p(struct trace **t);
 int trace_fd(const struct trace *t);
 /* Calls fn for those that are there; does not wait. */
 void trace_read(struct trace *t, void (*fn)(const struct trace_event *e, void *arg), void *arg);
-int trace_remove(struct netns *ns, struct err *err);
 
 #endif
