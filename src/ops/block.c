@@ -66,3 +66,8 @@ int ops_unblock(struct ops *o, struct err *err)
 	}
 	return 0;
 }
+
+bool ops_is_blocked(struct ops *o)
+{
+	return !ops_firewall(o, NULL) && capture_blocks_all(SSH_GID, o->host, o->fw);
+}

@@ -17,5 +17,7 @@ struct ops;
 int ops_block(struct ops *o, char *const files[], size_t n, bool *ret_blocked, struct err *err);
 /* Whichever backend made it. Absent: done. */
 int ops_unblock(struct ops *o, struct err *err);
+/* As far as this backend can see. */
+bool ops_is_blocked(struct ops *o);
 
 #endif

@@ -114,6 +114,36 @@ static int take_lock(const char *dir, const char *netns, int *ret_fd, struct err
 
 /* ---- Status ---- */
 
+static json_t *describe_ips(const struct ip list[], size_t n)
+{
+	json_t *array = json_array();
+	char text[IP_STRLEN];
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, json_string(ip_format(&list[i], text)));
+	return array;
+}
+
+static json_t *describe_cidrs(const struct cidr list[], size_t n)
+{
+	json_t *array = json_array();
+	char text[CIDR_STRLEN];
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, json_string(cidr_format(&list[i], text)));
+	return array;
+}
+
+static json_t *describe_capture(const struct capture *c)
+{
+	return json_pack("{s:o, s:o, s:o, s:b, s:b, s:b}", "include",
+			 describe_cidrs(c->include, c->n_include), "exclude",
+			 describe_cidrs(c->exclude, c->n_exclude), "servers",
+			 describe_ips(c->upstreams, c->n_upstreams), "dns",
+			 c->dns == CAPTURE_DNS_TUNNEL, "datagrams", c->datagrams, "members_only",
+			 c->n_cgroups > 0);
+}
+
 static json_t *describe(const struct tunnel *t, const struct worker_status *s)
 {
 	char since[TIME_STRLEN];
@@ -131,6 +161,7 @@ static json_t *describe(const struct tunnel *t, const struct worker_status *s)
 			 (json_int_t)s->tcp.retransmits, "last_failure",
 			 s->last_failure == DIAL_PENDING ? NULL : dial_status_name(s->last_failure),
 			 "last_reason", *s->last_reason ? s->last_reason : NULL);
+	json_object_set_new(json, "captures", describe_capture(&t->c->capture));
 	t->ops->describe(t, json);
 	return json;
 }

@@ -17,24 +17,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/err.h"
-#include "kernel/addr.h"
 #include "kernel/netns.h"
 #include "kernel/route.h"
+#include "ops/block.h"
 #include "ops/ops.h"
-#include "ops/why.h"
+#include "ops/why_impl.h"
 #include "vpc/mapping.h"
 #include "vpc/policy.h"
 #include "vpc/policy_groups.h"
 #include "vpc/way.h"
 
+#define DNS_PORT 53
+#define DHCP_SERVER_PORT 67
+#define BLOCKED "is blocked until there is a tunnel: `byway unblock` opens it"
+
 struct walk {
 	struct ops *o;
 	struct why *w;
 	struct err *err;
-	int code; /* of what went wrong while looking; err says what */
+	struct ip seen; /* the source, as the target sees it */
+	bool sent_on;   /* by a published port */
+	int code;       /* of what went wrong while looking; err says what */
 };
 
 void why_done(struct why *w)
@@ -45,191 +50,9 @@ void why_done(struct why *w)
 	*w = (struct why){0};
 }
 
-/* ---- Flows ---- */
-
-static const struct {
-	const char *name;
-	uint8_t proto;
-} protocols[] = {{"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"icmp", IPPROTO_ICMP}};
-
-static bool read_proto(const char *text, uint8_t *ret)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
-		if (!strcasecmp(text, protocols[i].name)) {
-			*ret = protocols[i].proto;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool read_port(const char *text, uint16_t *ret)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	*ret = (uint16_t)n;
-	return *text >= '0' && *text <= '9' && !*end && n >= 1 && n <= UINT16_MAX;
-}
-
-int why_flow_parse(const char *text, struct why_flow *ret, struct err *err)
-{
-	_free_ char *first = xstrdup(text);
-	char *second = strchr(first, '/');
-
-	if (second)
-		*second++ = '\0';
-	ret->port = 0;
-	ret->proto = IPPROTO_TCP;
-	if (!second && (read_port(first, &ret->port) ||
-			(read_proto(first, &ret->proto) && ret->proto == IPPROTO_ICMP)))
-		return 0;
-	if (second &&
-	    ((read_proto(first, &ret->proto) && read_port(second, &ret->port)) ||
-	     (read_port(first, &ret->port) && read_proto(second, &ret->proto))) &&
-	    ret->proto != IPPROTO_ICMP)
-		return 0;
-	return err_set(err, ERR_USAGE, -EINVAL,
-		       "'%s' is not a port such as tcp/443 or udp/53, nor icmp", text);
-}
-
-/* ---- Ends ---- */
-
 static bool has_workload(const struct why_end *e)
 {
 	return e->kind == WHY_SUBNET || e->kind == WHY_PORT;
-}
-
-static const struct ip *pick(const struct ip *a4, const struct ip *a6, int family)
-{
-	return family == AF_INET6 ? a6 : a4;
-}
-
-static int load_subnet(struct ops *o, const struct subnet *s, struct why_end *ret, int family,
-		       struct err *err)
-{
-	ret->kind = WHY_SUBNET;
-	ret->subnet = *s;
-	ret->addr = *pick(&s->addr, &s->addr6, family);
-	return vpc_load(o->st, s->vpc, &ret->vpc, err);
-}
-
-static int load_port(struct ops *o, const struct port *p, struct why_end *ret, int family,
-		     struct err *err)
-{
-	int r = vpc_load(o->st, p->vpc, &ret->vpc, err);
-
-	ret->kind = WHY_PORT;
-	ret->port = *p;
-	ret->addr = *pick(&p->addr, &p->addr6, family);
-	if (!r && *p->subnet)
-		r = subnet_load(o->st, p->vpc, p->subnet, &ret->subnet, err);
-	return r;
-}
-
-static int end_by_name(struct ops *o, const char *text, int family, struct why_end *ret,
-		       struct err *err)
-{
-	_free_ char *vpc = xstrdup(text);
-	char *name = strchr(vpc, '/');
-	struct subnet s;
-	struct port p;
-	int r;
-
-	if (!name)
-		return err_set(
-			err, ERR_USAGE, -EINVAL,
-			"'%s' is neither VPC/SUBNET, NETWORK/NAME, an address, nor \"" WHY_HOST
-			"\"",
-			text);
-	*name++ = '\0';
-	if (!subnet_load(o->st, vpc, name, &s, NULL))
-		return load_subnet(o, &s, ret, family, err);
-	if (!port_load(o->st, vpc, name, &p, NULL))
-		return load_port(o, &p, ret, family, err);
-	r = vpc_load(o->st, vpc, &ret->vpc, err);
-	return r ? r
-		 : err_set(err, ERR_NOT_FOUND, -ENOENT, "'%s' has no subnet, VM or container '%s'",
-			   vpc, name);
-}
-
-/* Whoever has the address: 1 for a workload. */
-static int end_by_row(struct ops *o, const struct ip *addr, struct why_end *ret, struct err *err)
-{
-	_free_ struct subnet *s = NULL;
-	_free_ struct port *p = NULL;
-	size_t n = 0;
-	int r = subnet_list(o->st, NULL, &s, &n, err);
-
-	for (size_t i = 0; !r && i < n; i++) {
-		if (ip_equal(&s[i].addr, addr) || ip_equal(&s[i].addr6, addr))
-			return (r = load_subnet(o, &s[i], ret, addr->family, err)) ? r : 1;
-	}
-	if (!r)
-		r = port_list(o->st, NULL, &p, &n, err);
-	for (size_t i = 0; !r && i < n; i++) {
-		if (ip_equal(&p[i].addr, addr) || ip_equal(&p[i].addr6, addr))
-			return (r = load_port(o, &p[i], ret, addr->family, err)) ? r : 1;
-	}
-	return r;
-}
-
-static int match_addr(const struct addr *a, void *arg)
-{
-	return ip_equal(&a->addr.addr, arg) ? -EEXIST : 0;
-}
-
-static int end_by_addr(struct ops *o, struct ip addr, struct why_end *ret, struct err *err)
-{
-	int r = end_by_row(o, &addr, ret, err);
-
-	if (r)
-		return r < 0 ? r : 0;
-	r = addr_each(o->host, match_addr, &addr, err);
-	if (r && r != -EEXIST)
-		return r;
-	ret->kind = r ? WHY_THIS_HOST : WHY_OUTSIDE;
-	ret->addr = addr;
-	return 0;
-}
-
-static int find_end(struct ops *o, const char *text, int family, struct why_end *ret,
-		    struct err *err)
-{
-	struct ip addr;
-	int r;
-
-	*ret = (struct why_end){.kind = WHY_THIS_HOST};
-	if (!strcmp(text, WHY_HOST))
-		return 0;
-	if (!ip_parse(text, &addr, NULL))
-		return end_by_addr(o, addr, ret, err);
-	r = end_by_name(o, text, family, ret, err);
-	if (!r && !ret->addr.family)
-		r = err_set(err, ERR_USAGE, -EAFNOSUPPORT, "'%s' has no %s address", text,
-			    family == AF_INET6 ? "IPv6" : "IPv4");
-	return r;
-}
-
-/* An address says which family; both have to say the same. */
-static int find_family(const char *from, const char *to, struct why_flow *f, struct err *err)
-{
-	const char *const ends[] = {from, to};
-	int said = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		struct ip addr;
-
-		if (ip_parse(ends[i], &addr, NULL))
-			continue;
-		if (said && said != addr.family)
-			return err_set(err, ERR_USAGE, -EINVAL,
-				       "%s and %s are addresses of two families", from, to);
-		said = addr.family;
-	}
-	if (said)
-		f->family = said;
-	return 0;
 }
 
 /* ---- Steps ---- */
@@ -357,7 +180,15 @@ static bool is_gateway(const struct vpc *v, const struct ip *addr)
 	return ip_equal(&gateway, addr);
 }
 
-/* A published port's connection is for its target from here on. */
+static bool is_loopback(const struct ip *ip)
+{
+	static const struct ip loopback6 = {.family = AF_INET6, .bytes[15] = 1};
+
+	return ip->family == AF_INET6 ? ip_equal(ip, &loopback6) : ip->bytes[0] == 127;
+}
+
+/* A published port's connection is for its target from here on. The kernel sends nothing of ::1
+ * out, so that is left to who listens there. */
 static bool find_mapping(struct walk *k, struct mapping *ret)
 {
 	_free_ struct mapping *m = NULL;
@@ -365,7 +196,8 @@ static bool find_mapping(struct walk *k, struct mapping *ret)
 	const struct ip *to = &k->w->to.addr;
 	size_t n = 0;
 
-	if (k->w->to.kind != WHY_THIS_HOST || mapping_list(k->o->st, NULL, &m, &n, k->err))
+	if (k->w->to.kind != WHY_THIS_HOST || (to->family == AF_INET6 && is_loopback(to)) ||
+	    mapping_list(k->o->st, NULL, &m, &n, k->err))
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (m[i].protocol == f->proto && m[i].host_port == f->port &&
@@ -378,6 +210,16 @@ static bool find_mapping(struct walk *k, struct mapping *ret)
 	return false;
 }
 
+/* Who has the target on its own link, and 127.0.0.1, ask it in the gateway's name. That is so
+ * behind the policies of ports, and before that of a subnet. */
+static void see_gateway(struct walk *k)
+{
+	const struct why *w = k->w;
+
+	if (w->to.kind == WHY_SUBNET && (has_workload(&w->from) || is_loopback(&k->seen)))
+		k->seen = gateway_of(&w->to.vpc, w->flow.family);
+}
+
 static bool send_on(struct walk *k)
 {
 	char text[MAPPING_STRLEN], target[2 * NAME_MAX_LEN];
@@ -386,10 +228,12 @@ static bool send_on(struct walk *k)
 	if (!find_mapping(k, &m))
 		return true;
 	snprintf(target, sizeof(target), "%.63s/%.63s", m.vpc, m.target);
-	k->code = end_by_name(k->o, target, k->w->flow.family, &k->w->to, k->err);
+	k->code = why_end_by_name(k->o, target, k->w->flow.family, &k->w->to, k->err);
 	if (k->code)
 		return false;
 	k->w->flow.port = m.port;
+	k->sent_on = true;
+	see_gateway(k);
 	passes(k, WHY_HOST, "published as %s: sent on to %s", mapping_format(&m, text), target);
 	return true;
 }
@@ -430,6 +274,48 @@ static bool cross_peering(struct walk *k)
 	}
 	passes(k, WHY_HOST, "VPC '%s' and VPC '%s' are peers", a->vpc.name, b->vpc.name);
 	return true;
+}
+
+/* ---- What the host says of all that it sends and forwards ---- */
+
+/* False: it goes no further. ret_tun: the tunnel that it goes into, or "". */
+static bool ask_host(struct walk *k, char ret_tun[IFNAMSIZ])
+{
+	enum why_say says = why_host_says(k->o, &k->w->flow, &k->w->to.addr, ret_tun);
+
+	switch (says) {
+	case WHY_BLOCKED:
+		return stops(k, WHY_HOST, BLOCKED);
+	case WHY_REFUSED:
+		return stops(k, WHY_HOST,
+			     "the kill switch of its tunnel (%s) lets nothing beside it", ret_tun);
+	case WHY_CAPTURED:
+		passes(k, WHY_HOST, "its tunnel captures it, by %s", ret_tun);
+		return true;
+	case WHY_FREE:
+		*ret_tun = '\0';
+	}
+	return true;
+}
+
+/* To a workload: what a tunnel captures does not arrive. */
+static bool stays_here(struct walk *k)
+{
+	char tun[IFNAMSIZ], text[IP_STRLEN];
+
+	if (!ask_host(k, tun))
+		return false;
+	return !*tun || stops(k, WHY_HOST, "%s is to be excluded: see byway-proxy(8), --exclude",
+			      ip_format(&k->w->to.addr, text));
+}
+
+/* Or it stays on one bridge. */
+static bool is_routed(const struct walk *k)
+{
+	const struct why_end *a = &k->w->from, *b = &k->w->to;
+
+	return k->sent_on || strcmp(a->vpc.name, b->vpc.name) != 0 || a->kind != WHY_PORT ||
+	       b->kind != WHY_PORT || a->port.has_policy || b->port.has_policy;
 }
 
 static bool cross_vpc(struct walk *k)
@@ -488,7 +374,8 @@ static bool find_use(struct walk *k, struct use *ret)
 				     a->vpc.flat ? "" : a->subnet.name};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (names[i] && !use_load(k->o->st, a->vpc.name, names[i], ret, NULL))
+		if (names[i] && !use_load(k->o->st, a->vpc.name, names[i], ret, NULL) &&
+		    ret->state != ROW_DELETING)
 			return true;
 	}
 	return false;
@@ -525,7 +412,8 @@ static bool leave_by_egress(struct walk *k, const struct use *u)
 	return stops(k, WHY_HOST, "none of its ways out (%s) is up: blocked until one is", u->list);
 }
 
-static bool leave_by_nat(struct walk *k)
+/* tun: what it was captured by, or "". */
+static bool leave_by_nat(struct walk *k, const char *tun)
 {
 	const struct why_end *a = &k->w->from;
 	char out[IFNAMSIZ] = "", name[2 * NAME_MAX_LEN];
@@ -539,9 +427,12 @@ static bool leave_by_nat(struct walk *k)
 	if (nat_load(k->o->st, a->vpc.name, &nat, NULL) || nat.state == ROW_DELETING)
 		return stops(k, WHY_HOST, "'%s' has no NAT: `byway nat enable %s`", a->vpc.name,
 			     a->vpc.name);
-	if (!find_route(k, RT_TABLE_MAIN, &route))
+	if (!*tun && !find_route(k, RT_TABLE_MAIN, &route))
 		return stops(k, WHY_HOST, "the host has no route there");
-	if_indextoname((unsigned int)route.ifindex, out);
+	if (*tun)
+		str_copy(out, sizeof(out), tun);
+	else
+		if_indextoname((unsigned int)route.ifindex, out);
 	if (strcmp(out, nat.interface) != 0)
 		return stops(k, WHY_HOST, "the host's route is by %s, and '%s' goes out by %s only",
 			     out, a->vpc.name, nat.interface);
@@ -553,22 +444,76 @@ static bool leave_by_nat(struct walk *k)
 
 static bool leave(struct walk *k)
 {
+	char tun[IFNAMSIZ];
 	struct use u;
 
-	return find_use(k, &u) ? leave_by_egress(k, &u) : leave_by_nat(k);
+	if (!ask_host(k, tun))
+		return false;
+	if (!find_use(k, &u))
+		return leave_by_nat(k, tun);
+	if (*tun)
+		return stops(k, WHY_HOST, "its ways out do not lead into %s", tun);
+	return leave_by_egress(k, &u);
+}
+
+/* What the host itself sends. */
+static bool leave_host(struct walk *k)
+{
+	bool leaves = k->w->from.kind == WHY_THIS_HOST && k->w->to.kind == WHY_OUTSIDE;
+
+	if (leaves && (!ask_host(k, k->w->leaves_by) || *k->w->leaves_by))
+		return !k->w->steps[k->w->n_steps - 1].stops;
+	passes(k, WHY_HOST, "no workload takes part: byway decides nothing here");
+	return true;
 }
 
 /* ---- From end to end ---- */
 
-static bool to_host(struct walk *k)
+/* Names and addresses, of its own VPC only. */
+static bool is_served(const struct walk *k)
+{
+	const struct vpc *v = &k->w->from.vpc;
+	const struct why_flow *f = &k->w->flow;
+
+	return v->dns && is_gateway(v, &k->w->to.addr) &&
+	       (f->port == DNS_PORT || (v->dhcp && f->family == AF_INET &&
+					f->proto == IPPROTO_UDP && f->port == DHCP_SERVER_PORT));
+}
+
+/* The gateway of a peer, if the peering is about its address. */
+static bool is_peers_gateway(const struct walk *k)
 {
 	const struct why_end *a = &k->w->from;
+	_free_ struct peer *p = NULL;
+	size_t n = 0;
 
-	if (k->w->flow.proto != IPPROTO_ICMP)
-		return stops(k, WHY_HOST, "takes nothing from a VPC but pings to its gateway");
-	if (!is_gateway(&a->vpc, &k->w->to.addr))
-		return stops(k, WHY_HOST, "answers pings of a VPC at its gateway's address only");
-	passes(k, WHY_HOST, "answers pings to its VPC's gateway");
+	if (peer_list(k->o->st, a->vpc.name, &p, &n, k->err))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		bool first = !strcmp(p[i].a, a->vpc.name);
+		struct vpc other;
+
+		if (p[i].state != ROW_DELETING && (first || !strcmp(p[i].b, a->vpc.name)) &&
+		    !vpc_load(k->o->st, first ? p[i].b : p[i].a, &other, NULL) &&
+		    is_gateway(&other, &k->w->to.addr))
+			return peer_has(&p[i], &other, &k->w->to.addr);
+	}
+	return false;
+}
+
+static bool to_host(struct walk *k)
+{
+	if (k->w->flow.proto != IPPROTO_ICMP) {
+		if (!is_served(k))
+			return stops(k, WHY_HOST,
+				     "takes nothing from a VPC but what its gateway serves");
+		passes(k, WHY_HOST, "the gateway serves it");
+		return true;
+	}
+	if (!is_gateway(&k->w->from.vpc, &k->w->to.addr) && !is_peers_gateway(k))
+		return stops(k, WHY_HOST,
+			     "answers pings of a VPC at its gateway's and its peers' only");
+	passes(k, WHY_HOST, "answers pings to gateways");
 	return true;
 }
 
@@ -577,15 +522,15 @@ static bool cross_host(struct walk *k)
 	const struct why_end *a = &k->w->from, *b = &k->w->to;
 
 	if (has_workload(a) && has_workload(b))
-		return cross_vpc(k);
+		return cross_vpc(k) && (!is_routed(k) || stays_here(k));
 	if (has_workload(a))
 		return b->kind == WHY_OUTSIDE ? leave(k) : to_host(k);
-	if (!has_workload(b)) {
-		passes(k, WHY_HOST, "no workload takes part: byway decides nothing here");
-		return true;
-	}
-	if (a->kind == WHY_THIS_HOST || k->w->n_steps)
-		return true;
+	if (!has_workload(b))
+		return leave_host(k);
+	if (a->kind == WHY_THIS_HOST) /* a block takes what is for the host itself as staying here */
+		return (k->sent_on && ops_is_blocked(k->o)) || stays_here(k);
+	if (k->sent_on) /* a tunnel lets pass what was for the host */
+		return !ops_is_blocked(k->o) || stops(k, WHY_HOST, BLOCKED);
 	return stops(k, WHY_HOST, "from outside come answers and published ports only");
 }
 
@@ -601,11 +546,18 @@ static void follow(struct walk *k)
 {
 	struct why *w = k->w;
 
-	if (!ask_policy(k, &w->from, POLICY_EGRESS, &w->from.addr, &w->to.addr))
+	/* A subnet asks before, and the host for its ports after what was sent on. */
+	if (w->from.kind == WHY_SUBNET &&
+	    !ask_policy(k, &w->from, POLICY_EGRESS, &w->from.addr, &w->to.addr))
 		return;
-	if (!send_on(k) || !cross_host(k))
+	if (!send_on(k))
 		return;
-	if (ask_policy(k, &w->to, POLICY_INGRESS, &w->from.addr, &w->to.addr))
+	if (w->from.kind == WHY_PORT &&
+	    !ask_policy(k, &w->from, POLICY_EGRESS, &w->from.addr, &w->to.addr))
+		return;
+	if (!cross_host(k))
+		return;
+	if (ask_policy(k, &w->to, POLICY_INGRESS, &k->seen, &w->to.addr))
 		say_arrival(k);
 }
 
@@ -620,19 +572,28 @@ static struct ip host_addr(const struct why *w)
 	return w->flow.family == AF_INET6 ? loopback6 : loopback;
 }
 
+/* The kernel takes the address of where it sends it out, or the one that is asked. */
+static struct ip source_of(const struct why *w)
+{
+	if (w->from.addr.family)
+		return w->from.addr;
+	return has_workload(&w->to) ? gateway_of(&w->to.vpc, w->flow.family) : w->to.addr;
+}
+
 int ops_why(struct ops *o, const char *from, const char *to, struct why *ret, struct err *err)
 {
 	struct walk k = {.o = o, .w = ret, .err = err};
-	int r = find_family(from, to, &ret->flow, err);
+	int r = why_find_family(from, to, &ret->flow, err);
 
 	if (!r)
-		r = find_end(o, from, ret->flow.family, &ret->from, err);
+		r = why_end_find(o, from, ret->flow.family, &ret->from, err);
 	if (!r)
-		r = find_end(o, to, ret->flow.family, &ret->to, err);
+		r = why_end_find(o, to, ret->flow.family, &ret->to, err);
 	if (r)
 		return r;
 	if (!ret->to.addr.family)
 		ret->to.addr = host_addr(ret);
+	k.seen = source_of(ret);
 	ret->asked = ret->to.addr;
 	ret->asked_port = ret->flow.port;
 	follow(&k);

@@ -542,18 +542,32 @@ static void block_forward(const struct builder *b)
 	fw_rule(c, FW_REJECT);
 }
 
-int capture_block_all(uint32_t gid, struct netns *ns, struct firewall *fw, struct err *err)
+static void build_block(uint32_t gid, struct ruleset *rs)
 {
 	const struct capture c = {.exclude_gid = gid};
 	struct builder b = {.c = &c};
-	_ruleset_ struct ruleset rs;
 
-	ruleset_init(&rs);
-	b.t = ruleset_table(&rs, FW_INET, CAPTURE_BLOCK_TABLE);
+	ruleset_init(rs);
+	b.t = ruleset_table(rs, FW_INET, CAPTURE_BLOCK_TABLE);
 	add_link_scope(&b);
 	block_output(&b);
 	block_forward(&b);
+}
+
+int capture_block_all(uint32_t gid, struct netns *ns, struct firewall *fw, struct err *err)
+{
+	_ruleset_ struct ruleset rs;
+
+	build_block(gid, &rs);
 	return firewall_apply(fw, ns, &rs, err);
+}
+
+bool capture_blocks_all(uint32_t gid, struct netns *ns, struct firewall *fw)
+{
+	_ruleset_ struct ruleset rs;
+
+	build_block(gid, &rs);
+	return !firewall_verify(fw, ns, &rs, NULL);
 }
 
 int capture_unblock_all(struct netns *ns, struct firewall *fw, struct err *err)

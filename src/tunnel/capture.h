@@ -113,6 +113,8 @@ int capture_down(struct netns *ns, struct firewall *fw, struct err *err);
  * multicast reports, DHCP; and what a tunnel of ours is made with: sockets with CAPTURE_MARK_BYPASS, which no
  * unprivileged process can set, and those of the group gid. There already: replaced. */
 int capture_block_all(uint32_t gid, struct netns *ns, struct firewall *fw, struct err *err);
+/* Whether that is there, as this gid makes it. */
+bool capture_blocks_all(uint32_t gid, struct netns *ns, struct firewall *fw);
 /* Absent: done. */
 int capture_unblock_all(struct netns *ns, struct firewall *fw, struct err *err);
 /* Whether this tunnel's own kill switch takes the place of that: nobody and nothing goes another way. */
