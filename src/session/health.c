@@ -7,7 +7,6 @@
  * the namespace and used from outside. What the target sends is looked at once more: it may be the
  * answer to somebody else, or to a probe before this one.
  */
-#include <ares.h>
 #include <assert.h>
 #include <errno.h>
 #include <net/if.h> /* before Linux's own, which then leave out what it has */
@@ -148,19 +147,13 @@ static int tcp_step(const struct health *h, struct err *err)
 
 static int dns_begin(struct health *h, const struct session_health *what, struct err *err)
 {
-	uint8_t *msg = NULL;
-	int len = 0, r = 0;
-	int status = ares_create_query(what->host, DNSMSG_CLASS_IN, DNSMSG_A, random_id(), 1, &msg,
-				       &len, 0);
+	uint8_t msg[DNSMSG_QUERY_MAX];
+	size_t len = dnsmsg_put_query(random_id(), DNSMSG_A, what->host, msg, &h->query);
 
-	if (status != ARES_SUCCESS)
-		return err_set(err, ERR_USAGE, -EINVAL, "cannot look up '%s': %s", what->host,
-			       ares_strerror(status));
-	dnsmsg_parse_query(msg, (size_t)len, &h->query);
-	if (send(h->fd, msg, (size_t)len, 0) < 0)
-		r = fail(h, -errno, err);
-	ares_free_string(msg);
-	return r;
+	if (!len)
+		return err_set(err, ERR_USAGE, -EINVAL, "cannot look up '%s': it is no domain name",
+			       what->host);
+	return send(h->fd, msg, len, 0) < 0 ? fail(h, -errno, err) : 0;
 }
 
 /* That the name is unknown is an answer like any other: whoever says so can be reached. */

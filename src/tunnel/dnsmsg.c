@@ -268,22 +268,50 @@ size_t dnsmsg_put_address(uint8_t *buf, size_t len, const struct ip *ip, uint32_
 	return len + n;
 }
 
-size_t dnsmsg_put_pointer(uint8_t *buf, size_t len, const char *host, uint32_t ttl_s)
+/* host, of n characters, has dots between its labels; on the wire they have a length each, the root
+ * one, and the dots go. Returns the name's length there. */
+static size_t put_name(uint8_t *p, const char *host, size_t n)
 {
-	size_t n = strlen(host),
-	       label = 0; /* labels have a length each, the root one, the dots go */
+	size_t label = 0;
 
 	assert(n && n + 2 <= DNSMSG_NAME_MAX);
-	len = put_record(buf, len, DNSMSG_PTR, ttl_s, n + 2);
-	memcpy(buf + len + 1, host, n);
+	memcpy(p + 1, host, n);
 	for (size_t i = 0; i <= n; i++) {
 		if (i < n && host[i] != '.')
 			continue;
-		buf[len + label] = (uint8_t)(i - label);
+		p[label] = (uint8_t)(i - label);
 		label = i + 1;
 	}
-	buf[len + n + 1] = 0;
-	return len + n + 2;
+	p[n + 1] = 0;
+	return n + 2;
+}
+
+size_t dnsmsg_put_pointer(uint8_t *buf, size_t len, const char *host, uint32_t ttl_s)
+{
+	size_t n = strlen(host);
+
+	len = put_record(buf, len, DNSMSG_PTR, ttl_s, n + 2);
+	return len + put_name(buf + len, host, n);
+}
+
+size_t dnsmsg_put_query(uint16_t id, uint16_t type, const char *host, uint8_t buf[DNSMSG_QUERY_MAX],
+			struct dnsmsg_query *ret)
+{
+	size_t n = strlen(host), end;
+
+	n -= n && host[n - 1] == '.'; /* the root's */
+	if (!n || n + 2 > DNSMSG_NAME_MAX)
+		return 0;
+	memset(buf, 0, DNSMSG_HEADER);
+	put16(buf, id);
+	buf[2] = FLAG_RD;
+	put16(buf + QDCOUNT, 1);
+	end = DNSMSG_HEADER + put_name(buf + DNSMSG_HEADER, host, n);
+	put16(buf + end, type);
+	put16(buf + end + 2, DNSMSG_CLASS_IN);
+	end += 4;
+	/* An empty label would end the name there, one that is too long is none. */
+	return dnsmsg_parse_query(buf, end, ret) == DNSMSG_NOERROR && ret->end == end ? end : 0;
 }
 
 size_t dnsmsg_put_opt(const struct dnsmsg_query *q, enum dnsmsg_rcode rcode, uint8_t *buf,

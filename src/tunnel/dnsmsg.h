@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * DNS messages (RFC 1035 4.1, RFC 6891) as far as a forwarder and a server of made-up addresses
- * need them: queries are read, small replies are built, large ones are cut. Nothing in a message is
+ * need them, and who asks whether a resolver is there: queries are read, small ones and replies are
+ * built, large ones are cut. Nothing in a message is
  * trusted, nothing is allocated.
  */
 #ifndef BYWAY_TUNNEL_DNSMSG_H
@@ -14,9 +15,10 @@
 #include "base/ip.h"
 
 #define DNSMSG_HEADER 12
-#define DNSMSG_NAME_MAX 255   /* bytes on the wire, with the root's (RFC 1035 2.3.4) */
-#define DNSMSG_TEXT_MAX 256   /* a name with dots, and the NUL */
-#define DNSMSG_UDP_MIN 512    /* what every client takes (RFC 1035 2.3.4) */
+#define DNSMSG_NAME_MAX 255 /* bytes on the wire, with the root's (RFC 1035 2.3.4) */
+#define DNSMSG_TEXT_MAX 256 /* a name with dots, and the NUL */
+#define DNSMSG_UDP_MIN 512  /* what every client takes (RFC 1035 2.3.4) */
+#define DNSMSG_QUERY_MAX (DNSMSG_HEADER + DNSMSG_NAME_MAX + 4)
 #define DNSMSG_REPLY_MAX 1024 /* of one built here: a question, one record, OPT */
 
 #define DNSMSG_CLASS_IN 1
@@ -51,6 +53,10 @@ bool dnsmsg_host(const struct dnsmsg_query *q, char ret[DNSMSG_TEXT_MAX]);
 /* The address that a name below in-addr.arpa or ip6.arpa stands for. */
 bool dnsmsg_reverse(const struct dnsmsg_query *q, struct ip *ret);
 
+/* A query with RD and nothing else, for a name with dots between its labels; *ret is as
+ * dnsmsg_parse_query() has it. Returns its length; 0: there cannot be such a name. */
+size_t dnsmsg_put_query(uint16_t id, uint16_t type, const char *host, uint8_t buf[DNSMSG_QUERY_MAX],
+			struct dnsmsg_query *ret);
 /* A reply to msg, of which dnsmsg_parse_query() made q: header and question, without records.
  * Returns its length. buf holds DNSMSG_REPLY_MAX bytes, and may be msg. */
 size_t dnsmsg_put_reply(const struct dnsmsg_query *q, const uint8_t *msg, enum dnsmsg_rcode rcode,

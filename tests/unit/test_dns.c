@@ -214,6 +214,36 @@ static void a_query_is_read(void **state)
 	assert_int_equal(q.udp_bytes, 1400);
 }
 
+static void a_query_is_written(void **state)
+{
+	static const char example[] = "\7Example\3org", long_label[] =
+		"0123456789012345678901234567890123456789012345678901234567890123.org";
+	static const char *const none[] = {"", ".", "a..b", ".a", long_label};
+	char many[DNSMSG_TEXT_MAX + 4];
+	uint8_t query[DNSMSG_QUERY_MAX];
+	struct dnsmsg_query q;
+
+	(void)state;
+	assert_int_equal(dnsmsg_put_query(0x1234, DNSMSG_AAAA, "Example.org", query, &q),
+			 DNSMSG_HEADER + sizeof(example) + 4);
+	assert_memory_equal(query, "\x12\x34\1\0\0\1\0\0\0\0\0\0", DNSMSG_HEADER);
+	assert_memory_equal(query + DNSMSG_HEADER, example, sizeof(example));
+	assert_memory_equal(query + DNSMSG_HEADER + sizeof(example), "\0\x1c\0\1", 4);
+	assert_int_equal(q.id, 0x1234);
+	assert_int_equal(q.type, DNSMSG_AAAA);
+	assert_int_equal(dnsmsg_put_query(1, DNSMSG_A, "example.org.", query, &q),
+			 DNSMSG_HEADER + sizeof(example) + 4);
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		assert_int_equal(dnsmsg_put_query(1, DNSMSG_A, none[i], query, &q), 0);
+	for (size_t i = 0; i < sizeof(many); i++)
+		many[i] = i % 2 ? '.' : 'a';
+	many[DNSMSG_NAME_MAX - 2] = '\0';
+	assert_int_equal(dnsmsg_put_query(1, DNSMSG_A, many, query, &q), sizeof(query));
+	many[DNSMSG_NAME_MAX - 2] = '.';
+	many[DNSMSG_NAME_MAX] = '\0';
+	assert_int_equal(dnsmsg_put_query(1, DNSMSG_A, many, query, &q), 0);
+}
+
 static void what_is_cut_short_is_an_error(void **state)
 {
 	struct dnsmsg_query q;
@@ -910,6 +940,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_query_is_read),
+		cmocka_unit_test(a_query_is_written),
 		cmocka_unit_test(what_is_cut_short_is_an_error),
 		cmocka_unit_test(other_messages_are_refused),
 		cmocka_unit_test(names_are_bounded),

@@ -420,7 +420,7 @@ static void test_dns_failures(void **state)
 	expect_failure(NULL, question(PROBE_DNS, NAME, 0), NULL, -ENOENT, ERR_NOT_FOUND,
 		       "there is no resolver to ask for '" NAME "'");
 	expect_failure(NULL, question(PROBE_DNS, "a..b", 0), &dns, -EINVAL, ERR_USAGE,
-		       "cannot look up 'a..b': Misformatted domain name");
+		       "cannot look up 'a..b': it is no domain name");
 }
 
 /* ---- where from ---- */
