@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -18,7 +19,9 @@
 #include "ops/session.h"
 #include "ops/tunnel.h"
 #include "ops/ways.h"
+#include "proc/child.h"
 #include "proc/pidlock.h"
+#include "proc/run.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/port.h"
@@ -531,6 +534,36 @@ int egress_each_leg(struct ops *o, void (*fn)(void *arg, const char *leg), void 
 	}
 	egress_list_free(e, n);
 	return r;
+}
+
+/* ---- Its process ---- */
+
+int ops_egress_start(const char *self, const char *name, enum fw_backend_id backend,
+		     struct err *err)
+{
+	const char *argv[] = {self,
+			      "egress",
+			      "run",
+			      "--detach",
+			      "-q",
+			      "--firewall",
+			      firewall_backend_name(backend),
+			      name,
+			      NULL};
+	struct child_spec spec = {.path = self, .argv = argv, .env = (const char *const *)environ};
+	char group[NAME_MAX_LEN], path[SESSION_PATH_MAX];
+	_buf_ struct buf said = {0};
+	int status = 0, r;
+
+	if (pidlock_holder(session_path(egress_group(name, group), ".lock", path)))
+		return 0;
+	r = run_spec(&spec, NULL, NULL, &said, &status, err);
+	if (r || !status)
+		return r;
+	if (said.len)
+		said.data[strcspn(said.data, "\n")] = '\0';
+	return err_set(err, (enum err_kind)status, -ECHILD, "egress '%s' does not start: %s", name,
+		       said.len ? said.data : "it says nothing");
 }
 
 int ops_egress_end(struct ops *o, const char *name, bool *ret_existed, struct err *err)

@@ -51,12 +51,12 @@
 #include "ops/ways.h"
 #include "proc/child.h"
 #include "proc/pidlock.h"
-#include "proc/run.h"
 #include "session/etc.h"
 #include "session/file.h"
 #include "session/spec.h"
 #include "session/vpn.h"
 #include "session/watch.h"
+#include "tunnel/resolve.h"
 #include "tunnel/url.h"
 
 #define LEG_MTU_MIN 1280u /* RFC 8200 5 */
@@ -295,6 +295,19 @@ static void on_settled(void *arg, const struct err *result)
 		log_warn("egress '%s': %s", x->e.name, result->msg);
 }
 
+static void resolve_via(const char *name, struct connect_addrs *ret)
+{
+	struct resolve_answer answer = {0};
+	struct resolver *r;
+
+	if (resolver_new(&via_resolver, 1, 0, &r, NULL))
+		return;
+	resolver_ask(r, name, &answer);
+	resolver_wait(r);
+	resolver_free(r);
+	*ret = answer.addrs;
+}
+
 static int run_session(struct run *x, struct err *err)
 {
 	const struct supervise_config config = {.file = x->file,
@@ -302,7 +315,7 @@ static int run_session(struct run *x, struct err *err)
 						.backend = x->c->backend,
 						.verbose = x->c->verbose,
 						.settle_ms = SETTLE_MS,
-						.resolver = *x->e.via ? &via_resolver : NULL,
+						.resolve = *x->e.via ? resolve_via : NULL,
 						.made = on_made,
 						.news = on_news,
 						.begun = on_begun,
@@ -574,34 +587,4 @@ int ops_egress_run(const struct egress_run *c, struct err *err)
 	if (!r && x.lock >= 0)
 		r = session_remove_files(egress_group(c->name, group), err);
 	return r;
-}
-
-/* ---- Starting it in the background ---- */
-
-int ops_egress_start(const char *self, const char *name, enum fw_backend_id backend,
-		     struct err *err)
-{
-	const char *argv[] = {self,
-			      "egress",
-			      "run",
-			      "--detach",
-			      "-q",
-			      "--firewall",
-			      firewall_backend_name(backend),
-			      name,
-			      NULL};
-	struct child_spec spec = {.path = self, .argv = argv, .env = (const char *const *)environ};
-	char group[NAME_MAX_LEN], path[SESSION_PATH_MAX];
-	_buf_ struct buf said = {0};
-	int status = 0, r;
-
-	if (pidlock_holder(session_path(egress_group(name, group), ".lock", path)))
-		return 0;
-	r = run_spec(&spec, NULL, NULL, &said, &status, err);
-	if (r || !status)
-		return r;
-	if (said.len)
-		said.data[strcspn(said.data, "\n")] = '\0';
-	return err_set(err, (enum err_kind)status, -ECHILD, "egress '%s' does not start: %s", name,
-		       said.len ? said.data : "it says nothing");
 }

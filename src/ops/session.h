@@ -45,6 +45,7 @@ int ops_session_exec(struct ops *o, const char *name, char *const argv[], struct
 
 /* ---- The process of a group (supervisor.c) ---- */
 
+struct connect_addrs;
 struct watch;
 
 struct supervise_config {
@@ -52,9 +53,9 @@ struct supervise_config {
 	const char *self; /* byway's own path, for openconnect's --script */
 	enum fw_backend_id backend;
 	bool verbose;
-	/* Who is asked for servers' names, by sessions' own outer namespaces; NULL: the host's
-	 * resolver. */
-	const struct ip *resolver;
+	/* Asks for the addresses of servers, from sessions' own outer namespaces (session/server.h);
+	 * NULL: the host's resolver does. */
+	void (*resolve)(const char *name, struct connect_addrs *ret);
 	unsigned int settle_ms; /* for all sessions to be up, until settled() is called anyway */
 	/* Or NULL. What the sessions need is there; the state is still open. On failure it is all
 	 * taken away again. */

@@ -483,8 +483,8 @@ static int on_made(void *arg, struct session *rows, size_t i, struct err *err)
 		return r;
 	s->rows = rows;
 	s->n = i + 1;
-	if (s->c->resolver)
-		servers_ask_from(s->group.servers, session_outer(&rows[i]), s->c->resolver);
+	if (s->c->resolve)
+		servers_ask_from(s->group.servers, session_outer(&rows[i]), s->c->resolve);
 	step_member(s, m, clock_ms(), &at_ms);
 	return 0;
 }

@@ -15,7 +15,7 @@
 #include "base/util.h"
 #include "kernel/netns.h"
 #include "session/server.h"
-#include "tunnel/resolve.h"
+#include "tunnel/dialer.h"
 
 #define KEEP_MS 30000
 #define KEEP_ERROR_MS 1000 /* until all who wait for it have asked */
@@ -31,7 +31,7 @@ struct lookup {
 	int fd;    /* where it tells that it is done; its own */
 	bool done, abandoned;
 	char netns[NETNS_NAME_MAX]; /* from where; "": getaddrinfo(3), from here */
-	struct ip resolver;
+	servers_resolve_fn resolve;
 };
 
 struct server {
@@ -48,7 +48,7 @@ struct servers {
 	size_t n;
 	int fd;
 	char netns[NETNS_NAME_MAX];
-	struct ip resolver;
+	servers_resolve_fn resolve;
 };
 
 static void lookup_free(struct lookup *l)
@@ -90,20 +90,16 @@ static void look_up(struct lookup *l)
 static void look_up_from(struct lookup *l)
 {
 	_netns_ struct netns *ns = NULL;
-	struct resolve_answer answer = {0};
-	struct resolver *r = NULL;
+	struct connect_addrs addrs = {0};
 
 	l->error = EAI_AGAIN;
-	if (netns_open(l->netns, NULL, &ns, NULL) || netns_enter(ns) ||
-	    resolver_new(&l->resolver, 1, 0, &r, NULL))
+	if (netns_open(l->netns, NULL, &ns, NULL) || netns_enter(ns))
 		return;
-	resolver_ask(r, l->name, &answer);
-	resolver_wait(r);
-	for (unsigned int i = 0; i < answer.addrs.n; i++)
-		if (answer.addrs.v[i].family == AF_INET)
-			l->addrs[l->n++] = answer.addrs.v[i];
+	l->resolve(l->name, &addrs);
+	for (unsigned int i = 0; i < addrs.n; i++)
+		if (addrs.v[i].family == AF_INET)
+			l->addrs[l->n++] = addrs.v[i];
 	l->error = l->n ? 0 : EAI_NONAME;
-	resolver_free(r);
 }
 
 static void *lookup_main(void *arg)
@@ -135,7 +131,7 @@ static int lookup_start(const struct servers *s, const char *name, struct lookup
 	pthread_mutex_init(&l->lock, NULL);
 	l->name = xstrdup(name);
 	memcpy(l->netns, s->netns, sizeof(l->netns));
-	l->resolver = s->resolver;
+	l->resolve = s->resolve;
 	l->fd = dup(s->fd);
 	r = l->fd < 0 ? -errno : thread_start(&thread, lookup_main, l);
 	if (r) {
@@ -173,10 +169,10 @@ int servers_new(struct servers **ret, struct err *err)
 	return 0;
 }
 
-void servers_ask_from(struct servers *s, const char *netns, const struct ip *resolver)
+void servers_ask_from(struct servers *s, const char *netns, servers_resolve_fn resolve)
 {
 	str_copy(s->netns, sizeof(s->netns), netns);
-	s->resolver = *resolver;
+	s->resolve = resolve;
 }
 
 void servers_free(struct servers *s)

@@ -11,13 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct connect_addrs;
 struct err;
 struct ip;
 struct servers;
 
+/* The addresses of a name, asked for from the thread's own namespace; none: it failed. Waits. */
+typedef void (*servers_resolve_fn)(const char *name, struct connect_addrs *ret);
+
 int servers_new(struct servers **ret, struct err *err);
-/* From now on this resolver is asked, from the namespace of that name. */
-void servers_ask_from(struct servers *s, const char *netns, const struct ip *resolver);
+/* From now on it is this that asks, from the namespace of that name. */
+void servers_ask_from(struct servers *s, const char *netns, servers_resolve_fn resolve);
 /* What is being asked for is given up. */
 void servers_free(struct servers *s);
 /* Readable when an answer came: servers_note() then, and whoever was waiting asks again. */
