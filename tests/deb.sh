@@ -55,12 +55,13 @@ test_built() {
 test_installed() {
 	files >"$WORLD/before"
 	check "they install" on_root bash -c 'dpkg -i /tmp/*.deb'
-	check "program, plugin, units, completion and pages are there" has_files usr/sbin/byway \
+	check "programs, plugin, units, completion and pages are there" has_files usr/sbin/byway usr/libexec/byway/byway \
 		usr/lib/cni/byway lib/systemd/system/byway-block.service \
 		usr/share/bash-completion/completions/byway.bash usr/share/zsh/vendor-completions/_byway \
 		usr/share/fish/vendor_completions.d/byway.fish usr/share/man/man8/byway.8.gz etc/byway
 	like "nothing is enabled" "[$(find "$ROOT/etc/systemd/system" -name '*byway*' 2>/dev/null)]" '^\[\]$'
 	like "the program runs" "$(on_root byway --version)" '^byway [0-9.]+'
+	like "so does the one that it hands over to" "$(on_root byway serve --help)" 'byway serve .*--listen'
 	check "and makes a VPC" on_root byway vpc create shop 10.0.0.0/16
 	check "with a subnet" on_root byway subnet add shop web 10.0.1.0/24
 	check "that its gateway reaches" ping -q -c 1 -w 15 10.0.1.1

@@ -33,7 +33,7 @@ struct cli_cmd {
 	int min_args, max_args;  /* max -1: any number */
 	const struct cli_opt *opts;
 	size_t n_opts;
-	int (*run)(struct cli *c);
+	int (*run)(struct cli *c); /* NULL: cli_hand_over() */
 	const char *help;
 };
 
@@ -42,6 +42,7 @@ struct cli_cmd {
 struct cli {
 	const struct cli_cmd *cmd;
 	const char *program;       /* the name we were called by */
+	char **argv;               /* the program's, to hand over */
 	char **args;               /* positional */
 	int n_args;
 	const char *values[CLI_OPTS_MAX]; /* of cmd->opts, NULL where not given; "" for a switch */
@@ -118,6 +119,8 @@ int cli_proxyvpn(struct cli *c, int argc, char **argv);
 int cli_x2ssh(struct cli *c, int argc, char **argv);
 int cli_octotunnel(struct cli *c, int argc, char **argv);
 int cli_run(struct cli *c, int argc, char **argv);
+/* Becomes the full program, with the same arguments; returns on failure only (hand_over.c). */
+int cli_hand_over(struct cli *c);
 
 /* What arguments can be completed to (names.c): whether this kind, a name of an argument in the table, has names; and
  * those of c->args, quietly. */

@@ -208,6 +208,13 @@ static const struct cli_opt completion_opts[] = {
 #define NO_OPTS NULL, 0
 #define OPTS(table) table, ARRAY_SIZE(table)
 
+/* What the thin program hands over. */
+#ifdef BYWAY_THIN
+#define FULL(run) NULL
+#else
+#define FULL(run) run
+#endif
+
 const struct cli_cmd cli_commands[] = {
 	{"vpc", "create", "NAME CIDR", 2, 2, OPTS(vpc_create_opts), cmd_vpc_create,
 	 "make a private network with a gateway"},
@@ -263,19 +270,19 @@ const struct cli_cmd cli_commands[] = {
 	 "compare the kernel's rules with the policy"},
 	{"policy", "remove", "VPC/NAME", 1, 1, NO_OPTS, cmd_policy_remove,
 	 "open a subnet or a VM again"},
-	{"proxy", "up", "", 0, 0, OPTS(proxy_up_opts), cmd_proxy_up,
+	{"proxy", "up", "", 0, 0, OPTS(proxy_up_opts), FULL(cmd_proxy_up),
 	 "send all TCP through an HTTP CONNECT proxy, and block the rest"},
 	{"proxy", "down", "", 0, 0, OPTS(tunnel_in_opts), cmd_proxy_down,
 	 "take a tunnel down, running or not, and everything it blocks"},
 	{"proxy", "status", "", 0, 0, OPTS(tunnel_in_opts), cmd_proxy_status, "show the tunnels"},
-	{"proxy", "check", "HOST:PORT", 1, 1, OPTS(proxy_check_opts), cmd_proxy_check,
+	{"proxy", "check", "HOST:PORT", 1, 1, OPTS(proxy_check_opts), FULL(cmd_proxy_check),
 	 "open one stream through a proxy, with no tunnel, and say how it went"},
 	{"ssh", "down", "", 0, 0, OPTS(tunnel_in_opts), cmd_ssh_down,
 	 "take a tunnel down, running or not, and everything it blocks"},
 	{"ssh", "status", "", 0, 0, OPTS(tunnel_in_opts), cmd_ssh_status, "show the tunnels"},
-	{"ssh", "check", "[USER@]HOST HOST:PORT", 2, 2, OPTS(ssh_check_opts), cmd_ssh_check,
+	{"ssh", "check", "[USER@]HOST HOST:PORT", 2, 2, OPTS(ssh_check_opts), FULL(cmd_ssh_check),
 	 "open one stream through a server, with no tunnel, and say how it went"},
-	{"ssh", NULL, "[USER@]HOST", 1, 1, OPTS(ssh_up_opts), cmd_ssh_up,
+	{"ssh", NULL, "[USER@]HOST", 1, 1, OPTS(ssh_up_opts), FULL(cmd_ssh_up),
 	 "send everything through an SSH server, and block the rest"},
 	{"session", "up", "FILE", 1, 1, OPTS(session_up_opts), cmd_session_up,
 	 "bring up the openconnect sessions of a file, and keep them up"},
@@ -302,7 +309,7 @@ const struct cli_cmd cli_commands[] = {
 	{"egress", "show", "EGRESS", 1, 1, NO_OPTS, cmd_egress_show, "show one with who uses it"},
 	{"egress", "use", "WORKLOAD EGRESS,...", 2, 2, NO_OPTS, cmd_egress_use,
 	 "let a subnet, network or VM out by these, or by nat or none"},
-	{"egress", "run", "EGRESS", 1, 1, OPTS(egress_run_opts), cmd_egress_run,
+	{"egress", "run", "EGRESS", 1, 1, OPTS(egress_run_opts), FULL(cmd_egress_run),
 	 "connect it, and keep it up"},
 	{"egress", "stop", "EGRESS", 1, 1, NO_OPTS, cmd_egress_stop,
 	 "end it; what goes out by it is blocked"},
@@ -325,7 +332,7 @@ const struct cli_cmd cli_commands[] = {
 	 "say what lets A reach B, or what does not"},
 	{"prove", NULL, "TARGET", 1, 1, OPTS(prove_opts), cmd_prove,
 	 "send probes from inside, watch outside, and say whether anything leaks"},
-	{"serve", NULL, "", 0, 0, OPTS(serve_opts), cmd_serve,
+	{"serve", NULL, "", 0, 0, OPTS(serve_opts), FULL(cmd_serve),
 	 "show all of it as a web page, to this machine alone"},
 	{"doctor", NULL, "", 0, 0, OPTS(doctor_opts), cmd_doctor,
 	 "find what on this host is in the way, and how to fix it"},

@@ -33,7 +33,7 @@ static int run(struct cli *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct cli c = {.program = argc > 0 ? basename(argv[0]) : "byway"};
+	struct cli c = {.program = argc > 0 ? basename(argv[0]) : "byway", .argv = argv};
 	int r;
 
 	if (argc > 1 && !strcmp(argv[1], "--version")) {

@@ -277,6 +277,8 @@ int cli_run(struct cli *c, int argc, char **argv)
 	}
 	if (find_command(c, noun, verb))
 		return -EINVAL;
+	if (!c->cmd->run) /* while the arguments are as they were: reading them changes them */
+		return cli_hand_over(c);
 	i += c->cmd->verb ? 2 : 1;
 	if (parse_rest(c, argc - i, argv + i))
 		return -EINVAL;

@@ -8,7 +8,7 @@
 
 MACHINE=$WORLD/machine
 MACHINE_UNITS=$MACHINE/etc/systemd/system
-MACHINE_PROGRAMS=$WORLD/sbin
+MACHINE_PROGRAMS=$WORLD/usr-local
 
 # Whoever boots comes with the host's usual address.
 machine_network() {
@@ -50,11 +50,11 @@ machine_enable() {
 	done
 }
 
-# The units of this build and the program that they start, where a default installation has it.
+# The units of this build and the programs that they start, where a default installation has them.
 machine_install() {
 	local unit
-	mkdir -p "$MACHINE_PROGRAMS"
-	cp "$BYWAY" "$MACHINE_PROGRAMS/byway"
+	install -D "$BYWAY" "$MACHINE_PROGRAMS/sbin/byway"
+	install -D "$(dirname "$(realpath "$BYWAY")")/full/byway" "$MACHINE_PROGRAMS/libexec/byway/byway"
 	for unit in "$UNITS"/*.service; do
 		sed -E 's#/[^ =]*/sbin/byway#/usr/local/sbin/byway#' "$unit" >"$MACHINE_UNITS/${unit##*/}"
 	done
@@ -113,7 +113,7 @@ machine_boot() {
 machine_run() {
 	SYSTEMD_NSPAWN_API_VFS_WRITABLE=network exec systemd-nspawn --quiet --directory="$MACHINE" --network-namespace-path=/run/netns/box \
 		--capability=CAP_NET_ADMIN --system-call-filter=pidfd_getfd --register=no --keep-unit --console=pipe --bind-ro=/usr \
-		--bind-ro="$MACHINE_PROGRAMS:/usr/local/sbin" --boot systemd.unit=multi-user.target
+		--bind-ro="$MACHINE_PROGRAMS:/usr/local" --boot systemd.unit=multi-user.target
 }
 # systemd-nspawn has helpers of another name for a while.
 machine_has_leader() { pgrep -x -P "${PIDS[machine]}" systemd; }
