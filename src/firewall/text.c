@@ -67,11 +67,6 @@ const char *text_chain_type(enum fw_chain_type type)
 	return type_names[type];
 }
 
-const char *text_hook(enum fw_hook hook)
-{
-	return hook_names[hook];
-}
-
 static uint32_t value_u32(const struct fw_value *v)
 {
 	uint32_t n;

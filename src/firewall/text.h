@@ -21,7 +21,6 @@ enum text_dialect {
 };
 
 const char *text_family(enum fw_family family); /* "inet" */
-const char *text_hook(enum fw_hook hook);
 const char *text_chain_type(enum fw_chain_type type); /* "filter" */
 /* One rule, without a newline. */
 void text_rule(const struct fw_rule *r, enum text_dialect dialect, struct buf *b);

@@ -190,11 +190,6 @@ void trace_free_p(struct trace **t)
 	trace_free(*t);
 }
 
-int trace_fd(const struct trace *t)
-{
-	return mnl_socket_get_fd(t->nl);
-}
-
 static const char *family_name(uint32_t family)
 {
 	switch (family) {

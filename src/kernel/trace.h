@@ -29,8 +29,6 @@ void trace_free(struct trace *t);
 void trace_free_p(struct trace **t);
 #define _trace_ _cleanup_(trace_free_p)
 
-/* Readable when there are events. */
-int trace_fd(const struct trace *t);
 /* Calls fn for those that are there; does not wait. */
 void trace_read(struct trace *t, void (*fn)(const struct trace_event *e, void *arg), void *arg);
 

@@ -382,11 +382,6 @@ struct policy_owner subnet_owner(const struct subnet *s)
 	return (struct policy_owner){POLICY_OF_SUBNET, s->vpc, s->name};
 }
 
-const char *policy_kind_what(enum policy_kind k)
-{
-	return policy_kinds[k].what;
-}
-
 static void read_policy(sqlite3_stmt *q, struct policy_row *p)
 {
 	p->file = xstrdup(column_text(q, 0) ? column_text(q, 0) : "");

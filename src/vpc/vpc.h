@@ -131,8 +131,6 @@ int peer_save(struct store *st, const struct peer *p, struct err *err);
 int peer_remove(struct store *st, const struct peer *p, struct err *err);
 
 struct policy_owner subnet_owner(const struct subnet *s);
-/* "subnet", "VM": for messages. */
-const char *policy_kind_what(enum policy_kind k);
 /* -ENOENT when there is no policy. */
 int policy_load(struct store *st, const struct policy_owner *of, struct policy_row *ret,
 		struct err *err);
