@@ -4,11 +4,11 @@
  *
  *	host                                          namespace NAME of the egress
  *	br-VPC ── mark, rule, table ── leg-NAME ═════ leg0 ── forward ── tun0: engine, or
- *openconnect eth0, or another's leg ── veth-NAME ═══════════════ NAME.out: the tunnel's own sockets
+ * openconnect eth0, or another's leg ── veth-NAME ═══════════════ NAME.out: the tunnel's own sockets
  *
  * NAME and NAME.out are those of a session in mode full (session/net.c), whatever the kind: NAME
  * has no way out but the tunnel, and what carries the tunnel lives where no workload's packet
- *comes.
+ * comes.
  *
  * A workload's packet is masqueraded on the host as it enters the leg. So the namespace needs no
  * routes back, and does not change with the workloads; it sees one address, in each family.

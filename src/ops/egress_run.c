@@ -3,15 +3,15 @@
  * Theory of operation
  *
  * An egress lives in the namespaces of a session in mode full, whatever its kind:
- *ops_session_prepare() makes them, with rules and rows. The rules of its own are in NAME before the
- *leg is.
+ * ops_session_prepare() makes them, with rules and rows. The rules of its own are in NAME before the
+ * leg is.
  *
  * openconnect: the process is that of a group with one session (supervisor.c), which calls here
- *when the namespaces stand and when the session's state changes.
+ * when the namespaces stand and when the session's state changes.
  *
  * ssh, connect: a child enters NAME.out, for it is there that the tunnel's sockets belong, and runs
- *a tunnel for NAME; its names are looked up from there, too. The process itself stays outside,
- *waits for the child, and takes away what it has made. The child dies with it.
+ * a tunnel for NAME; its names are looked up from there, too. The process itself stays outside,
+ * waits for the child, and takes away what it has made. The child dies with it.
  *
  *	state                       route into the leg
  *	up                          there

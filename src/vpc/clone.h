@@ -8,7 +8,7 @@
  *	                           10.10.0.2 ⇄ 10.10.0.7
  *
  * IPv4 only. The namespace answers ARP for all that the machine asks for and has its gateway's MAC,
- *so that what the snapshot remembers of neighbours stays true. What the machine cannot reach is who
+ * so that what the snapshot remembers of neighbours stays true. What the machine cannot reach is who
  * has the address outside that it has inside.
  */
 #ifndef BYWAY_VPC_CLONE_H

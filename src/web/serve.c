@@ -3,17 +3,17 @@
  * Theory of operation
  *
  *	browser ── server (nobody, no system calls to speak of) ══ channel ══ we (root) ── state,
- *kernel
+ * kernel
  *
  * Who speaks HTTP may do nothing else: it is a process of its own (server.c) that gives up
- *everything before the first connection. It may ask for a look, and is told of events; it has no
- *other way to reach anything, and what it says is a byte. So whatever a request did to it, that
- *could read what everybody may read who is let in, and write nothing.
+ * everything before the first connection. It may ask for a look, and is told of events; it has no
+ * other way to reach anything, and what it says is a byte. So whatever a request did to it, that
+ * could read what everybody may read who is let in, and write nothing.
  *
  *  1. The server's bytes are all that is read from it: it cannot make us work for more than a look
- *each.
+ * each.
  *  2. A look is taken when one is wanted, and when something has changed; between that, nothing
- *runs.
+ * runs.
  *  3. Rates are of the last second or two, whoever asks how often.
  */
 #include <errno.h>
