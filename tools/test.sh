@@ -44,7 +44,9 @@ run_suites() {
 	local folder=$1 name=$2
 	shift 2
 	rm -f "$folder/meson-logs/testlog-$name.json"
-	meson test -C "$folder" --no-rebuild --logbase "testlog-$name" --print-errorlogs "$@"
+	# Most tests wait for something most of the time.
+	meson test -C "$folder" --no-rebuild --num-processes "$((2 * $(nproc)))" \
+		--logbase "testlog-$name" --print-errorlogs "$@"
 	count "$folder" "$name"
 }
 
