@@ -61,7 +61,7 @@ test_installed() {
 		usr/share/fish/vendor_completions.d/byway.fish usr/share/man/man8/byway.8.gz etc/byway
 	like "nothing is enabled" "[$(find "$ROOT/etc/systemd/system" -name '*byway*' 2>/dev/null)]" '^\[\]$'
 	like "the program runs" "$(on_root byway --version)" '^byway [0-9.]+'
-	like "so does the one that it hands over to" "$(on_root byway serve --help)" 'byway serve .*--listen'
+	like "so does the one that it hands over to" "$(on_root byway serve --help)" '--listen WHERE'
 	check "and makes a VPC" on_root byway vpc create shop 10.0.0.0/16
 	check "with a subnet" on_root byway subnet add shop web 10.0.1.0/24
 	check "that its gateway reaches" ping -q -c 1 -w 15 10.0.1.1
