@@ -46,7 +46,7 @@ test_installed() {
 	is "the static one, too" "$(symbols "${SO%.so}.a" -g)" "$(functions)"
 	is "neither has data for others" "$(data_of "$SO" -D)$(data_of "${SO%.so}.a" -g)" ""
 	is "it brings what networks need, and no more" "$(objdump -p "$SO" | awk '/NEEDED/ { print $2 }' |
-		grep -vE '^lib(c|mnl|nftnl|sqlite3|jansson|cap-ng|pthread|asan|ubsan)\.so')" ""
+		grep -vE '^lib(c|mnl|nftnl|sqlite3|jansson|fyaml|cap-ng|pthread|asan|ubsan)\.so')" ""
 	is "pkg-config knows its version" "$(flags --modversion)" "$(by --version | cut -d' ' -f2)"
 	# shellcheck disable=SC2046 # words
 	{
