@@ -558,9 +558,6 @@ static int run_tunnel(struct run *x, struct err *err)
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
-	r = take_lock(x, err);
-	if (r)
-		return r;
 	r = prepare(x, &carrier, err);
 	if (!r)
 		r = start_child(x, carrier, fds, &pid, err);
@@ -581,6 +578,9 @@ int ops_egress_run(const struct egress_run *c, struct err *err)
 	char group[NAME_MAX_LEN];
 	int r = load(&x, err);
 
+	/* While the state is held: who deletes the row sees either it or us. */
+	if (!r && x.spec.kind != EGRESS_OPENCONNECT)
+		r = take_lock(&x, err);
 	ops_suspend(&x.ops);
 	if (!r)
 		r = x.spec.kind == EGRESS_OPENCONNECT ? run_session(&x, err) : run_tunnel(&x, err);
