@@ -45,6 +45,8 @@
 #define RESTART_MIN_MS 100
 #define RESTART_MAX_MS 10000
 #define STOP_MS 2000
+/* How long one of ours that was killed with its process may still have the port. */
+#define LEFTOVER_MS 2000
 #define LINE_MAX_LEN 512
 #define SERVERS_MAX 8
 #define FILE_MAX (64 * 1024)
@@ -62,7 +64,7 @@ struct server {
 	char last[LINE_MAX_LEN]; /* the one before */
 	bool is_up, was_up, ends;
 	struct backoff backoff;
-	uint64_t start_at_ms;
+	uint64_t begun_ms, start_at_ms;
 	struct buf upstream; /* as it was told */
 };
 
@@ -216,6 +218,7 @@ static bool listen_to(struct server *s)
 static int on_end(struct server *s, struct err *err)
 {
 	uint32_t delay_ms;
+	bool in_use;
 	int status;
 
 	if (!child_ended(&s->child, &status))
@@ -224,9 +227,10 @@ static int on_end(struct server *s, struct err *err)
 	close_p(&s->said);
 	s->said = -1;
 	s->is_up = false;
-	if (!s->was_up)
-		return err_set(err, strstr(s->last, "in use") ? ERR_CONFLICT : ERR_FAILED, -ECHILD,
-			       "dnsmasq: %s", *s->last ? s->last : "ended before it was up");
+	in_use = strstr(s->last, "in use");
+	if (!s->was_up && (!in_use || clock_ms() > s->begun_ms + LEFTOVER_MS))
+		return err_set(err, in_use ? ERR_CONFLICT : ERR_FAILED, -ECHILD, "dnsmasq: %s",
+			       *s->last ? s->last : "ended before it was up");
 	delay_ms = backoff_failed(&s->backoff, clock_ms(), backoff_random());
 	s->start_at_ms = clock_ms() + delay_ms;
 	log_warn("%s: dnsmasq has ended (status %d: %s), again in %u ms", s->vpc.name, status,
@@ -404,6 +408,7 @@ int ops_dns_run(const struct dns_run *c, struct err *err)
 		.changes = -1,
 		.said = -1,
 		.child.fd = -1,
+		.begun_ms = clock_ms(),
 		.backoff = {.min_ms = RESTART_MIN_MS, .max_ms = RESTART_MAX_MS}};
 	int r = prepare(&s, err);
 

@@ -5,8 +5,8 @@
 set -u
 # shellcheck source=/dev/null
 . "$(dirname "$0")/../lib/suite.sh"
-# shellcheck source=tests/lib/tapguest.sh
-. "$(dirname "$0")/../lib/tapguest.sh"
+# shellcheck source=tests/lib/vm.sh
+. "$(dirname "$0")/../lib/vm.sh"
 world_enter "$@"
 
 POLICY='{"subnet": "10.0.1.0/24", "ingress": [
