@@ -259,12 +259,15 @@ static void test_chained_result(void **state)
 /* The network's own, unless somebody before has said what. */
 static void test_result_dns(void **state)
 {
-	json_t *own = result_of("1.0.0", NULL, true);
-	json_t *theirs = result_of("1.0.0", "{\"dns\": {\"nameservers\": [\"a\"]}}", true);
+	json_t *own, *theirs;
 	json_t *want = json_pack("{s:[s], s:s, s:[s]}", "nameservers", "10.30.0.1", "domain",
 				 "pods.internal", "search", "pods.internal");
 
 	(void)state;
+	own = result_of("1.0.0", NULL, true);
+	cni_config_done(&config);
+	theirs = result_of("1.0.0", "{\"dns\": {\"nameservers\": [\"a\"]}}", true);
+	cni_config_done(&config);
 	assert_true(json_equal(json_object_get(own, "dns"), want));
 	assert_false(json_equal(json_object_get(theirs, "dns"), want));
 	json_decref(own);
