@@ -354,6 +354,6 @@ files
 foreign
 learn
 for mode in "${MODES[@]}"; do
-	walk $mode
+	walk "$mode"
 done
 done_testing
