@@ -407,6 +407,25 @@ void fw_elem_cidr(struct fw_elem *e, size_t i, const struct cidr *c)
 	elem_set(e, i, first.bytes, last.bytes, ip_len(c->addr.family));
 }
 
+void fw_set_add_ip(struct fw_set *set, const struct ip *ip, const char *interface)
+{
+	struct cidr c = {.addr = *ip, .prefix = ip_bits(ip->family)};
+
+	fw_set_add_cidr(set, &c, interface);
+}
+
+void fw_set_add_cidr(struct fw_set *set, const struct cidr *c, const char *interface)
+{
+	struct fw_elem e = {0};
+
+	if (!c->addr.family)
+		return;
+	fw_elem_cidr(&e, 0, c);
+	if (interface)
+		fw_elem_name(&e, 1, interface);
+	fw_set_add(set, &e);
+}
+
 void fw_elem_u8_range(struct fw_elem *e, size_t i, uint8_t lo, uint8_t hi)
 {
 	elem_set(e, i, &lo, &hi, sizeof(lo));

@@ -223,6 +223,10 @@ struct fw_set *fw_verdict_map(struct fw_table *t, const char *name, size_t n_fie
 struct fw_set *fw_dnat_map(struct fw_table *t, const char *name, int family, size_t n_fields,
 			   const enum fw_field fields[]);
 void fw_set_add(struct fw_set *set, const struct fw_elem *elem);
+/* An element of an address, or of a network, and the name of an interface behind it; NULL: the set
+ * has no further field. Of no family: none. */
+void fw_set_add_ip(struct fw_set *set, const struct ip *ip, const char *interface);
+void fw_set_add_cidr(struct fw_set *set, const struct cidr *c, const char *interface);
 
 /* Rules are read in the order they are added. Matches are added to the returned rule. */
 struct fw_rule *fw_rule(struct fw_chain *c, enum fw_verdict verdict);

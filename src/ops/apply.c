@@ -465,7 +465,8 @@ static bool go_together(const struct change *a, const struct change *b)
 	return false;
 }
 
-size_t plan_together(const struct plan *p, size_t first)
+/* How many of the changes from this one on are made together. */
+static size_t made_together(const struct plan *p, size_t first)
 {
 	size_t n = 1;
 
@@ -522,7 +523,7 @@ int ops_apply(struct ops *o, struct plan *p, const struct apply_params *w, struc
 	int r = begin_owning(o, p->file, err);
 
 	for (size_t i = 0, n; !r && i < p->n; i += n) {
-		n = plan_together(p, i);
+		n = made_together(p, i);
 		w->begin(w->arg, p, i, n);
 		r = carry_out(&a, p, i, n, err);
 		w->end(w->arg, p, i, n);

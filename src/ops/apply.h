@@ -69,8 +69,6 @@ void plan_free(struct plan *p);
 void plan_free_p(struct plan **p);
 #define _plan_ _cleanup_(plan_free_p)
 
-/* How many of the changes from this one on are made together. */
-size_t plan_together(const struct plan *p, size_t first);
 
 struct apply_params {
 	const char *self; /* byway's own path, for the processes of egresses */

@@ -50,21 +50,15 @@ int ops_block(struct ops *o, char *const files[], size_t n, bool *ret_blocked, s
 	return failures_tell(&f);
 }
 
+static int unblock(struct ops *o, struct firewall *fw, const void *arg, struct err *err)
+{
+	(void)arg;
+	return capture_unblock_all(o->host, fw, err);
+}
+
 int ops_unblock(struct ops *o, struct err *err)
 {
-	static const enum fw_backend_id each[] = {FW_NATIVE, FW_IPTABLES};
-
-	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
-		_firewall_ struct firewall *fw = NULL;
-		int r;
-
-		if (firewall_new(each[i], o->host, &fw, NULL))
-			continue; /* cannot be asked, so has left nothing */
-		r = capture_unblock_all(o->host, fw, err);
-		if (r)
-			return r;
-	}
-	return 0;
+	return ops_each_firewall(o, unblock, NULL, err);
 }
 
 bool ops_is_blocked(struct ops *o)

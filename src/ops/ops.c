@@ -116,7 +116,10 @@ int ops_record_firewall(struct ops *o, struct err *err)
 			  "s", firewall_name(o->fw));
 }
 
-int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err)
+int ops_each_firewall(struct ops *o,
+		      int (*fn)(struct ops *o, struct firewall *fw, const void *arg,
+				struct err *err),
+		      const void *arg, struct err *err)
 {
 	static const enum fw_backend_id each[] = {FW_NATIVE, FW_IPTABLES};
 
@@ -126,11 +129,21 @@ int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err)
 
 		if (firewall_new(each[i], o->host, &fw, NULL))
 			continue; /* cannot be asked, so has left nothing */
-		r = firewall_remove(fw, o->host, rs, err);
+		r = fn(o, fw, arg, err);
 		if (r)
 			return r;
 	}
 	return 0;
+}
+
+static int remove_rules(struct ops *o, struct firewall *fw, const void *rs, struct err *err)
+{
+	return firewall_remove(fw, o->host, rs, err);
+}
+
+int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err)
+{
+	return ops_each_firewall(o, remove_rules, rs, err);
 }
 
 int ops_host_verify(struct ops *o, struct err *err)

@@ -246,6 +246,11 @@ int ops_port_under(struct ops *o, const struct port *p, struct err *err);
 /* Has frames that are taken off bridges reach the host, also of bridges that an older byway made. */
 int ops_port_take(struct ops *o, struct err *err);
 
+/* Calls fn with a firewall of each kind that there may be rules of, whichever is chosen, until one fails. */
+int ops_each_firewall(struct ops *o,
+		      int (*fn)(struct ops *o, struct firewall *fw, const void *arg,
+				struct err *err),
+		      const void *arg, struct err *err);
 /* Removes the tables named in rs, whichever backend made them. */
 int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err);
 

@@ -79,7 +79,7 @@ static const char *const result_names[] = {
 };
 _Static_assert(ARRAY_SIZE(result_names) == PROVE_NUM_RESULTS, "each result has a name");
 
-const char *prove_result_name(enum prove_result r)
+static const char *result_name(enum prove_result r)
 {
 	return result_names[r];
 }
@@ -666,7 +666,7 @@ static json_t *view_proof(const struct proof *p, enum prove_result result, uint6
 	uname(&machine);
 	return json_pack(
 		"{s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:s?, s:s, s:f, s:O, s:O, s:O, s:o}",
-		"result", prove_result_name(result), "name", p->name, "kind", p->kind, "state",
+		"result", result_name(result), "name", p->name, "kind", p->kind, "state",
 		*p->state ? p->state : NULL, "machine", machine.nodename, "kernel", machine.release,
 		"version", BYWAY_VERSION, "by", who ? who->pw_name : "", "sudo_by", sudo, "ended",
 		time_format(now, began), "seconds", (double)(clock_ms() - since_ms) / 1000.0,

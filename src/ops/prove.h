@@ -17,7 +17,6 @@ enum prove_result {
 	PROVE_NOT_PROVED, /* it might have leaked unseen */
 	PROVE_NUM_RESULTS,
 };
-const char *prove_result_name(enum prove_result r); /* "no leak" */
 
 /* Of "host" (its tunnel), a tunnel's namespace, an egress, a session, VPC/SUBNET, NETWORK/VM, or
  * all subnets of a VPC; as it is now. ret: byway.prove/1 without its "schema"; a new reference.

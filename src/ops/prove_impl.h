@@ -28,8 +28,6 @@ struct prove_token {
 	uint8_t prefix6[6];
 };
 int prove_token_make(struct prove_token *ret, struct err *err);
-/* The token and the number, with a NUL. */
-void prove_mark(const struct prove_token *t, unsigned int no, char ret[PROVE_MARK_LEN + 1]);
 /* An address for documentation (RFC 5737, RFC 3849). */
 struct ip prove_address(const struct prove_token *t, unsigned int no, int family);
 

@@ -46,7 +46,8 @@ int prove_token_make(struct prove_token *ret, struct err *err)
 	return 0;
 }
 
-void prove_mark(const struct prove_token *t, unsigned int no, char ret[PROVE_MARK_LEN + 1])
+/* The token and the number, with a NUL. */
+static void mark_of(const struct prove_token *t, unsigned int no, char ret[PROVE_MARK_LEN + 1])
 {
 	snprintf(ret, PROVE_MARK_LEN + 1, "%s%02u", t->text, no % PROVE_NUMBERS);
 }
@@ -193,7 +194,7 @@ static int send_datagram(struct probe *p, const struct prove_token *t)
 {
 	char mark[PROVE_MARK_LEN + 1];
 
-	prove_mark(t, p->no, mark);
+	mark_of(t, p->no, mark);
 	return send_bytes(p, &p->to, mark, PROVE_MARK_LEN);
 }
 
@@ -202,7 +203,7 @@ static int send_echo(struct probe *p, const struct prove_token *t)
 	char mark[PROVE_MARK_LEN + 1];
 	uint8_t bytes[PROVE_PACKET_MAX];
 
-	prove_mark(t, p->no, mark);
+	mark_of(t, p->no, mark);
 	return send_bytes(p, &p->to, bytes, put_echo(bytes, p->to.family, p->no, mark));
 }
 
@@ -211,7 +212,7 @@ static int send_question(struct probe *p, const struct prove_token *t)
 	char mark[PROVE_MARK_LEN + 1];
 	uint8_t bytes[PROVE_PACKET_MAX];
 
-	prove_mark(t, p->no, mark);
+	mark_of(t, p->no, mark);
 	return send_bytes(p, &p->to, bytes, put_question(bytes, p->no, mark));
 }
 
@@ -222,7 +223,7 @@ static int send_quic(struct probe *p, const struct prove_token *t)
 	uint8_t bytes[QUIC_BYTES] = {0};
 
 	memcpy(bytes, header, sizeof(header));
-	prove_mark(t, p->no, (char *)bytes + 32);
+	mark_of(t, p->no, (char *)bytes + 32);
 	return send_bytes(p, &p->to, bytes, sizeof(bytes));
 }
 
@@ -236,7 +237,7 @@ static int send_fragments4(struct probe *p, const struct prove_token *t)
 	size_t header = put_header(first, &from, &p->to, IPPROTO_UDP, HOPS, part);
 	int r;
 
-	prove_mark(t, p->no, mark);
+	mark_of(t, p->no, mark);
 	put_udp(first + header, &from, &p->to, 9999, mark);
 	put16(first + header + 4, (uint16_t)(part + PROVE_MARK_LEN));
 	put16(first + 6, MORE_FRAGMENTS);
@@ -252,7 +253,7 @@ static int send_fragments6(struct probe *p, const struct prove_token *t)
 	uint8_t bytes[BIG_BYTES] = {0};
 	int mtu = SMALLEST_MTU;
 
-	prove_mark(t, p->no, (char *)bytes);
+	mark_of(t, p->no, (char *)bytes);
 	if (setsockopt(p->fd, IPPROTO_IPV6, IPV6_MTU, &mtu, sizeof(mtu)))
 		return -errno;
 	return send_bytes(p, &p->to, bytes, sizeof(bytes));
@@ -291,7 +292,7 @@ static int send_foreign(struct probe *p, const struct prove_token *t)
 	size_t header =
 		put_header(packet, &from, &p->to, IPPROTO_UDP, HOPS, UDP_HEADER + PROVE_MARK_LEN);
 
-	prove_mark(t, p->no, mark);
+	mark_of(t, p->no, mark);
 	return send_bytes(p, &p->to, packet,
 			  header + put_udp(packet + header, &from, &p->to, 9999, mark));
 }
@@ -409,7 +410,7 @@ static void ask_by_tcp(struct probe *p, const struct prove_token *t)
 	char mark[PROVE_MARK_LEN + 1];
 	size_t len;
 
-	prove_mark(t, p->no, mark);
+	mark_of(t, p->no, mark);
 	len = put_question(bytes + 2, p->no, mark);
 	put16(bytes, (uint16_t)len);
 	p->asked = send(p->fd, bytes, len + 2, MSG_NOSIGNAL) > 0;
@@ -488,7 +489,7 @@ size_t control_packet(const struct prove_token *t, unsigned int kind, unsigned i
 	char mark[PROVE_MARK_LEN + 1];
 	size_t len;
 
-	prove_mark(t, no, mark);
+	mark_of(t, no, mark);
 	len = put_control(ret + header, kind, &from, &to, no, mark);
 	if (proto == IPPROTO_ICMP && family == AF_INET6)
 		proto = IPPROTO_ICMPV6;

@@ -75,35 +75,14 @@ void host_rules_subnet(struct host_rules *h, const struct subnet *s)
 	add_guarded(h, &g);
 }
 
-static void add_isolated(struct fw_set *set, const struct ip *ip, const char *bridge)
-{
-	struct fw_elem e = {0};
-
-	if (!ip->family)
-		return;
-	fw_elem_ip(&e, 0, ip);
-	fw_elem_name(&e, 1, bridge);
-	fw_set_add(set, &e);
-}
-
-static void add_address(struct fw_set *set, const struct ip *ip)
-{
-	struct fw_elem e = {0};
-
-	if (!ip->family)
-		return;
-	fw_elem_ip(&e, 0, ip);
-	fw_set_add(set, &e);
-}
-
 void host_rules_policy(struct host_rules *h, const struct port *p)
 {
 	struct fw_elem port = {0};
 
 	fw_elem_name(&port, 0, p->ifname);
 	fw_set_add(h->policy_port, &port);
-	add_address(h->policy_ip4, &p->addr);
-	add_address(h->policy_ip6, &p->addr6);
+	fw_set_add_ip(h->policy_ip4, &p->addr, NULL);
+	fw_set_add_ip(h->policy_ip6, &p->addr6, NULL);
 }
 
 void host_rules_port(struct host_rules *h, const struct port *p, const struct vpc *v)
@@ -115,8 +94,8 @@ void host_rules_port(struct host_rules *h, const struct port *p, const struct vp
 		host_rules_policy(h, p);
 	if (!p->isolated)
 		return;
-	add_isolated(h->isolated4, &p->addr, v->bridge);
-	add_isolated(h->isolated6, &p->addr6, v->bridge);
+	fw_set_add_ip(h->isolated4, &p->addr, v->bridge);
+	fw_set_add_ip(h->isolated6, &p->addr6, v->bridge);
 }
 
 static void guard_arp(struct host_rules *h, struct fw_chain *guard)

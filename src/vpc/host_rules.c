@@ -115,43 +115,27 @@ struct fw_set *host_find_set(struct host_rules *h, const char *name)
 
 static void add_reach(struct host_rules *h, const struct cidr *c, const char *interface)
 {
-	struct fw_elem e = {0};
-
-	if (!c->addr.family)
-		return;
-	fw_elem_cidr(&e, 0, c);
-	fw_elem_name(&e, 1, interface);
-	fw_set_add(c->addr.family == AF_INET6 ? h->reach6 : h->reach4, &e);
+	fw_set_add_cidr(c->addr.family == AF_INET6 ? h->reach6 : h->reach4, c, interface);
 }
 
-/* One address, and the interface that packets to it come by. */
-static void add_gate(struct fw_set *set, const struct ip *ip, const char *bridge)
-{
-	struct fw_elem e = {0};
-
-	fw_elem_ip(&e, 0, ip);
-	if (set->n_fields > 1)
-		fw_elem_name(&e, 1, bridge);
-	fw_set_add(set, &e);
-}
-
+/* An address, and the interface that packets to it come by. */
 static void add_gate_constant(struct fw_set *set, const char *text, const char *bridge)
 {
 	struct ip ip;
 
 	if (!ip_parse(text, &ip, NULL))
-		add_gate(set, &ip, bridge);
+		fw_set_add_ip(set, &ip, bridge);
 }
 
 static void add_services4(struct host_rules *h, const struct vpc *v)
 {
 	struct ip gateway = vpc_gateway(&v->cidr);
 
-	add_gate(h->names4, &gateway, v->bridge);
-	add_gate(h->names_at4, &gateway, v->bridge);
+	fw_set_add_ip(h->names4, &gateway, v->bridge);
+	fw_set_add_ip(h->names_at4, &gateway, NULL);
 	if (!v->dhcp)
 		return;
-	add_gate(h->dhcp4, &gateway, v->bridge);
+	fw_set_add_ip(h->dhcp4, &gateway, v->bridge);
 	add_gate_constant(h->dhcp4, "255.255.255.255", v->bridge);
 }
 
@@ -159,8 +143,8 @@ static void add_services6(struct host_rules *h, const struct vpc *v)
 {
 	struct ip gateway = vpc_gateway(&v->cidr6);
 
-	add_gate(h->names6, &gateway, v->bridge);
-	add_gate(h->names_at6, &gateway, v->bridge);
+	fw_set_add_ip(h->names6, &gateway, v->bridge);
+	fw_set_add_ip(h->names_at6, &gateway, NULL);
 	if (!v->dhcp)
 		return;
 	add_gate_constant(h->dhcp6, "ff02::1:2", v->bridge); /* RFC 8415 7.1 */
@@ -232,12 +216,8 @@ static struct fw_set *nat_set(struct host_rules *h, const char *interface, int f
 
 static void add_nat(struct host_rules *h, const struct cidr *c, const char *interface)
 {
-	struct fw_elem e = {0};
-
-	if (!c->addr.family)
-		return;
-	fw_elem_cidr(&e, 0, c);
-	fw_set_add(nat_set(h, interface, c->addr.family), &e);
+	if (c->addr.family)
+		fw_set_add_cidr(nat_set(h, interface, c->addr.family), c, NULL);
 }
 
 void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
@@ -299,13 +279,10 @@ static void rule_bridged(struct fw_chain *c, struct fw_set *set)
 
 static void add_constant(struct fw_set *set, const char *cidr)
 {
-	struct fw_elem e = {0};
 	struct cidr c;
 
-	if (cidr_parse(cidr, &c, NULL))
-		return;
-	fw_elem_cidr(&e, 0, &c);
-	fw_set_add(set, &e);
+	if (!cidr_parse(cidr, &c, NULL))
+		fw_set_add_cidr(set, &c, NULL);
 }
 
 /* With br_netfilter (net.bridge.bridge-nf-call-iptables, which Docker switches on) frames that stay

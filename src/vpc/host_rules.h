@@ -60,18 +60,8 @@ void host_rules_policy(struct host_rules *h, const struct port *p);
 void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
 		    const char *interface);
 
-/* Who goes out by a list of egresses, and by nothing else. */
-struct way_user {
-	const char *bridge;              /* of its VPC */
-	const struct cidr *cidr, *cidr6; /* a subnet's or a network's; of a port, its addresses */
-	bool is_port;                    /* counts more than the network it is in */
-	const struct way *way;           /* NULL: no way out at all */
-	const char *const *legs;         /* the host's ends, of the list's egresses */
-	size_t n_legs;
-};
-void host_rules_way(struct host_rules *h, const struct way_user *u);
-/* The same for what the state says of `name` in a VPC ("": all of a network); nothing when it has no
- * way out of its own. */
+/* Who goes out by a list of egresses, and by nothing else: what the state says of `name` in a VPC ("":
+ * all of a network); nothing when it has no way out of its own. */
 int host_rules_use(struct store *st, struct host_rules *h, const char *vpc, const char *name,
 		   struct err *err);
 /* A published port. with_target: its target's port is in no other one's. */

@@ -58,14 +58,15 @@ static struct fw_set *own_set(struct host_rules *h, int family)
 	return pair_set(h, "port_own", family, true);
 }
 
-static void add_pair(struct fw_set *set, const struct cidr *c, const char *interface)
-{
-	struct fw_elem e = {0};
-
-	fw_elem_cidr(&e, 0, c);
-	fw_elem_name(&e, 1, interface);
-	fw_set_add(set, &e);
-}
+/* Who goes out by a list of egresses, and by nothing else. */
+struct way_user {
+	const char *bridge;              /* of its VPC */
+	const struct cidr *cidr, *cidr6; /* a subnet's or a network's; of a port, its addresses */
+	bool is_port;                    /* counts more than the network it is in */
+	const struct way *way;           /* NULL: no way out at all */
+	const char *const *legs;         /* the host's ends, of the list's egresses */
+	size_t n_legs;
+};
 
 static void add_way(struct host_rules *h, const struct way_user *u, const struct cidr *c)
 {
@@ -74,18 +75,12 @@ static void add_way(struct host_rules *h, const struct way_user *u, const struct
 	if (!family)
 		return;
 	if (u->is_port)
-		add_pair(own_set(h, family), c, u->bridge);
+		fw_set_add_cidr(own_set(h, family), c, u->bridge);
 	if (!u->way)
 		return;
-	add_pair(mark_set(h, u->way, family, u->is_port), c, u->bridge);
+	fw_set_add_cidr(mark_set(h, u->way, family, u->is_port), c, u->bridge);
 	for (size_t i = 0; i < u->n_legs; i++)
-		add_pair(way_set(h, family, u->is_port), c, u->legs[i]);
-}
-
-void host_rules_way(struct host_rules *h, const struct way_user *u)
-{
-	add_way(h, u, u->cidr);
-	add_way(h, u, u->cidr6);
+		fw_set_add_cidr(way_set(h, family, u->is_port), c, u->legs[i]);
 }
 
 /* A rule of both families about what comes from a VPC and is in a set of pairs. */
@@ -235,7 +230,8 @@ static int add_use(struct store *st, struct host_rules *h, const struct host_way
 		u.cidr6 = &addr6;
 		u.is_port = true;
 	}
-	host_rules_way(h, &u);
+	add_way(h, &u, u.cidr);
+	add_way(h, &u, u.cidr6);
 	return 0;
 }
 

@@ -235,26 +235,15 @@ static struct addresses add_sets(struct fw_table *t, const char *prefix)
 	return a;
 }
 
-static void add_address(struct fw_set *set, const struct ip *ip, const char *bridge)
-{
-	struct fw_elem e = {0};
-
-	if (!ip->family)
-		return;
-	fw_elem_ip(&e, 0, ip);
-	fw_elem_name(&e, 1, bridge);
-	fw_set_add(set, &e);
-}
-
 static void add_member(const struct addresses *a, const struct member *m)
 {
 	struct ip link_local = mac_link_local(&m->port.mac);
 
-	add_address(a->sets[V4], &m->port.addr, m->bridge);
+	fw_set_add_ip(a->sets[V4], &m->port.addr, m->bridge);
 	if (!m->port.addr6.family)
 		return;
-	add_address(a->sets[V6], &m->port.addr6, m->bridge);
-	add_address(a->sets[V6], &link_local, m->bridge);
+	fw_set_add_ip(a->sets[V6], &m->port.addr6, m->bridge);
+	fw_set_add_ip(a->sets[V6], &link_local, m->bridge);
 }
 
 static void jump_from(struct fw_chain *c, const struct addresses *a, const struct fw_chain *to)
@@ -358,8 +347,7 @@ static const struct policy *policy_at(const struct port_rules *p, const struct i
 	return e ? e->policy : NULL;
 }
 
-bool port_rules_judge(const struct port_rules *p, const struct conntrack_flow *f,
-		      bool *ret_allowed)
+bool port_rules_judge(const struct port_rules *p, const struct conntrack_flow *f, bool *ret_allowed)
 {
 	const struct policy *from = policy_at(p, &f->src), *to = policy_at(p, &f->from);
 	bool out = true, in = true;
