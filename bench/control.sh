@@ -33,16 +33,6 @@ measure_subnets() {
 	kernel_is_done "$before"
 }
 
-# repeat N COMMAND...: prints the median milliseconds; "%" in the command stands for the turn's number.
-repeat() {
-	local n=$1 i
-	shift
-	for ((i = 1; i <= n; i++)); do
-		took_us "${@//%/$i}"
-		per "$TOOK" 1
-	done | median
-}
-
 in_ns() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
 ten_calls() {

@@ -24,6 +24,16 @@ took_us() {
 per() { awk -v us="$1" -v n="$2" 'BEGIN { printf "%.3f\n", us / n / 1000 }'; }
 median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
+# repeat N COMMAND...: prints the median milliseconds; "%" in the command stands for the turn's number.
+repeat() {
+	local n=$1 i
+	shift
+	for ((i = 1; i <= n; i++)); do
+		took_us "${@//%/$i}"
+		per "$TOOK" 1
+	done | median
+}
+
 # Without the trunks to a VPC's further bridges.
 veths() { ip -o link show type veth | grep -cv ': t[ud]-'; }
 veths_are() { [[ $(veths) == "$1" ]]; }

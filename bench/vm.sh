@@ -89,15 +89,6 @@ measure_cni() {
 	namespaces "$n" del
 }
 
-repeat() {
-	local n=$1 i
-	shift
-	for ((i = 1; i <= n; i++)); do
-		took_us "${@//%/$i}"
-		per "$TOOK" 1
-	done | median
-}
-
 measure_vm() {
 	by -q network up lone 10.33.0.0/16
 	record vm "byway vm add" "wall ms" "$(repeat "$SAMPLE" by -q vm add lone v%)"

@@ -7,18 +7,6 @@ set -u
 . "$(dirname "$0")/../lib/suite.sh"
 world_enter "$@"
 
-lay_out() {
-	must by vpc create shop 10.0.0.0/16
-	must by subnet add shop web 10.0.1.0/24 --type public
-	must by subnet add shop db 10.0.2.0/24
-	must by nat enable shop
-	must by vpc create lab 10.1.0.0/16
-	must by subnet add lab dev 10.1.1.0/24
-	must by peer add lab shop
-	must by network up
-	must by vm add micropod0 api
-}
-
 # of KIND NAME MEMBER: in the JSON.
 of() { by status --json | jq -r "$1 | select(.name == \"$2\") | .$3"; }
 subnet() { of '.vpcs[].subnets[]' "$@"; }
@@ -319,7 +307,7 @@ test_events_of_everything() {
 
 check "a machine with nothing on it" by status
 prints "says so" 'nothing is set up'
-lay_out
+lay_out_shop
 test_table
 test_numbers
 test_watch_file

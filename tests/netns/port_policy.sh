@@ -484,15 +484,6 @@ allow tcp 22 m/two" >policy.json
 
 # ---- what a crash leaves ----
 
-# kill_later SECONDS COMMAND...: kill -9 while it works.
-kill_later() {
-	local pid
-	"$BYWAY" -q "${@:2}" >/dev/null 2>&1 &
-	pid=$!
-	pause "$1"
-	kill -9 $pid 2>/dev/null
-	wait $pid 2>/dev/null
-}
 test_killed() {
 	local i bad=
 	for i in 02 04 08 16; do

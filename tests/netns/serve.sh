@@ -13,18 +13,6 @@ world_enter "$@"
 
 SHOT=${SHOT:-$WORLD/page.png}
 
-lay_out() {
-	must by vpc create shop 10.0.0.0/16
-	must by subnet add shop web 10.0.1.0/24 --type public
-	must by subnet add shop db 10.0.2.0/24
-	must by nat enable shop
-	must by vpc create lab 10.1.0.0/16
-	must by subnet add lab dev 10.1.1.0/24
-	must by peer add lab shop
-	must by network up
-	must by vm add micropod0 api
-}
-
 ask() { curl -sS --noproxy '*' --max-time 20 "$@"; }
 code() { ask -o /dev/null -w '%{http_code}' "$@"; }
 server_of() { pgrep -P "${PIDS[$1]}"; }
@@ -300,7 +288,7 @@ test_page_clean() {
 	browser_end
 }
 
-lay_out
+lay_out_shop
 serve page --listen 127.0.0.1:0
 test_answers
 test_events

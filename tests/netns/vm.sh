@@ -686,16 +686,6 @@ test_gc() {
 	must ip link del lost
 }
 
-# Killed a little later each time, until it has done all.
-kill_later() {
-	local pid
-	"$BYWAY" -q "${@:2}" >/dev/null 2>&1 &
-	pid=$!
-	pause "$1"
-	kill -9 $pid 2>/dev/null
-	wait $pid 2>/dev/null
-}
-
 # Each VM of the list has a device, and each device a VM.
 is_consistent() {
 	[[ $(json '[.vms[].interface] | sort | join(" ")' vm list) == \
