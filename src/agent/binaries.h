@@ -3,7 +3,6 @@
 #ifndef BYWAY_AGENT_BINARIES_H
 #define BYWAY_AGENT_BINARIES_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 struct agent_binary {

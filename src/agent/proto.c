@@ -5,6 +5,8 @@
  * row says, completely: a byte too few or too many is an error, and so is a value that means
  * nothing.
  */
+#include <stdbool.h>
+
 #include "agent/proto.h"
 
 #define LENGTH_BYTES 4

@@ -6,7 +6,6 @@
 #ifndef BYWAY_AGENT_PROTO_H
 #define BYWAY_AGENT_PROTO_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -58,3 +58,10 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	va_end(ap);
 	b->len += (size_t)n;
 }
+
+void buf_add_words(struct buf *b, const char *const words[])
+{
+	for (size_t i = 0; words[i]; i++)
+		buf_addf(b, !*words[i] || strchr(words[i], ' ') ? "%s'%s'" : "%s%s", i ? " " : "",
+			 words[i]);
+}

@@ -24,5 +24,7 @@ char *buf_reserve(struct buf *b, size_t n);
 void buf_add(struct buf *b, const void *data, size_t n);
 void buf_adds(struct buf *b, const char *s);
 void buf_addf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
+/* The words of a command, to be read by a person; those with spaces of their own in quotes. */
+void buf_add_words(struct buf *b, const char *const words[]);
 
 #endif

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/doc.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "base/util.h"
 
 struct doc {
@@ -85,34 +86,8 @@ static struct place place_of(struct doc *d, struct fy_node *node)
 	return at;
 }
 
-/* RFC 3629, section 4: by the first byte, what the second may be, and how many there are. */
-static const struct {
-	unsigned char first, last, lo, hi, len;
-} utf8_forms[] = {
-	{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-	{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-	{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-};
-
-/* Bytes of the character at s, of which left can be read; 0: it is none. */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-	size_t i = 0, n = 2;
-
-	if (*s < 0x80)
-		return 1;
-	while (i < ARRAY_SIZE(utf8_forms) && *s > utf8_forms[i].last)
-		i++;
-	if (i == ARRAY_SIZE(utf8_forms) || *s < utf8_forms[i].first || left < utf8_forms[i].len ||
-	    s[1] < utf8_forms[i].lo || s[1] > utf8_forms[i].hi)
-		return 0;
-	while (n < utf8_forms[i].len && (s[n] & 0xc0) == 0x80)
-		n++;
-	return n == utf8_forms[i].len ? n : 0;
-}
-
 /* "? " at a line's beginning, or behind what may stand there. */
-static bool begins_complex_key(const unsigned char *s, const unsigned char *end)
+static bool begins_complex_key(const char *s, const char *end)
 {
 	while (s < end && (*s == ' ' || *s == '\t' || *s == '-'))
 		s++;
@@ -124,7 +99,7 @@ static bool begins_complex_key(const unsigned char *s, const unsigned char *end)
  * document of ours has complex keys, and YAML no NUL. */
 static int check_text(const struct doc *d, const char *text, size_t len, struct err *err)
 {
-	const unsigned char *s = (const unsigned char *)text, *end = s + len;
+	const char *s = text, *end = s + len;
 	struct place at = {1, 1};
 
 	for (size_t n; s < end; s += n) {
@@ -266,6 +241,8 @@ int doc_error(struct doc *d, struct fy_node *node, struct err *err, const char *
 	va_start(ap, fmt);
 	vsnprintf(sentence.msg, sizeof(sentence.msg), fmt, ap);
 	va_end(ap);
+	if (node && fy_node_is_alias(node))
+		err_append(&sentence, ", and YAML's aliases are not followed");
 	return set_error(d, place_of(d, node), err, sentence.msg);
 }
 
@@ -286,6 +263,8 @@ static int unknown_key(struct doc *d, struct fy_node *node, const char *what, co
 	const char *nearest;
 	size_t n = 0;
 
+	if (!strcmp(name, "<<"))
+		return doc_error(d, node, err, "YAML's merge keys are not followed");
 	for (size_t i = 0; i < n_keys; i++) {
 		if (keys[i].refusal)
 			continue;
@@ -459,6 +438,11 @@ char *doc_print(struct fy_node *node)
 	return text ? text : xstrdup("");
 }
 
+bool doc_same(struct fy_node *a, struct fy_node *b)
+{
+	return fy_node_compare(a, b);
+}
+
 bool doc_is_map(const struct doc *d, struct fy_node *node)
 {
 	(void)d;
@@ -476,12 +460,11 @@ static bool is_plain(struct fy_node *node)
 	return fy_node_get_style(node) == FYNS_PLAIN;
 }
 
-bool doc_is_number(const struct doc *d, struct fy_node *node)
+static bool is_number(struct fy_node *node)
 {
 	const char *text;
 	size_t len;
 
-	(void)d;
 	if (!node || !fy_node_is_scalar(node) || !is_plain(node))
 		return false;
 	text = fy_node_get_scalar(node, &len);
@@ -500,15 +483,38 @@ static bool is_word(struct fy_node *node, const char *word)
 	return text && len == strlen(word) && !memcmp(text, word, len);
 }
 
+/* YAML 1.2.2, 10.3.2: what is no string though it is written without quotes. Of JSON, libfyaml lets
+ * none pass but the first of each. */
+static const char *const null_words[] = {"null", "Null", "NULL", "~", ""};
+static const char *const true_words[] = {"true", "True", "TRUE"};
+static const char *const false_words[] = {"false", "False", "FALSE"};
+
+static bool is_one_of(struct fy_node *node, const char *const words[], size_t n)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < n; i++)
+		found |= is_word(node, words[i]);
+	return found;
+}
+
+#define IS_ONE_OF(node, words) is_one_of((node), (words), ARRAY_SIZE(words))
+
 bool doc_is_string(const struct doc *d, struct fy_node *node)
 {
 	if (!node || !fy_node_is_scalar(node) || fy_node_is_alias(node))
 		return false;
 	if (!is_plain(node))
 		return true;
-	return d->format == DOC_YAML && !doc_is_number(d, node) && !is_word(node, "") &&
-	       !is_word(node, "null") && !is_word(node, "~") && !is_word(node, "true") &&
-	       !is_word(node, "false");
+	return d->format == DOC_YAML && !is_number(node) && !IS_ONE_OF(node, null_words) &&
+	       !IS_ONE_OF(node, true_words) && !IS_ONE_OF(node, false_words);
+}
+
+bool doc_is_null(const struct doc *d, struct fy_node *node)
+{
+	(void)d;
+	return !node || (fy_node_is_scalar(node) && !fy_node_is_alias(node) && is_plain(node) &&
+			 IS_ONE_OF(node, null_words));
 }
 
 /* Borrowed, not terminated. */
@@ -518,7 +524,7 @@ static int scalar(struct doc *d, struct fy_node *node, const char *what, size_t 
 	const char *text;
 	size_t len;
 
-	if (!doc_is_string(d, node) && !doc_is_number(d, node))
+	if (!doc_is_string(d, node) && !is_number(node))
 		return doc_error(d, node, err, "%s is a string or a number", what);
 	text = fy_node_get_scalar(node, &len);
 	if (!text)
@@ -582,7 +588,7 @@ int doc_read_int(struct doc *d, struct fy_node *node, const char *what, int64_t 
 {
 	char text[24] = "";
 
-	if (!doc_is_number(d, node) || doc_read_text(d, node, what, text, sizeof(text), NULL) < 0)
+	if (!is_number(node) || doc_read_text(d, node, what, text, sizeof(text), NULL) < 0)
 		return doc_error(d, node, err, "%s is a number from %lld to %lld", what,
 				 (long long)min, (long long)max);
 	return doc_parse_int(d, node, what, text, min, max, ret, err);
@@ -590,10 +596,12 @@ int doc_read_int(struct doc *d, struct fy_node *node, const char *what, int64_t 
 
 int doc_read_bool(struct doc *d, struct fy_node *node, const char *what, bool *ret, struct err *err)
 {
-	if (!node || !fy_node_is_scalar(node) || !is_plain(node) ||
-	    (!is_word(node, "true") && !is_word(node, "false")))
+	bool plain = node && fy_node_is_scalar(node) && is_plain(node);
+	bool yes = plain && IS_ONE_OF(node, true_words);
+
+	if (!yes && (!plain || !IS_ONE_OF(node, false_words)))
 		return doc_error(d, node, err, "%s is true or false", what);
-	*ret = is_word(node, "true");
+	*ret = yes;
 	return 0;
 }
 

@@ -78,12 +78,15 @@ int doc_read_list(struct doc *d, struct fy_node *node, const char *what, size_t 
 struct fy_node *doc_member(struct fy_node *map, const char *key);
 /* The value as one line of YAML without comments, keys in order; freed by the caller. */
 char *doc_print(struct fy_node *node);
+/* Whether they say the same, however it is quoted, and keys in whatever order. */
+bool doc_same(struct fy_node *a, struct fy_node *b);
 
 bool doc_is_map(const struct doc *d, struct fy_node *node);
 bool doc_is_list(const struct doc *d, struct fy_node *node);
 /* What a scalar looks like. In YAML an unquoted word is a string too. */
 bool doc_is_string(const struct doc *d, struct fy_node *node);
-bool doc_is_number(const struct doc *d, struct fy_node *node);
+/* Also what is not written at all. */
+bool doc_is_null(const struct doc *d, struct fy_node *node);
 
 /* The text of a string or number that fits into buf with its NUL, and contains none. */
 int doc_read_text(struct doc *d, struct fy_node *node, const char *what, char *buf, size_t size,

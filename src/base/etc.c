@@ -22,6 +22,10 @@
 #define NSSWITCH_MAX (64 * 1024)
 #define HOSTS_LINE "hosts: files dns\n"
 
+/* Whatever the umask: who is not root looks names up, too. */
+#define DIR_MODE 0755
+#define FILE_MODE 0644
+
 static const char *const names[] = {"resolv.conf", "nsswitch.conf"};
 
 /* ---- Whose a file is ---- */
@@ -130,14 +134,21 @@ static int write_file(int dir, const char *name, const struct buf *text)
 
 	if (r)
 		return r;
-	fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
 	if (fd < 0)
 		return -errno;
-	r = overwrite(fd, text);
+	r = fchmod(fd, FILE_MODE) ? -errno : overwrite(fd, text);
 	/* Without its mark nobody would take it away. */
 	if (r && owner_of(dir, name) != OURS)
 		unlinkat(dir, name, 0);
 	return r;
+}
+
+static int make_etc_dir(void)
+{
+	if (mkdir(ETC_DIR, DIR_MODE))
+		return errno == EEXIST ? 0 : -errno;
+	return chmod(ETC_DIR, DIR_MODE) ? -errno : 0;
 }
 
 /* Opens the folder, made if it is not there. */
@@ -146,9 +157,9 @@ static int make_dir(const char *netns, int *ret, struct err *err)
 	_free_ char *path = xasprintf(ETC_DIR "/%s", netns);
 	int fd, r = fault_point("etc mkdir");
 
-	if (!r && mkdir(ETC_DIR, 0755) && errno != EEXIST)
-		r = -errno;
-	if (!r && mkdir(path, 0755) && errno != EEXIST)
+	if (!r)
+		r = make_etc_dir();
+	if (!r && mkdir(path, DIR_MODE) && errno != EEXIST)
 		r = -errno;
 	if (r)
 		return err_errno(err, r, "cannot create %s", path);
@@ -174,6 +185,8 @@ int etc_put(const char *netns, const struct buf *resolv, struct err *err)
 			       "/%s has files that are not byway's: take them away, or choose "
 			       "another name",
 			       netns);
+	if (fchmod(dir, DIR_MODE))
+		return err_errno(err, -errno, "cannot open " ETC_DIR "/%s to all", netns);
 	buf_adds(&marked, MARK_LINE);
 	buf_add(&marked, resolv->data, resolv->len);
 	buf_adds(&nss, MARK_LINE);

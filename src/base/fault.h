@@ -3,7 +3,8 @@
  * Where a test makes the Nth call fail, or kills the program before it.
  *
  * Every call that changes something outside the process passes fault_point() first. In a release
- * it compiles to nothing. In a build with -Dfaults=true, the environment decides:
+ * it compiles to nothing. In a build with -Dfaults=true, the environment decides, for the process that first
+ * passes one and what it forks, not for programs that it runs:
  *
  *   BYWAY_FAULT=fail:N[:ERRNO]   the Nth point fails once (ERRNO: a number, EIO by default)
  *   BYWAY_FAULT=stay:N[:ERRNO]   the Nth point and every later one fail

@@ -12,11 +12,6 @@ void log_set_level(enum log_level level)
 	current = level;
 }
 
-enum log_level log_level(void)
-{
-	return current;
-}
-
 void log_write(enum log_level level, const char *fmt, ...)
 {
 	static const char *const journal[] = {"<3>", "<4>", "<6>", "<7>"};

@@ -11,7 +11,6 @@
 enum log_level { LOG_LEVEL_NONE = -1, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 void log_set_level(enum log_level level);
-enum log_level log_level(void);
 
 void log_write(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "base/util.h"
 
 struct loop {
 	int fd;

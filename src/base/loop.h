@@ -5,8 +5,6 @@
 
 #include <stdint.h>
 
-#include "base/util.h"
-
 struct loop;
 
 /* Called when fd is readable, writable or broken, as asked; may delete sources, its own included.

@@ -80,6 +80,28 @@ int str_copy(char *dst, size_t size, const char *src)
 	return 0;
 }
 
+void str_printable(char *dst, size_t size, const void *src, size_t len)
+{
+	const char *from = src;
+	size_t n = MIN(len, size - 1);
+
+	for (size_t i = 0; i < n; i++)
+		dst[i] = from[i] >= ' ' && from[i] <= '~' ? from[i] : '?';
+	dst[n] = '\0';
+}
+
+void hex_format(const void *bytes, size_t n, char *ret)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *from = bytes;
+
+	for (size_t i = 0; i < n; i++) {
+		*ret++ = digits[from[i] >> 4];
+		*ret++ = digits[from[i] & 15];
+	}
+	*ret = '\0';
+}
+
 #define WORD_MAX 32
 
 unsigned int str_distance(const char *a, const char *b)

@@ -49,6 +49,11 @@ char *xasprintf(const char *fmt, ...) _printf_(1, 2);
 /* Copies at most size - 1 bytes and terminates; returns -ENAMETOOLONG, with dst untouched, when
  * src does not fit. */
 int str_copy(char *dst, size_t size, const char *src);
+/* What somebody else has said, for a message: what is not printable ASCII becomes a question mark,
+ * too much is cut. */
+void str_printable(char *dst, size_t size, const void *src, size_t len);
+/* Two digits a byte, and the NUL. */
+void hex_format(const void *bytes, size_t n, char *ret);
 /* Length of the common edit path between two short words, for "did you mean". */
 unsigned int str_distance(const char *a, const char *b);
 /* The candidate nearest to word, or NULL when none is near enough to be a likely typing slip. */

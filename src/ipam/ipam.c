@@ -22,7 +22,6 @@
  * part of the never-used ranges around it. Without that, a /8 with a steady coming and going of
  * short-lived owners would end with 16 million rows.
  */
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <sqlite3.h>

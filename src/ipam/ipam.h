@@ -2,11 +2,11 @@
 /*
  * Addresses from pools, given to owners.
  *
- * A pool is a range of addresses, from an IPv4 /30 to a /8 or an IPv6 prefix, under a name.
- * Taking and releasing cost O(log n): free addresses are kept as ranges in an ordered index. An
- * address never used comes before one that was, and of those the one freed longest ago comes first.
- * An owner that comes back gets its former address as long as nobody else needed it. Of the
- * addresses freed, the last IPAM_MEMORY of a pool are remembered; an older one counts as never used.
+ * A pool is a range of addresses, from an IPv4 /30 to a /8 or an IPv6 prefix, under a name. Taking
+ * and releasing cost O(log n): free addresses are kept as ranges in an ordered index. An address
+ * never used comes before one that was, and of those the one freed longest ago comes first. An
+ * owner that comes back gets its former address as long as nobody else needed it. Of the addresses
+ * freed, the last IPAM_MEMORY of a pool are remembered; an older one counts as never used.
  *
  * Everything lives in the store. What changes something needs a transaction of the caller's, who
  * rolls it back when a call fails.

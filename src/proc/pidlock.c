@@ -4,14 +4,20 @@
 #include <libgen.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "proc/pidlock.h"
+
+#define STAT_MAX 1024 /* proc_pid_stat(5) */
 
 static int make_dir(const char *dir, struct err *err)
 {
@@ -74,7 +80,8 @@ int pidlock_take(const char *path, int *ret_fd, struct err *err)
 pid_t pidlock_holder(const char *path)
 {
 	struct flock lock = whole_file();
-	/* Not for writing: whoever watches the file would take closing it for its holder's death. */
+	/* Not for writing: whoever watches the file would take closing it for its holder's
+	 * death. */
 	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0 || fcntl(fd, F_GETLK, &lock) || lock.l_type == F_UNLCK)
@@ -98,6 +105,19 @@ static int open_holder(const char *path, int *ret_fd, struct err *err)
 	if (pidlock_holder(path) == pid) /* else it ended, and its number may be another's */
 		*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+bool pidlock_is_stopped(const char *path)
+{
+	char stat[32];
+	_buf_ struct buf text = {0};
+	const char *name_end;
+
+	snprintf(stat, sizeof(stat), "/proc/%d/stat", (int)pidlock_holder(path));
+	if (file_read(stat, STAT_MAX, &text, NULL))
+		return false;
+	name_end = strrchr(text.data, ')');
+	return name_end && !strncmp(name_end, ") T", 3);
 }
 
 void pidlock_signal(const char *path, int sig)

@@ -6,6 +6,7 @@
 #ifndef BYWAY_PROC_PIDLOCK_H
 #define BYWAY_PROC_PIDLOCK_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct err;
@@ -17,6 +18,8 @@ struct err;
 int pidlock_take(const char *path, int *ret_fd, struct err *err);
 /* The process that holds the lock; 0: nobody, or there is no such file. Not for its holder. */
 pid_t pidlock_holder(const char *path);
+/* Whether its holder is stopped (SIGSTOP). */
+bool pidlock_is_stopped(const char *path);
 /* Nobody: done. */
 void pidlock_signal(const char *path, int sig);
 /* SIGTERM to the holder, then SIGKILL when it has not ended after grace_ms; returns when it has.

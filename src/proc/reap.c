@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,7 +119,8 @@ static int find_victims(struct victims *v, const struct nsid *ids, size_t n)
 	return 0;
 }
 
-/* Waits for all to end, at most until the deadline; a pidfd is readable once its process is dead. */
+/* Waits for all to end, at most until the deadline; a pidfd is readable once its process is
+ * dead. */
 static size_t wait_victims(struct victims *v, uint64_t deadline_ms)
 {
 	for (;;) {

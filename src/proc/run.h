@@ -9,7 +9,6 @@
 #define BYWAY_PROC_RUN_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 struct buf;
 struct child_spec;
@@ -26,7 +25,8 @@ struct netns;
  * -ENOENT with ERR_UNSUPPORTED when there is no such program. */
 int run(const struct netns *ns, const char *const argv[], const struct buf *input,
 	struct buf *ret_out, struct buf *ret_err, int *ret_status, struct err *err);
-/* The same for a program whose path and environment are in spec, which gets its descriptors here. */
+/* The same for a program whose path and environment are in spec, which gets its descriptors
+ * here. */
 int run_spec(struct child_spec *spec, const struct buf *input, struct buf *ret_out,
 	     struct buf *ret_err, int *ret_status, struct err *err);
 /* Where in RUN_PATH a program is. As run() when there is none. */

@@ -236,7 +236,30 @@ static const char version_4[] =
 	OWNED("publish", "mapping", MAPPING_NAME("old"))
 	OWNED("use", "egress_use", "rtrim(old.vpc || '/' || old.name, '/')");
 
-const char *const schema_steps[] = {version_1, version_2, version_3, version_4};
+/* The host is a workload, too; a subnet and a port of one name are two. vpc/way.h explains it. */
+static const char version_5[] =
+	"CREATE TABLE egress_use_5("
+	"  vpc TEXT NOT NULL,"
+	"  kind TEXT NOT NULL CHECK(kind IN ('network','subnet','port','host')),"
+	"  name TEXT NOT NULL,"
+	"  list TEXT NOT NULL,"
+	"  exclude TEXT NOT NULL," /* CIDRs with commas between them */
+	"  " STATE ","
+	"  PRIMARY KEY(vpc, kind, name)) WITHOUT ROWID;"
+	"INSERT INTO egress_use_5 SELECT vpc, CASE WHEN name = '' THEN 'network'"
+	"    WHEN EXISTS (SELECT 1 FROM subnet s WHERE s.vpc = u.vpc AND s.name = u.name)"
+	"    THEN 'subnet' ELSE 'port' END, name, list, '', state FROM egress_use u;"
+	"UPDATE owner SET kind = 'vm-use' WHERE kind = 'use' AND EXISTS"
+	"  (SELECT 1 FROM egress_use_5 u WHERE u.kind = 'port'"
+	"    AND u.vpc || '/' || u.name = owner.name);"
+	"DROP TABLE egress_use;"
+	"ALTER TABLE egress_use_5 RENAME TO egress_use;"
+	"CREATE TRIGGER egress_use_owned AFTER DELETE ON egress_use BEGIN"
+	"  DELETE FROM owner WHERE kind = CASE old.kind WHEN 'port' THEN 'vm-use' ELSE 'use' END"
+	"    AND name = CASE old.kind WHEN 'host' THEN 'host'"
+	"      ELSE rtrim(old.vpc || '/' || old.name, '/') END; END;";
+
+const char *const schema_steps[] = {version_1, version_2, version_3, version_4, version_5};
 const int schema_version = ARRAY_SIZE(schema_steps);
 
 /* A column that no index has, or an order that only the table has: the table has to be readable,

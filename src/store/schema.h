@@ -5,8 +5,6 @@
 #ifndef BYWAY_STORE_SCHEMA_H
 #define BYWAY_STORE_SCHEMA_H
 
-#include <stddef.h>
-
 struct sqlite3;
 
 /* "BYWY": file(1) and we tell a byway database by it. */

@@ -310,7 +310,10 @@ static int open_for_reading(struct store *st, struct err *err)
 	if (access(st->path, R_OK | W_OK) < 0) {
 		if (errno == ENOENT)
 			return open_memory(st, err);
-		return err_errno(err, -errno, "cannot read %s", st->path);
+		r = err_errno(err, -errno, "cannot read %s", st->path);
+		if (r == -EACCES)
+			err_append(err, ": run it as root (sudo)");
+		return r;
 	}
 	/* Not SQLITE_OPEN_READONLY: what a kill has left half done in the file has to be undone,
 	 * and SQLite does that when the next one opens it, whoever it is. */
@@ -532,15 +535,24 @@ static int bind_one(sqlite3_stmt *stmt, int i, char type, va_list *ap)
 	return SQLITE_MISUSE;
 }
 
-static int bind_all(struct store *st, sqlite3_stmt *stmt, const char *types, va_list *ap,
-		    struct err *err)
+static int prepare_bound(struct store *st, const char *sql, const char *types, va_list *ap,
+			 sqlite3_stmt **ret, struct err *err)
 {
-	int rc = SQLITE_OK;
+	_stmt_ sqlite3_stmt *stmt = NULL;
+	int rc = SQLITE_OK, r;
 
+	r = refuse_if_lost(st, err);
+	if (r == 0)
+		r = prepare(st, sql, &stmt, err);
+	if (r < 0)
+		return r;
 	assert((int)strlen(types) == sqlite3_bind_parameter_count(stmt));
 	for (int i = 0; types[i] && rc == SQLITE_OK; i++)
 		rc = bind_one(stmt, i + 1, types[i], ap);
-	return check(st, err, rc);
+	if (rc != SQLITE_OK)
+		return fail(st, err, rc);
+	*ret = TAKE_PTR(stmt);
+	return 0;
 }
 
 static int run(struct store *st, sqlite3_stmt *stmt, struct err *err)
@@ -561,13 +573,8 @@ int store_exec(struct store *st, struct err *err, const char *sql, const char *t
 	va_list ap;
 	int r;
 
-	r = refuse_if_lost(st, err);
-	if (r == 0)
-		r = prepare(st, sql, &stmt, err);
-	if (r < 0)
-		return r;
 	va_start(ap, types);
-	r = bind_all(st, stmt, types, &ap, err);
+	r = prepare_bound(st, sql, types, &ap, &stmt, err);
 	va_end(ap);
 	return r ? r : run(st, stmt, err);
 }
@@ -580,20 +587,12 @@ int store_changes(const struct store *st)
 int store_query(struct store *st, sqlite3_stmt **ret, struct err *err, const char *sql,
 		const char *types, ...)
 {
-	_stmt_ sqlite3_stmt *stmt = NULL;
 	va_list ap;
 	int r;
 
-	r = refuse_if_lost(st, err);
-	if (r == 0)
-		r = prepare(st, sql, &stmt, err);
-	if (r < 0)
-		return r;
 	va_start(ap, types);
-	r = bind_all(st, stmt, types, &ap, err);
+	r = prepare_bound(st, sql, types, &ap, ret, err);
 	va_end(ap);
-	if (r == 0)
-		*ret = TAKE_PTR(stmt);
 	return r;
 }
 
