@@ -67,7 +67,7 @@ static void add(struct nlbatch *b, uint16_t flags, const char *verb, int ifindex
 	struct nlmsghdr *nlh =
 		nlbatch_add(b, RTM_NEWADDR, NLM_F_CREATE | flags, sizeof(struct ifaddrmsg), &extra,
 			    0, "ip addr %s %s dev %s%s", verb, cidr_format(addr, text), ifname,
-			    v4 ? "" : " nodad");
+			    !v4 ? " nodad" : addr->prefix < 31 ? " brd +" : "");
 	struct ifaddrmsg *ifa = extra;
 
 	ifa->ifa_family = (uint8_t)addr->addr.family;

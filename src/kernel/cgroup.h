@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Control groups of version 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html), as the firewall knows them. */
+/* Control groups of version 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html), as the firewall
+ * knows them. */
 #ifndef BYWAY_KERNEL_CGROUP_H
 #define BYWAY_KERNEL_CGROUP_H
 

@@ -141,11 +141,11 @@ static int each_flow(const struct nlmsghdr *in, void *arg)
 	return MNL_CB_OK;
 }
 
-#define ANSWER_MAX 65536
+#define ANSWER_MAX (32 * 1024) /* the kernel fills as much of it as is offered */
 
 static int ask(struct netns *ns, uint16_t type, uint16_t flags, mnl_cb_t fn, void *arg)
 {
-	_free_ char *buf = xcalloc(1, ANSWER_MAX);
+	char buf[ANSWER_MAX] __attribute__((aligned(8)));
 	struct nlmsghdr *nlh = put_header(buf, type, flags, ++ns->seq, AF_UNSPEC);
 	uint32_t seq = nlh->nlmsg_seq;
 	int r;
@@ -153,7 +153,7 @@ static int ask(struct netns *ns, uint16_t type, uint16_t flags, mnl_cb_t fn, voi
 	if (mnl_socket_sendto(ns->nf, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
 	do {
-		ssize_t n = mnl_socket_recvfrom(ns->nf, buf, ANSWER_MAX);
+		ssize_t n = mnl_socket_recvfrom(ns->nf, buf, sizeof(buf));
 
 		if (n < 0)
 			return -errno;

@@ -20,8 +20,9 @@ struct conntrack_flow {
 	uint32_t mark;
 };
 
-/* Calls fn for each connection; when it returns true, the bits of mask in the connection's mark become those
- * of flow->mark, which fn has changed. Costs nothing in a namespace that tracks none. */
+/* Calls fn for each connection; when it returns true, the bits of mask in the connection's mark
+ * become those of flow->mark, which fn has changed. Costs nothing in a namespace that tracks
+ * none. */
 typedef bool (*conntrack_fn)(struct conntrack_flow *flow, void *arg);
 int conntrack_mark_each(struct netns *ns, uint32_t mask, conntrack_fn fn, void *arg,
 			struct err *err);

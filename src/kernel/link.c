@@ -20,7 +20,11 @@ static int parse_bridge(const struct nlattr *attr, void *arg)
 	struct br_boolopt_multi options;
 	struct link *l = arg;
 
-	if (mnl_attr_get_type(attr) == IFLA_BR_MULTI_BOOLOPT && !strcmp(l->kind, "bridge") &&
+	if (strcmp(l->kind, "bridge") != 0)
+		return MNL_CB_OK;
+	if (mnl_attr_get_type(attr) == IFLA_BR_MCAST_SNOOPING)
+		l->snoops = mnl_attr_get_u8(attr);
+	if (mnl_attr_get_type(attr) == IFLA_BR_MULTI_BOOLOPT &&
 	    mnl_attr_get_payload_len(attr) >= sizeof(options)) {
 		memcpy(&options, mnl_attr_get_payload(attr), sizeof(options));
 		l->ll_learn = !(options.optval & 1U << BR_BOOLOPT_NO_LL_LEARN);
@@ -34,8 +38,6 @@ static int parse_port(const struct nlattr *attr, void *arg)
 
 	if (mnl_attr_get_type(attr) == IFLA_BRPORT_ISOLATED)
 		l->isolated = mnl_attr_get_u8(attr);
-	if (mnl_attr_get_type(attr) == IFLA_BRPORT_MULTICAST_ROUTER)
-		l->multicast_router = mnl_attr_get_u8(attr);
 	return MNL_CB_OK;
 }
 
@@ -235,12 +237,13 @@ static void put_mac(struct nlmsghdr *nlh, const struct mac *m)
 		mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(m->bytes), m->bytes);
 }
 
-static void put_no_ll_learn(struct nlmsghdr *nlh)
+static void put_bridge_options(struct nlmsghdr *nlh)
 {
 	const struct br_boolopt_multi options = {.optval = 1U << BR_BOOLOPT_NO_LL_LEARN,
 						 .optmask = 1U << BR_BOOLOPT_NO_LL_LEARN};
 
 	mnl_attr_put(nlh, IFLA_BR_MULTI_BOOLOPT, sizeof(options), &options);
+	mnl_attr_put_u8(nlh, IFLA_BR_MCAST_SNOOPING, 0);
 }
 
 void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
@@ -250,7 +253,7 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 	struct nlmsghdr *nlh = nlbatch_add(
 		b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra, 0,
 		"ip link add %s address %s mtu %u group %u type bridge stp_state 0 "
-		"no_linklocal_learn 1", spec->name,
+		"mcast_snooping 0 no_linklocal_learn 1", spec->name,
 		mac_format(&spec->mac, mac), spec->mtu_bytes, spec->group);
 	struct nlattr *info, *data;
 
@@ -262,7 +265,7 @@ void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec)
 	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
 	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
 	mnl_attr_put_u32(nlh, IFLA_BR_STP_STATE, 0);
-	put_no_ll_learn(nlh);
+	put_bridge_options(nlh);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
 }
@@ -286,6 +289,17 @@ void link_add_ifb(struct nlbatch *b, const char *name, uint32_t group)
 	mnl_attr_nest_end(nlh, info);
 }
 
+#define MAC_WORDS (MAC_STRLEN + 16)
+
+static const char *mac_words(const struct mac *m, char ret[MAC_WORDS])
+{
+	char text[MAC_STRLEN];
+
+	snprintf(ret, MAC_WORDS, "%s%s", has_mac(m) ? " address " : "",
+		 has_mac(m) ? mac_format(m, text) : "");
+	return ret;
+}
+
 static void put_peer(struct nlmsghdr *nlh, const struct veth_spec *spec)
 {
 	struct nlattr *peer = mnl_attr_nest_start(nlh, VETH_INFO_PEER);
@@ -304,13 +318,18 @@ static void put_peer(struct nlmsghdr *nlh, const struct veth_spec *spec)
 void link_add_veth(struct nlbatch *b, const struct veth_spec *spec)
 {
 	const char *in = spec->peer_netns_name;
-	void *extra;
-	struct nlmsghdr *nlh = nlbatch_add(
-		b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra, 0,
-		"ip link add %s mtu %u type veth peer name %s%s%s", spec->name, spec->mtu_bytes,
-		spec->peer_name, in ? " netns " : "", in ? in : "");
+	char mac[MAC_WORDS], peer_mac[MAC_WORDS], group[24];
 	struct nlattr *info, *data;
+	struct nlmsghdr *nlh;
+	void *extra;
 
+	snprintf(group, sizeof(group), " group %u", spec->group);
+	nlh = nlbatch_add(
+		b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg), &extra, 0,
+		"ip link add %s%s mtu %u%s type veth peer name %s%s mtu %u%s%s", spec->name,
+		mac_words(&spec->mac, mac), spec->mtu_bytes, group, spec->peer_name,
+		mac_words(&spec->peer_mac, peer_mac), spec->mtu_bytes, in ? " netns " : group,
+		in ? in : "");
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, spec->name);
 	mnl_attr_put_u32(nlh, IFLA_MTU, spec->mtu_bytes);
 	mnl_attr_put_u32(nlh, IFLA_GROUP, spec->group);
@@ -324,10 +343,10 @@ void link_add_veth(struct nlbatch *b, const struct veth_spec *spec)
 }
 
 static struct nlmsghdr *set_message(struct nlbatch *b, const struct link_change *c,
-				    struct ifinfomsg **ifi, const char *words)
+				    struct ifinfomsg **ifi, int tolerate, const char *words)
 {
 	void *extra;
-	struct nlmsghdr *nlh = nlbatch_add(b, RTM_SETLINK, 0, sizeof(**ifi), &extra, 0,
+	struct nlmsghdr *nlh = nlbatch_add(b, RTM_SETLINK, 0, sizeof(**ifi), &extra, tolerate,
 					   "ip link set %s%s", c->name, words);
 
 	*ifi = extra;
@@ -337,8 +356,11 @@ static struct nlmsghdr *set_message(struct nlbatch *b, const struct link_change 
 	return nlh;
 }
 
-static void put_no_autoconf(struct nlmsghdr *nlh)
+/* A link with an MTU below 1280 has no IPv6 to be configured, nor has any without IPv6 in the kernel. */
+static void no_autoconf(struct nlbatch *b, const struct link_change *c)
 {
+	struct ifinfomsg *ifi;
+	struct nlmsghdr *nlh = set_message(b, c, &ifi, EAFNOSUPPORT, " addrgenmode none");
 	struct nlattr *spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
 	struct nlattr *inet6 = mnl_attr_nest_start(nlh, AF_INET6);
 
@@ -348,13 +370,11 @@ static void put_no_autoconf(struct nlmsghdr *nlh)
 }
 
 /* What a bridge keeps of a port is only set by RTM_NEWLINK. */
-static void set_port(struct nlbatch *b, const struct link_change *c)
+static void isolate(struct nlbatch *b, const struct link_change *c)
 {
 	void *extra;
 	struct nlmsghdr *nlh = nlbatch_add(b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra, 0,
-					   "ip link set dev %s type bridge_slave%s%s", c->name,
-					   c->isolated ? " isolated on" : "",
-					   c->no_multicast_router ? " mcast_router 0" : "");
+					   "ip link set dev %s type bridge_slave isolated on", c->name);
 	struct ifinfomsg *ifi = extra;
 	struct nlattr *info, *data;
 
@@ -364,10 +384,7 @@ static void set_port(struct nlbatch *b, const struct link_change *c)
 	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_strz(nlh, IFLA_INFO_SLAVE_KIND, "bridge");
 	data = mnl_attr_nest_start(nlh, IFLA_INFO_SLAVE_DATA);
-	if (c->isolated)
-		mnl_attr_put_u8(nlh, IFLA_BRPORT_ISOLATED, 1);
-	if (c->no_multicast_router)
-		mnl_attr_put_u8(nlh, IFLA_BRPORT_MULTICAST_ROUTER, 0);
+	mnl_attr_put_u8(nlh, IFLA_BRPORT_ISOLATED, 1);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
 }
@@ -380,7 +397,7 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 	struct nlmsghdr *nlh;
 
 	if (c->alias || has_mac(&c->mac) || c->master || c->group || c->mtu_bytes ||
-	    c->queue_packets || c->no_ipv6_autoconf) {
+	    c->queue_packets) {
 		if (c->group)
 			snprintf(group, sizeof(group), " group %u", c->group);
 		if (c->mtu_bytes)
@@ -389,12 +406,11 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 			snprintf(queue, sizeof(queue), " txqueuelen %u", c->queue_packets);
 		if (has_mac(&c->mac))
 			mac_format(&c->mac, address);
-		snprintf(words, sizeof(words), "%s%s%s%s%s%s%s%s%s%s", c->alias ? " alias " : "",
+		snprintf(words, sizeof(words), "%s%s%s%s%s%s%s%s%s", c->alias ? " alias " : "",
 			 c->alias ? c->alias : "", *address ? " address " : "", address,
 			 c->master ? " master " : "",
-			 c->master && c->master_name ? c->master_name : "", group, mtu, queue,
-			 c->no_ipv6_autoconf ? " addrgenmode none" : "");
-		nlh = set_message(b, c, &ifi, words);
+			 c->master && c->master_name ? c->master_name : "", group, mtu, queue);
+		nlh = set_message(b, c, &ifi, 0, words);
 		if (c->alias)
 			mnl_attr_put_str(nlh, IFLA_IFALIAS, c->alias);
 		put_mac(nlh, &c->mac);
@@ -406,32 +422,32 @@ void link_set(struct nlbatch *b, const struct link_change *c)
 			mnl_attr_put_u32(nlh, IFLA_MTU, c->mtu_bytes);
 		if (c->queue_packets)
 			mnl_attr_put_u32(nlh, IFLA_TXQLEN, c->queue_packets);
-		if (c->no_ipv6_autoconf)
-			put_no_autoconf(nlh);
 	}
-	if (c->isolated || c->no_multicast_router)
-		set_port(b, c);
+	if (c->no_ipv6_autoconf)
+		no_autoconf(b, c);
+	if (c->isolated)
+		isolate(b, c);
 	/* A message of its own: the kernel brings a link up before it reads IFLA_AF_SPEC. */
 	if (c->up) {
-		set_message(b, c, &ifi, " up");
+		set_message(b, c, &ifi, 0, " up");
 		ifi->ifi_flags = IFF_UP;
 		ifi->ifi_change = IFF_UP;
 	}
 }
 
-void link_set_no_ll_learn(struct nlbatch *b, int index, const char *name)
+void link_set_bridge_options(struct nlbatch *b, int index, const char *name)
 {
 	void *extra;
 	struct nlmsghdr *nlh =
 		nlbatch_add(b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra, 0,
-			    "ip link set dev %s type bridge no_linklocal_learn 1", name);
+			    "ip link set dev %s type bridge mcast_snooping 0 no_linklocal_learn 1", name);
 	struct nlattr *info, *data;
 
 	((struct ifinfomsg *)extra)->ifi_index = index;
 	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
 	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
-	put_no_ll_learn(nlh);
+	put_bridge_options(nlh);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
 }
@@ -441,7 +457,7 @@ static struct nlmsghdr *name_message(struct nlbatch *b, int index, const char *n
 {
 	struct link_change c = {.index = index, .name = name};
 	struct ifinfomsg *ifi;
-	struct nlmsghdr *nlh = set_message(b, &c, &ifi, words);
+	struct nlmsghdr *nlh = set_message(b, &c, &ifi, 0, words);
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, new_name);
 	return nlh;
@@ -471,7 +487,7 @@ void link_down(struct nlbatch *b, const char *name)
 	struct link_change c = {.name = name};
 	struct ifinfomsg *ifi;
 
-	set_message(b, &c, &ifi, " down");
+	set_message(b, &c, &ifi, 0, " down");
 	ifi->ifi_change = IFF_UP;
 }
 
@@ -482,6 +498,18 @@ void link_del(struct nlbatch *b, const char *name)
 					   ENODEV, "ip link del %s", name);
 
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+}
+
+void link_doom(struct nlbatch *b, int index, const char *name, uint32_t group)
+{
+	const struct link_change c = {.name = name, .index = index};
+	char words[24];
+	struct ifinfomsg *ifi;
+	struct nlmsghdr *nlh;
+
+	snprintf(words, sizeof(words), " group %u", group);
+	nlh = set_message(b, &c, &ifi, ENODEV, words);
+	mnl_attr_put_u32(nlh, IFLA_GROUP, group);
 }
 
 void link_del_group(struct nlbatch *b, uint32_t group)

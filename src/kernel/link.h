@@ -25,9 +25,8 @@ struct link {
 	struct mac mac;
 	uint32_t mtu_bytes, group;
 	bool up, carrier; /* carrier: there is somebody at the other end */
-	bool ll_learn; /* of a bridge: learns from frames to 01-80-C2-00-00-0X, see link_add_bridge() */
+	bool ll_learn, snoops; /* of a bridge, see link_add_bridge() */
 	bool isolated; /* of a bridge's port */
-	bool multicast_router;
 };
 
 /* -ENODEV when there is none of that name. */
@@ -50,7 +49,10 @@ int link_each_counted(struct netns *ns, link_counted_fn fn, void *arg, struct er
 /* The builders below add to a batch; nothing happens before nlbatch_commit(). */
 
 /* Without STP, and nobody's MAC is learned from frames to 01-80-C2-00-00-0X: those pass no rule of
- * family bridge's prerouting, where ports are guarded. */
+ * family bridge's prerouting, where ports are guarded. And without snooping of multicast: while
+ * nobody asks who listens it limits nothing, but who comes to be a port has the kernel go through
+ * all the others' timers, a quarter of what the 900th port costs (Linux 6.18,
+ * br_port_state_selection()). */
 struct bridge_spec {
 	const char *name;
 	struct mac mac; /* fixed: a bridge without one takes a port's and changes with its ports */
@@ -58,8 +60,9 @@ struct bridge_spec {
 };
 void link_add_bridge(struct nlbatch *b, const struct bridge_spec *spec);
 
-/* An intermediate functional block: what is sent to it comes back to the link it was taken from. Its MAC,
- * which nobody ever sees, comes from its name: the kernel's choice would be another each time. */
+/* An intermediate functional block: what is sent to it comes back to the link it was taken from.
+ * Its MAC, which nobody ever sees, comes from its name: the kernel's choice would be another each
+ * time. */
 void link_add_ifb(struct nlbatch *b, const char *name, uint32_t group);
 
 struct veth_spec {
@@ -83,15 +86,14 @@ struct link_change {
 	const char *master_name; /* for the words only */
 	uint32_t group, mtu_bytes;
 	uint32_t queue_packets;  /* txqueuelen */
-	/* As a bridge's port: passes nothing to others that are; is nobody that all multicast goes
-	 * to, whatever it asks or announces. */
-	bool isolated, no_multicast_router;
+	bool isolated; /* as a bridge's port: passes nothing to others that are */
 	bool no_ipv6_autoconf;   /* no link-local address by itself: effective before `up` */
 	bool up;                 /* last */
 };
 void link_set(struct nlbatch *b, const struct link_change *c);
-/* Of a bridge that was made without, by its index: it learns from no such frames any more. */
-void link_set_no_ll_learn(struct nlbatch *b, int index, const char *name);
+/* A bridge that was made otherwise, by its index: it neither learns from such frames nor snoops any
+ * more. */
+void link_set_bridge_options(struct nlbatch *b, int index, const char *name);
 
 /* Found by index: the name in the message is the new one. name and to_name are for the words only.
  * A moved link arrives down, without addresses, and with the other namespace's IPv6 defaults; it
@@ -105,6 +107,8 @@ void link_down(struct nlbatch *b, const char *name);
 
 /* Absent: done. A veth takes its peer with it. */
 void link_del(struct nlbatch *b, const char *name);
+/* Into the group whose links are about to go. Gone already: done. */
+void link_doom(struct nlbatch *b, int index, const char *name, uint32_t group);
 /* All links of a group at once: one RCU grace period for all, where link_del() has one each. Make
  * sure that every link in it is yours. No such link: done. */
 void link_del_group(struct nlbatch *b, uint32_t group);

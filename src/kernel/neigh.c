@@ -74,26 +74,37 @@ void neigh_del_proxy(struct nlbatch *b, int ifindex, const char *ifname, const s
 }
 
 struct each {
-	neigh_fn fn;
+	neigh_fn proxy;
+	neigh_permanent_fn permanent;
 	void *arg;
 };
 
 struct entry {
 	struct ip ip;
+	struct mac mac;
 	uint8_t protocol;
 };
 
 static int parse_attr(const struct nlattr *attr, void *arg)
 {
+	size_t len = mnl_attr_get_payload_len(attr);
 	struct entry *e = arg;
 
-	if (mnl_attr_get_type(attr) == NDA_DST &&
-	    mnl_attr_get_payload_len(attr) == ip_len(AF_INET)) {
-		e->ip.family = AF_INET;
-		memcpy(e->ip.bytes, mnl_attr_get_payload(attr), ip_len(AF_INET));
-	}
-	if (mnl_attr_get_type(attr) == NDA_PROTOCOL)
+	switch (mnl_attr_get_type(attr)) {
+	case NDA_DST:
+		if (len != ip_len(AF_INET) && len != ip_len(AF_INET6))
+			break;
+		e->ip.family = len == ip_len(AF_INET) ? AF_INET : AF_INET6;
+		memcpy(e->ip.bytes, mnl_attr_get_payload(attr), len);
+		break;
+	case NDA_LLADDR:
+		if (len == sizeof(e->mac.bytes))
+			memcpy(e->mac.bytes, mnl_attr_get_payload(attr), len);
+		break;
+	case NDA_PROTOCOL:
 		e->protocol = mnl_attr_get_u8(attr);
+		break;
+	}
 	return MNL_CB_OK;
 }
 
@@ -107,22 +118,48 @@ static int each_proxy(const struct nlmsghdr *nlh, void *arg)
 		return 0;
 	mnl_attr_parse(nlh, sizeof(*ndm), parse_attr, &e);
 	return e.protocol == ROUTE_PROTOCOL && e.ip.family
-		       ? each->fn(ndm->ndm_ifindex, &e.ip, each->arg)
+		       ? each->proxy(ndm->ndm_ifindex, &e.ip, each->arg)
 		       : 0;
 }
 
-int neigh_each_proxy(struct netns *ns, neigh_fn fn, void *arg, struct err *err)
+static int dump(struct netns *ns, uint8_t family, uint8_t flags, nl_dump_fn fn, struct each *each,
+		struct err *err)
 {
-	struct each each = {.fn = fn, .arg = arg};
 	char buf[256];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ndmsg *ndm;
 
 	nlh->nlmsg_type = RTM_GETNEIGH;
 	ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
-	ndm->ndm_family = AF_INET;
-	ndm->ndm_flags = NTF_PROXY;
-	return nl_dump(ns, nlh, each_proxy, &each, err);
+	ndm->ndm_family = family;
+	ndm->ndm_flags = flags;
+	return nl_dump(ns, nlh, fn, each, err);
+}
+
+int neigh_each_proxy(struct netns *ns, neigh_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.proxy = fn, .arg = arg};
+
+	return dump(ns, AF_INET, NTF_PROXY, each_proxy, &each, err);
+}
+
+static int each_permanent(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
+	const struct each *each = arg;
+	struct entry e = {0};
+
+	if (!(ndm->ndm_state & NUD_PERMANENT))
+		return 0;
+	mnl_attr_parse(nlh, sizeof(*ndm), parse_attr, &e);
+	return e.ip.family ? each->permanent(ndm->ndm_ifindex, &e.ip, &e.mac, each->arg) : 0;
+}
+
+int neigh_each_permanent(struct netns *ns, neigh_permanent_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.permanent = fn, .arg = arg};
+
+	return dump(ns, AF_UNSPEC, 0, each_permanent, &each, err);
 }
 
 static void add_fdb(struct nlbatch *b, const struct ndmsg *ndm, const struct mac *mac,

@@ -11,7 +11,8 @@ struct nlbatch;
 
 /* Whoever gives out addresses and MACs need not ask for them: no ARP or neighbour discovery before
  * the first packet, nothing to spoof, and no share of the kernel's neighbour table, whose limit
- * (net.ipv4.neigh.default.gc_thresh3, 1,024 in all namespaces together) counts learnt entries only. */
+ * (net.ipv4.neigh.default.gc_thresh3, 1,024 in all namespaces together) counts learnt entries
+ * only. */
 void neigh_add(struct nlbatch *b, int ifindex, const char *ifname, const struct ip *ip,
 	       const struct mac *mac);
 
@@ -25,6 +26,10 @@ void neigh_del_proxy(struct nlbatch *b, int ifindex, const char *ifname, const s
 /* Those with ROUTE_PROTOCOL, IPv4. A negative return of fn ends the walk with it. */
 typedef int (*neigh_fn)(int ifindex, const struct ip *ip, void *arg);
 int neigh_each_proxy(struct netns *ns, neigh_fn fn, void *arg, struct err *err);
+
+/* Permanent ones, both families. A negative return of fn ends the walk with it. */
+typedef int (*neigh_permanent_fn)(int ifindex, const struct ip *ip, const struct mac *mac, void *arg);
+int neigh_each_permanent(struct netns *ns, neigh_permanent_fn fn, void *arg, struct err *err);
 
 /* Where a bridge sends frames for mac (bridge-fdb(8)): to its own host, or out of a port. There
  * already: done. */

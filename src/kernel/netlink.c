@@ -84,7 +84,8 @@ static int find_text(const struct nlattr *attr, void *arg)
 	return MNL_CB_OK;
 }
 
-const char *nl_extack(const struct nlmsghdr *nlh)
+/* The kernel's own words in an error message, or NULL. */
+static const char *extack_of(const struct nlmsghdr *nlh)
 {
 	const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
 	size_t skip = sizeof(*e);
@@ -169,7 +170,7 @@ static int read_acks(struct nlbatch *b, struct outcome *o, uint32_t last_seq)
 			if (nlh->nlmsg_type != NLMSG_ERROR || op >= b->n_ops)
 				continue;
 			if (e->error && -e->error != b->ops[op].tolerate)
-				note_failure(o, op, e->error, nl_extack(nlh));
+				note_failure(o, op, e->error, extack_of(nlh));
 			if (nlh->nlmsg_seq == last_seq)
 				return 0;
 		}
@@ -234,8 +235,36 @@ struct answer {
 	nl_dump_fn fn;
 	void *arg;
 	bool interrupted; /* what was listed changed meanwhile */
-	bool refused;     /* fn ended it: the error is fn's */
+	int refused;      /* fn's error, which ended it */
 };
+
+/* What the message that ends a dump says of how it went. */
+static int outcome_of_dump(const struct nlmsghdr *nlh)
+{
+	int code = 0;
+
+	if (mnl_nlmsg_get_payload_len(nlh) >= sizeof(code))
+		memcpy(&code, mnl_nlmsg_get_payload(nlh), sizeof(code));
+	return MIN(code, 0);
+}
+
+/* 1: the answer goes on. What fn wants no more of is read to its end: a socket has one dump at a
+ * time (EBUSY). */
+static int take_message(struct answer *a, const struct nlmsghdr *nlh)
+{
+	int r;
+
+	if (nlh->nlmsg_flags & NLM_F_DUMP_INTR)
+		a->interrupted = true;
+	if (nlh->nlmsg_type == NLMSG_DONE)
+		return outcome_of_dump(nlh);
+	if (nlh->nlmsg_type == NLMSG_ERROR)
+		return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(nlh))->error;
+	r = a->refused ? 0 : a->fn(nlh, a->arg);
+	if (r < 0)
+		a->refused = r;
+	return nlh->nlmsg_flags & NLM_F_MULTI ? 1 : 0;
+}
 
 static int receive(struct netns *ns, uint32_t seq, struct answer *a)
 {
@@ -254,18 +283,9 @@ static int receive(struct netns *ns, uint32_t seq, struct answer *a)
 		for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
 			if (nlh->nlmsg_seq != seq)
 				continue;
-			if (nlh->nlmsg_flags & NLM_F_DUMP_INTR)
-				a->interrupted = true;
-			if (nlh->nlmsg_type == NLMSG_DONE)
-				return 0;
-			if (nlh->nlmsg_type == NLMSG_ERROR)
-				return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(nlh))->error;
-			r = a->fn(nlh, a->arg);
-			a->refused = r < 0;
-			if (r < 0)
-				return r;
-			if (!(nlh->nlmsg_flags & NLM_F_MULTI))
-				return 0;
+			r = take_message(a, nlh);
+			if (r <= 0)
+				return a->refused ? a->refused : r;
 		}
 	}
 }

@@ -3,8 +3,8 @@
  * rtnetlink requests (rtnetlink(7)): a batch of changes sent in one go, and dumps.
  *
  * A batch collects messages for one namespace. Each is numbered and described in ip(8)'s words, so
- * that an error says which operation failed and what the kernel said of it. The kernel carries the messages out
- * in order and goes on after one that fails: the caller undoes what must not stay.
+ * that an error says which operation failed and what the kernel said of it. The kernel carries the
+ * messages out in order and goes on after one that fails: the caller undoes what must not stay.
  */
 #ifndef BYWAY_KERNEL_NETLINK_H
 #define BYWAY_KERNEL_NETLINK_H
@@ -39,8 +39,8 @@ void nlbatch_done(struct nlbatch *b);
 
 #define NLBATCH_MSG_MAX 2048 /* one message with all its attributes */
 
-/* Starts a message; attributes are put into it with libmnl until the next message or the commit. extra
- * is the zeroed fixed header behind nlmsghdr, of size bytes. */
+/* Starts a message; attributes are put into it with libmnl until the next message or the commit.
+ * extra is the zeroed fixed header behind nlmsghdr, of size bytes. */
 struct nlmsghdr *nlbatch_add(struct nlbatch *b, uint16_t type, uint16_t flags, size_t size,
 			     void **extra, int tolerate, const char *what, ...) _printf_(7, 8);
 
@@ -49,7 +49,7 @@ struct nlmsghdr *nlbatch_add(struct nlbatch *b, uint16_t type, uint16_t flags, s
 int nlbatch_commit(struct nlbatch *b, struct err *err);
 
 /* Called for each message of a dump; a negative return ends it with that error, about which fn has
- * said what there is to say. */
+ * said what there is to say: the rest is read without it. */
 typedef int (*nl_dump_fn)(const struct nlmsghdr *nlh, void *arg);
 /* request: a whole message but for flags, sequence number and port. Repeats a dump that the
  * kernel says was inconsistent (NLM_F_DUMP_INTR): fn must cope with objects seen twice. */
@@ -59,8 +59,5 @@ int nl_dump_once(struct netns *ns, struct nlmsghdr *request, nl_dump_fn fn, void
 		 struct err *err);
 /* One object: fn is called once. Errors are returned without words: the caller knows the object. */
 int nl_get(struct netns *ns, struct nlmsghdr *request, nl_dump_fn fn, void *arg);
-
-/* The extack text of an error message, or NULL. Valid as long as nlh is. */
-const char *nl_extack(const struct nlmsghdr *nlh);
 
 #endif

@@ -10,8 +10,8 @@
  *  1. The namespace of the main thread never changes, but for netns_enter() before an exec.
  *  2. A namespace is marked (alias of lo) before its name appears under /run/netns.
  *
- * /run/netns is a mount point of its own with shared propagation, as ip-netns(8) makes it, so that a
- * namespace mounted there is seen, and unmounted, in every mount namespace derived from this one.
+ * /run/netns is a mount point of its own with shared propagation, as ip-netns(8) makes it, so that
+ * a namespace mounted there is seen, and unmounted, in every mount namespace derived from this one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,7 @@
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/util.h"
+#include "kernel/closing.h"
 #include "kernel/netns.h"
 #include "kernel/oplog.h"
 
@@ -136,6 +137,15 @@ void netns_free(struct netns *ns)
 		mnl_socket_close(ns->nf);
 	close_p(&ns->fd);
 	free(ns);
+}
+
+void netns_leave(struct netns *ns)
+{
+	int fd = ns && ns->nf_deleted ? fcntl(mnl_socket_get_fd(ns->nf), F_DUPFD_CLOEXEC, 0) : -1;
+
+	netns_free(ns);
+	if (fd >= 0)
+		close_later(fd);
 }
 
 void netns_free_p(struct netns **ns)

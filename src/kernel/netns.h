@@ -25,6 +25,7 @@ struct netns {
 	int fd;                    /* -1 in a dry run of something that does not exist yet */
 	struct mnl_socket *rt;     /* NETLINK_ROUTE, NETLINK_EXT_ACK on */
 	struct mnl_socket *nf;     /* NETLINK_NETFILTER, NETLINK_EXT_ACK on */
+	bool nf_deleted;           /* something, so that closing nf has to wait: closing.c */
 	uint32_t seq;
 	struct oplog *log; /* borrowed; may be NULL */
 };
@@ -34,6 +35,8 @@ int netns_open(const char *name, struct oplog *log, struct netns **ret, struct e
 /* The same of any file that stands for a namespace, such as /proc/PID/ns/net. */
 int netns_open_path(const char *path, struct oplog *log, struct netns **ret, struct err *err);
 void netns_free(struct netns *ns);
+/* The same, without waiting for the kernel. It costs more than to free a handle that rested for a while. */
+void netns_leave(struct netns *ns);
 void netns_free_p(struct netns **ns);
 #define _netns_ _cleanup_(netns_free_p)
 

@@ -23,7 +23,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/err.h"
 #include "base/fault.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
@@ -48,17 +47,25 @@ static struct nlmsghdr *put_header(void *at, uint16_t type, uint16_t flags, uint
 }
 
 static struct nlmsghdr *add_message(struct nft_batch *b, uint16_t type, uint16_t flags,
-				    uint8_t family, uint16_t res_id)
+				    uint8_t family, uint16_t res_id, size_t room)
 {
+	size_t head = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg));
+
 	b->last = b->bytes.len;
-	return put_header(buf_reserve(&b->bytes, NFT_MSG_ROOM), type, flags, family, res_id,
+	return put_header(buf_reserve(&b->bytes, head + room), type, flags, family, res_id,
 			  ++b->ns->seq);
+}
+
+/* The messages around a transaction, which say nothing else. */
+static struct nlmsghdr *add_bracket(struct nft_batch *b, uint16_t type)
+{
+	return add_message(b, type, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, 0);
 }
 
 void nft_batch_init(struct nft_batch *b, struct netns *ns)
 {
 	*b = (struct nft_batch){.ns = ns, .first_seq = ns->seq + 1};
-	nft_batch_end(b, add_message(b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
+	nft_batch_end(b, add_bracket(b, NFNL_MSG_BATCH_BEGIN));
 }
 
 void nft_batch_done(struct nft_batch *b)
@@ -66,9 +73,16 @@ void nft_batch_done(struct nft_batch *b)
 	buf_done(&b->bytes);
 }
 
+struct nlmsghdr *nft_batch_add_room(struct nft_batch *b, int type, uint8_t family, uint16_t flags,
+				    size_t room)
+{
+	b->deletes |= type == NFT_MSG_DELTABLE || type == NFT_MSG_DELSETELEM;
+	return add_message(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, family, 0, room);
+}
+
 struct nlmsghdr *nft_batch_add(struct nft_batch *b, int type, uint8_t family, uint16_t flags)
 {
-	return add_message(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, family, 0);
+	return nft_batch_add_room(b, type, family, flags, NFT_MSG_ROOM);
 }
 
 void nft_batch_end(struct nft_batch *b, const struct nlmsghdr *nlh)
@@ -244,7 +258,8 @@ int nft_batch_commit(struct nft_batch *b, struct nft_failure *ret_failure)
 	if (!b->ns->nf)
 		return fail(ret_failure, -EPROTONOSUPPORT, "");
 	message_at(b, b->last)->nlmsg_flags |= NLM_F_ACK;
-	nft_batch_end(b, add_message(b, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
+	nft_batch_end(b, add_bracket(b, NFNL_MSG_BATCH_END));
+	b->ns->nf_deleted |= b->deletes;
 	r = fault_point("nft commit");
 	if (!r)
 		r = send_batch(b);

@@ -9,6 +9,7 @@
 #ifndef BYWAY_KERNEL_NFT_H
 #define BYWAY_KERNEL_NFT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct nft_batch {
 	struct buf bytes;
 	size_t last; /* offset of the last message */
 	uint32_t first_seq;
+	bool deletes; /* something */
 };
 
 /* Which message of a batch failed, and how the kernel explains it. */
@@ -38,11 +40,14 @@ void nft_batch_done(struct nft_batch *b);
 #define _nft_batch_ _cleanup_(nft_batch_done)
 
 /* Starts a message of type NFT_MSG_* for NFPROTO_*; flags beside NLM_F_REQUEST. There is room
- * for NFT_MSG_ROOM bytes of attributes, until the next message is started. */
+ * for NFT_MSG_ROOM bytes of attributes, or for as many as are asked for, until the next message is
+ * started. */
 struct nlmsghdr *nft_batch_add(struct nft_batch *b, int type, uint8_t family, uint16_t flags);
+struct nlmsghdr *nft_batch_add_room(struct nft_batch *b, int type, uint8_t family, uint16_t flags,
+				    size_t room);
 /* Ends the message, whose nlmsg_len is final. */
 void nft_batch_end(struct nft_batch *b, const struct nlmsghdr *nlh);
-#define NFT_MSG_ROOM (96 * 1024)
+#define NFT_MSG_ROOM (16 * 1024)
 
 /* The message after msg, or the first one for NULL; NULL after the last. */
 const struct nlmsghdr *nft_batch_next(const struct nft_batch *b, const struct nlmsghdr *msg);

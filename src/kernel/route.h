@@ -4,7 +4,6 @@
 #define BYWAY_KERNEL_ROUTE_H
 
 #include <net/if.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/ip.h"
@@ -45,7 +44,8 @@ void route_replace(struct nlbatch *b, const struct route *r, const char *ifname)
 void route_del(struct nlbatch *b, const struct route *r);
 
 /* The default route of a table, by a link or into nothing (blackhole: silently dropped). The lower
- * metric is preferred; a route by a link goes when the link does. The same one there already: done. */
+ * metric is preferred; a route by a link goes when the link does. The same one there already:
+ * done. */
 void route_add_default(struct nlbatch *b, int family, uint32_t table, int ifindex,
 		       const char *ifname, uint32_t metric);
 void route_add_blackhole(struct nlbatch *b, int family, uint32_t table, uint32_t metric);
@@ -53,7 +53,8 @@ void route_add_blackhole(struct nlbatch *b, int family, uint32_t table, uint32_t
  * it is now. One that is gone by then: done. */
 int route_flush(struct nlbatch *b, int family, uint32_t table, struct err *err);
 
-/* The link that the main table's default route with the lowest metric goes out of; -ENETUNREACH when there is none. */
+/* The link that the main table's default route with the lowest metric goes out of; -ENETUNREACH
+ * when there is none. */
 int route_default_link(struct netns *ns, char ret[IFNAMSIZ], struct err *err);
 
 #endif

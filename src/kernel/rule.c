@@ -3,11 +3,16 @@
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
+#include "base/util.h"
 #include "kernel/netlink.h"
 #include "kernel/route.h"
 #include "kernel/rule.h"
+
+#define TO_MAX (IP_STRLEN + 8)
 
 static const char *family_option(int family)
 {
@@ -23,17 +28,33 @@ static void describe(struct nlmsghdr *nlh, struct fib_rule_hdr *frh, const struc
 	mnl_attr_put_u32(nlh, FRA_FWMASK, s->mask);
 	mnl_attr_put_u32(nlh, FRA_TABLE, s->table);
 	mnl_attr_put_u8(nlh, FRA_PROTOCOL, ROUTE_PROTOCOL);
+	if (!s->to.family)
+		return;
+	frh->dst_len = (uint8_t)ip_bits(s->to.family);
+	mnl_attr_put(nlh, FRA_DST, ip_len(s->to.family), s->to.bytes);
 }
 
-#define SPEC_WORDS "fwmark %#x/%#x table %u priority %u protocol %d"
+/* " to ADDRESS", or nothing. */
+static const char *destination(const struct rule_spec *s, char ret[TO_MAX])
+{
+	char text[IP_STRLEN];
+
+	*ret = '\0';
+	if (s->to.family)
+		snprintf(ret, TO_MAX, " to %s", ip_format(&s->to, text));
+	return ret;
+}
+
+#define SPEC_WORDS "fwmark %#x/%#x table %u priority %u protocol %d%s"
 
 void rule_add(struct nlbatch *b, const struct rule_spec *s)
 {
 	void *extra;
-	struct nlmsghdr *nlh =
-		nlbatch_add(b, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct fib_rule_hdr),
-			    &extra, EEXIST, "ip %srule add " SPEC_WORDS, family_option(s->family),
-			    s->fwmark, s->mask, s->table, s->priority, ROUTE_PROTOCOL);
+	char to[TO_MAX];
+	struct nlmsghdr *nlh = nlbatch_add(
+		b, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct fib_rule_hdr), &extra,
+		EEXIST, "ip %srule add " SPEC_WORDS, family_option(s->family), s->fwmark, s->mask,
+		s->table, s->priority, ROUTE_PROTOCOL, destination(s, to));
 
 	describe(nlh, extra, s);
 }
@@ -41,10 +62,11 @@ void rule_add(struct nlbatch *b, const struct rule_spec *s)
 void rule_del_same(struct nlbatch *b, const struct rule_spec *s)
 {
 	void *extra;
+	char to[TO_MAX];
 	struct nlmsghdr *nlh =
 		nlbatch_add(b, RTM_DELRULE, 0, sizeof(struct fib_rule_hdr), &extra, ENOENT,
 			    "ip %srule del " SPEC_WORDS, family_option(s->family), s->fwmark,
-			    s->mask, s->table, s->priority, ROUTE_PROTOCOL);
+			    s->mask, s->table, s->priority, ROUTE_PROTOCOL, destination(s, to));
 
 	describe(nlh, extra, s);
 }
@@ -90,8 +112,12 @@ static int parse_attr(const struct nlattr *attr, void *arg)
 	case FRA_SUPPRESS_PREFIXLEN:
 		r->specifics = mnl_attr_get_u32(attr) != UINT32_MAX;
 		break;
-	case FRA_SRC:
 	case FRA_DST:
+		memcpy(r->to.bytes, mnl_attr_get_payload(attr),
+		       MIN(mnl_attr_get_payload_len(attr), sizeof(r->to.bytes)));
+		r->selects = true;
+		break;
+	case FRA_SRC:
 	case FRA_IIFNAME:
 	case FRA_OIFNAME:
 	case FRA_UID_RANGE:
@@ -113,6 +139,7 @@ static int each_rule(const struct nlmsghdr *nlh, void *arg)
 	if (nlh->nlmsg_type != RTM_NEWRULE)
 		return 0;
 	mnl_attr_parse(nlh, sizeof(*frh), parse_attr, &r);
+	r.to.family = frh->dst_len && frh->dst_len == ip_bits(frh->family) ? frh->family : 0;
 	r.selects = r.selects || r.mask || (frh->flags & FIB_RULE_INVERT);
 	return each->fn(&r, each->arg);
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/ip.h"
+
 struct err;
 struct netns;
 struct nlbatch;
@@ -14,6 +16,7 @@ struct nlbatch;
 struct rule_spec {
 	int family;
 	uint32_t priority, fwmark, mask, table;
+	struct ip to; /* and only those for this address; of no family: for any */
 };
 
 /* With our protocol number (ROUTE_PROTOCOL). The same one there already: done. */
@@ -27,6 +30,7 @@ void rule_del_same(struct nlbatch *b, const struct rule_spec *spec);
 struct rule {
 	int family;
 	uint32_t priority, fwmark, mask, table;
+	struct ip to; /* of a single address, as of rule_spec */
 	uint8_t protocol;
 	bool selects;   /* not every packet: by addresses, interfaces, marks, ... */
 	bool specifics; /* finds no default route: suppress_prefixlength */

@@ -43,8 +43,8 @@ int sandbox_become_nobody(struct err *err)
 	return sandbox_keep_caps(NULL, 0, err);
 }
 
-/* free(3) asks /proc for the overcommit policy before it gives memory back, and gmtime(3) for the time
- * zone; both can do without. */
+/* free(3) asks /proc for the overcommit policy before it gives memory back, and gmtime(3) for the
+ * time zone; both can do without. */
 static const int opening[] = {
 #ifdef __NR_open /* newer architectures have openat() only */
 	__NR_open,

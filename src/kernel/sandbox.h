@@ -12,8 +12,9 @@ struct err;
 /* Keeps these capabilities (CAP_*) of those that the calling thread has, and no others; threads
  * started afterwards inherit that. */
 int sandbox_keep_caps(const int caps[], size_t n, struct err *err);
-/* For good: root becomes the user and group 65534, in no other group, without capabilities; nothing that is
- * executed from here on gets any back. Who is not root stays who they are. Before any thread starts. */
+/* For good: root becomes the user and group 65534, in no other group, without capabilities; nothing
+ * that is executed from here on gets any back. Who is not root stays who they are. Before any
+ * thread starts. */
 int sandbox_become_nobody(struct err *err);
 /* From now on the calling thread may make these system calls (__NR_*) and no others: another one
  * ends the process (seccomp(2)), but for opening a file, which fails with EACCES, because the C

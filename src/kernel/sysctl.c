@@ -78,3 +78,13 @@ bool sysctl_has_ipv6(struct netns *ns)
 
 	return sysctl_get(ns, "net/ipv6/conf/all/disable_ipv6", value, NULL) != -ENOENT;
 }
+
+int sysctl_enable_ipv6(struct netns *ns, const char *ifname, struct err *err)
+{
+	char key[64], value[SYSCTL_VALUE_MAX];
+
+	if (sysctl_get(ns, "net/ipv6/conf/default/disable_ipv6", value, NULL) || !strcmp(value, "0"))
+		return 0;
+	snprintf(key, sizeof(key), "net/ipv6/conf/%s/disable_ipv6", ifname);
+	return sysctl_set(ns, key, "0", err);
+}

@@ -4,7 +4,6 @@
 #define BYWAY_KERNEL_SYSCTL_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 struct err;
 struct netns;
@@ -16,5 +15,8 @@ int sysctl_get(struct netns *ns, const char *key, char ret[SYSCTL_VALUE_MAX], st
 int sysctl_set(struct netns *ns, const char *key, const char *value, struct err *err);
 /* Whether the kernel has IPv6 at all. */
 bool sysctl_has_ipv6(struct netns *ns);
+/* For a new link that is to have IPv6 addresses, where the system gives new ones no IPv6. Nothing to do without
+ * IPv6 in the kernel. */
+int sysctl_enable_ipv6(struct netns *ns, const char *ifname, struct err *err);
 
 #endif

@@ -12,6 +12,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/tc_act/tc_mirred.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -189,4 +190,92 @@ int tc_limit(struct netns *ns, const struct tc_limits *l, struct err *err)
 	else
 		del_qdisc(&b, ifindex, l->ifname, TC_H_ROOT, "root");
 	return nlbatch_commit(&b, err);
+}
+
+/* ---- what there is ---- */
+
+static int parse_bucket(const struct nlattr *attr, void *arg)
+{
+	struct tc_tbf_qopt qopt;
+	struct tc_qdisc *q = arg;
+
+	if (mnl_attr_get_type(attr) == TCA_TBF_PARMS && !q->bytes_per_s &&
+	    mnl_attr_get_payload_len(attr) >= sizeof(qopt)) {
+		memcpy(&qopt, mnl_attr_get_payload(attr), sizeof(qopt));
+		q->bytes_per_s = qopt.rate.rate;
+	}
+	if (mnl_attr_get_type(attr) == TCA_TBF_RATE64) /* of one that the other does not hold */
+		q->bytes_per_s = mnl_attr_get_u64(attr);
+	return MNL_CB_OK;
+}
+
+/* The kind stands before what is of it. */
+static int parse_qdisc(const struct nlattr *attr, void *arg)
+{
+	struct tc_qdisc *q = arg;
+
+	if (mnl_attr_get_type(attr) == TCA_KIND)
+		q->is_bucket = !strcmp(mnl_attr_get_str(attr), "tbf");
+	if (mnl_attr_get_type(attr) == TCA_OPTIONS && q->is_bucket)
+		mnl_attr_parse_nested(attr, parse_bucket, q);
+	return MNL_CB_OK;
+}
+
+struct each {
+	tc_fn fn;
+	void *arg;
+};
+
+static int each_qdisc(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct tcmsg *tcm = mnl_nlmsg_get_payload(nlh);
+	struct tc_qdisc q = {.ifindex = tcm->tcm_ifindex,
+			     .is_ingress = tcm->tcm_parent == TC_H_INGRESS};
+	const struct each *each = arg;
+
+	if (!q.is_ingress && tcm->tcm_parent != TC_H_ROOT)
+		return 0;
+	mnl_attr_parse(nlh, sizeof(*tcm), parse_qdisc, &q);
+	return each->fn(&q, each->arg);
+}
+
+static struct nlmsghdr *dump_request(char *buf, uint16_t type, int ifindex, uint32_t parent)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct tcmsg *tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
+
+	nlh->nlmsg_type = type;
+	tcm->tcm_ifindex = ifindex;
+	tcm->tcm_parent = parent;
+	return nlh;
+}
+
+int tc_each(struct netns *ns, tc_fn fn, void *arg, struct err *err)
+{
+	struct each each = {.fn = fn, .arg = arg};
+	char buf[256];
+
+	return nl_dump(ns, dump_request(buf, RTM_GETQDISC, 0, 0), each_qdisc, &each, err);
+}
+
+bool tc_is_bucket_of(const struct tc_qdisc *q, uint64_t bits_per_s)
+{
+	return q && q->is_bucket && q->bytes_per_s == MAX(bits_per_s / 8, 1U);
+}
+
+static int count_filter(const struct nlmsghdr *nlh, void *arg)
+{
+	(void)nlh;
+	++*(size_t *)arg;
+	return 0;
+}
+
+bool tc_has_filter(struct netns *ns, int ifindex)
+{
+	size_t n = 0;
+	char buf[256];
+
+	return !nl_dump_once(ns, dump_request(buf, RTM_GETTFILTER, ifindex, INGRESS_HANDLE),
+			     count_filter, &n, NULL) &&
+	       n;
 }

@@ -10,6 +10,7 @@
 #ifndef BYWAY_KERNEL_TC_H
 #define BYWAY_KERNEL_TC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -28,5 +29,19 @@ struct tc_limits {
  * deletes both. -ENODEV (ERR_NOT_FOUND) when there is no such link; -EEXIST when somebody else has
  * a device named ifb; ERR_UNSUPPORTED when the kernel lacks what a limit needs. */
 int tc_limit(struct netns *ns, const struct tc_limits *l, struct err *err);
+
+/* What keeps limits, of any link: what is at its root, or takes what comes in. A negative return of fn
+ * ends the walk with it. */
+struct tc_qdisc {
+	int ifindex;
+	bool is_ingress, is_bucket;
+	uint64_t bytes_per_s; /* of a bucket */
+};
+typedef int (*tc_fn)(const struct tc_qdisc *q, void *arg);
+int tc_each(struct netns *ns, tc_fn fn, void *arg, struct err *err);
+/* q may be NULL: then it is not. */
+bool tc_is_bucket_of(const struct tc_qdisc *q, uint64_t bits_per_s);
+/* Whether what comes in meets a filter, as that which redirects it. */
+bool tc_has_filter(struct netns *ns, int ifindex);
 
 #endif

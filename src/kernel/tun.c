@@ -21,7 +21,8 @@
 #include "kernel/oplog.h"
 #include "kernel/tun.h"
 
-/* Linux 6.2; older kernels refuse what they do not know, and headers may be older than the kernel. */
+/* Linux 6.2; older kernels refuse what they do not know, and headers may be older than the
+ * kernel. */
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40

@@ -13,10 +13,10 @@ struct netns;
 /* Bytes of struct virtio_net_hdr_v1 in front of each packet (virtio 1.2, 5.1.6). */
 #define TUN_HEADER 12
 
-/* Makes the TUN device NAME in ns, with IFF_NO_PI, IFF_VNET_HDR and n_queues queues (IFF_MULTI_QUEUE
- * when more than one), segmentation and checksum offloads on (TUN_F_CSUM, TSO4, TSO6, USO4, USO6 as far as
- * the kernel has them). One non-blocking descriptor a queue into fds. The device goes with the last descriptor.
- * -EEXIST when the name is taken. */
+/* Makes the TUN device NAME in ns, with IFF_NO_PI, IFF_VNET_HDR and n_queues queues
+ * (IFF_MULTI_QUEUE when more than one), segmentation and checksum offloads on (TUN_F_CSUM, TSO4,
+ * TSO6, USO4, USO6 as far as the kernel has them). One non-blocking descriptor a queue into fds.
+ * The device goes with the last descriptor. -EEXIST when the name is taken. */
 int tun_open(struct netns *ns, const char *name, size_t n_queues, int fds[], struct err *err);
 
 /* Makes the TUN device NAME in ns, which another process has made and holds open, outlive that
@@ -40,8 +40,8 @@ int tap_open(struct netns *ns, const struct tap_spec *spec, int *ret_fd, struct 
 int tap_persist(struct netns *ns, const char *name, int fd, struct err *err);
 
 /* What the one does for whom it was made: attaches to a TAP device that is there and persistent, by
- * another queue if it has several, in the namespace of this thread. TUN_HEADER bytes are in front of
- * each frame, offloads are off. -ENODEV: there is no such device, and none is made. */
+ * another queue if it has several, in the namespace of this thread. TUN_HEADER bytes are in front
+ * of each frame, offloads are off. -ENODEV: there is no such device, and none is made. */
 int tap_attach(const char *name, int *ret_fd, struct err *err);
 
 #endif
