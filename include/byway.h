@@ -17,14 +17,15 @@
  * Growth     Structs begin with their size: `struct byway_tap_spec spec = {.size = sizeof(spec)}`.
  *            A member that is zero has its default, so a program goes on as it is with a later
  *            library. A library that is older than the program refuses members that it does not
- * know and that are not zero (BYWAY_USAGE). Threads    All functions may be called from any thread
- * at the same time, with the same manager. Changes take turns, also with byway(8): they wait for
- * each other, a minute at most. They work in the network namespace of the thread that calls, which
- * stays where it is. Privilege  Who makes or deletes needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and may
- * write /run/byway; BYWAY_PERMISSION names the capability that is missing. byway_tap_open() needs
- * no privilege where the process is the device's owner. Process    Nothing is printed, no signal
- * handled and no environment read. Other programs are run only with firewalls other than "native".
- * When memory is used up, the process ends.
+ *            know and that are not zero (BYWAY_USAGE).
+ * Threads    All functions may be called from any thread at the same time, with the same manager.
+ *            Changes take turns, also with byway(8): they wait for each other, a minute at most.
+ *            They work in the network namespace of the thread that calls, which stays where it is.
+ * Privilege  Who makes or deletes needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and may write /run/byway;
+ *            BYWAY_PERMISSION names the capability that is missing. byway_tap_open() needs no
+ *            privilege where the process is the device's owner.
+ * Process    Nothing is printed, no signal handled and no environment read. Other programs are run
+ *            only with firewalls other than "native". When memory is used up, the process ends.
  */
 #ifndef BYWAY_H
 #define BYWAY_H

@@ -3,7 +3,9 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/utf8.h"
 #include "cni/error.h"
 
 int cni_fail(struct cni_error *e, enum cni_code code, const char *fmt, ...)
@@ -78,9 +80,12 @@ static const char *words_of(enum cni_code code)
 json_t *cni_error_json(const struct cni_error *e, const char *version)
 {
 	enum cni_code code = cni_code_of(e);
-	char msg[sizeof(e->err.msg) + 64];
+	char details[sizeof(e->err.msg)], msg[sizeof(e->err.msg) + 64];
 
-	snprintf(msg, sizeof(msg), "byway: %s: %s", words_of(code), e->err.msg);
+	/* What is quoted of the environment may be anything, and cut off within a character. */
+	memcpy(details, e->err.msg, sizeof(details));
+	utf8_mend(details);
+	snprintf(msg, sizeof(msg), "byway: %s: %s", words_of(code), details);
 	return json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", (int)code, "msg",
-			 msg, "details", e->err.msg);
+			 msg, "details", details);
 }

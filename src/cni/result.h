@@ -9,8 +9,8 @@
 #include "cni/config.h"
 #include "vpc/port.h"
 
-/* With what plugins before this one did, when there is config->prev_result. dns NULL: as the network
- * has it. A new reference. */
+/* With what plugins before this one did, when there is config->prev_result. dns NULL: as the
+ * network has it. A new reference. */
 json_t *cni_result(const struct cni_config *c, const struct vpc *v, const struct port *p,
 		   const char *sandbox, json_t *dns);
 

@@ -3,8 +3,10 @@
  * Theory of operation
  *
  *	host                                          namespace NAME of the egress
- *	br-VPC ── mark, rule, table ── leg-NAME ═════ leg0 ── forward ── tun0: engine, or
- * openconnect eth0, or another's leg ── veth-NAME ═══════════════ NAME.out: the tunnel's own sockets
+ *	br-VPC ── mark, rule, table ── leg-NAME ═════ leg0 ── forward ── tun0
+ *
+ *	                                              namespace NAME.out
+ *	eth0, or another's leg ── veth-NAME ═════════ the sockets of what carries tun0
  *
  * NAME and NAME.out are those of a session in mode full (session/net.c), whatever the kind: NAME
  * has no way out but the tunnel, and what carries the tunnel lives where no workload's packet
@@ -16,7 +18,9 @@
  *
  * Invariants, on the host:
  *  1. Into a leg goes what comes from a VPC, of which the VPCs' table says whether it may
- *     (vpc/host_rules.c), and from a carrier, of which the sessions' table says so. Nothing else.
+ *     (vpc/host_rules.c), and from a carrier, of which the sessions' table says so; and while the
+ *     host itself goes out by egresses, what is captured as its own (tunnel/capture.c), which says
+ *     itself into which legs. Nothing else.
  *  2. Out of a leg comes what answers that, to be forwarded or for the host. Nothing else.
  * In the namespace:
  *  3. From the leg it is forwarded into tun0 and nowhere else; from tun0 to the leg come answers.
@@ -108,6 +112,8 @@ static int end_up(struct netns *ns, const struct egress *e, const char *name, bo
 	int index, r = link_index(ns, name, &index, err);
 
 	nlbatch_init(&b, ns);
+	if (!r)
+		r = sysctl_enable_ipv6(ns, name, err);
 	if (r)
 		return r;
 	link_set(&b, &up);
@@ -313,7 +319,15 @@ static void accept_replies_from_leg(struct fw_chain *c)
 	match_leg(fw_rule(c, FW_DROP), FW_IIFGROUP);
 }
 
-static void host_forward(struct fw_table *t)
+static void captured_to_leg(struct fw_chain *c, uint32_t captured)
+{
+	struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+	fw_match_u32(r, FW_MARK, FW_OP_ANY_BIT, captured);
+	match_leg(r, FW_OIFGROUP);
+}
+
+static void host_forward(struct fw_table *t, uint32_t captured)
 {
 	struct fw_chain *c = fw_base_chain(t, "forward", FW_CHAIN_FILTER, FW_HOOK_FORWARD,
 					   NF_IP_PRI_FILTER, FW_ACCEPT);
@@ -321,6 +335,8 @@ static void host_forward(struct fw_table *t)
 	accept_replies_from_leg(c);
 	from_group_to_leg(c, GROUP_VPC);
 	from_group_to_leg(c, GROUP_SESSION);
+	if (captured)
+		captured_to_leg(c, captured);
 	match_leg(fw_rule(c, FW_DROP), FW_OIFGROUP);
 }
 
@@ -343,7 +359,7 @@ static void add_carrier(struct fw_table *t, struct fw_chain *c, const struct leg
 	fw_set_add(set, &e);
 }
 
-void leg_rules_host(struct ruleset *rs, const struct leg_carrier *k, size_t n)
+void leg_rules_host(struct ruleset *rs, const struct leg_carrier *k, size_t n, uint32_t captured)
 {
 	struct fw_table *t = ruleset_table(rs, FW_INET, TABLE);
 	struct fw_chain *c = fw_base_chain(t, "prerouting", FW_CHAIN_FILTER, FW_HOOK_PREROUTING,
@@ -352,7 +368,7 @@ void leg_rules_host(struct ruleset *rs, const struct leg_carrier *k, size_t n)
 	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
 	for (size_t i = 0; i < n; i++)
 		add_carrier(t, c, &k[i]);
-	host_forward(t);
+	host_forward(t, captured);
 	c = fw_base_chain(t, "input", FW_CHAIN_FILTER, FW_HOOK_INPUT, NF_IP_PRI_FILTER, FW_ACCEPT);
 	accept_replies_from_leg(c);
 	c = fw_base_chain(t, "postrouting", FW_CHAIN_NAT, FW_HOOK_POSTROUTING, NF_IP_PRI_NAT_SRC,

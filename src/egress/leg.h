@@ -48,7 +48,8 @@ struct leg_carrier {
 	const struct session *session;
 	unsigned int way; /* its number */
 };
-/* The host's table for legs. */
-void leg_rules_host(struct ruleset *rs, const struct leg_carrier *c, size_t n);
+/* The host's table for legs. captured: a bit of marks; what carries it may be forwarded into legs,
+ * too, whoever it is of. 0: none. */
+void leg_rules_host(struct ruleset *rs, const struct leg_carrier *c, size_t n, uint32_t captured);
 
 #endif

@@ -326,6 +326,17 @@ int egress_spec_read(struct doc *d, struct fy_node *node, const char *path, cons
 	return -EINVAL;
 }
 
+bool egress_spec_same(const char *a, const char *b)
+{
+	_doc_ struct doc *one = NULL, *two = NULL;
+
+	if (!strcmp(a, b))
+		return true;
+	return !doc_parse("", a, strlen(a), DOC_YAML, &one, NULL) &&
+	       !doc_parse("", b, strlen(b), DOC_YAML, &two, NULL) &&
+	       doc_same(doc_root(one), doc_root(two));
+}
+
 int egress_spec_parse(const char *path, const char *name, const char *text, struct egress_spec *ret,
 		      struct err *err)
 {

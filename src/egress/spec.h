@@ -58,6 +58,8 @@ int egress_spec_read(struct doc *d, struct fy_node *node, const char *path, cons
 /* The same from text; path is what messages and relative paths go by. */
 int egress_spec_parse(const char *path, const char *name, const char *text, struct egress_spec *ret,
 		      struct err *err);
+/* Whether two texts say the same. */
+bool egress_spec_same(const char *a, const char *b);
 void egress_spec_done(struct egress_spec *s);
 #define _egress_spec_ _cleanup_(egress_spec_done)
 

@@ -1,50 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "firewall/compare.h"
-#include "kernel/netns.h"
 
 #define BLANKS " \t\n"
-
-/* On a thread of its own, which alone moves to the new namespace. */
-static void *scratch_thread(void *arg)
-{
-	int *fd = arg;
-
-	*fd = unshare(CLONE_NEWNET) ? -errno
-				    : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (*fd == -1)
-		*fd = -errno;
-	return NULL;
-}
-
-int scratch_open(struct netns *ns, struct err *err)
-{
-	pthread_t thread;
-	int fd = -1;
-	int r = pthread_create(&thread, NULL, scratch_thread, &fd);
-
-	if (r)
-		return err_errno(err, -r, "cannot start a thread");
-	pthread_join(thread, NULL);
-	if (fd < 0)
-		return err_errno(err, fd, "cannot make a network namespace to compare with");
-	*ns = (struct netns){.fd = fd};
-	return 0;
-}
-
-void scratch_close(struct netns *ns)
-{
-	close_p(&ns->fd);
-	ns->fd = -1;
-}
 
 void lines_done(struct lines *l)
 {

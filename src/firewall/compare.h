@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Verifying for the backends that run programs: load what is wanted into a network namespace that
- * nobody else sees, and compare what the program lists there with what it lists where it counts.
+ * Verifying for the backends that run programs: what is wanted is loaded into a network namespace
+ * that nobody else sees, and what the program lists there compared with what it lists where it
+ * counts.
  */
 #ifndef BYWAY_FIREWALL_COMPARE_H
 #define BYWAY_FIREWALL_COMPARE_H
@@ -12,12 +13,6 @@
 
 struct buf;
 struct err;
-struct netns;
-
-/* Fills ns for run(): a new, empty, nameless namespace, without sockets. */
-int scratch_open(struct netns *ns, struct err *err);
-void scratch_close(struct netns *ns);
-#define _scratch_ _cleanup_(scratch_close)
 
 /* The lines of a listing, owned. */
 struct lines {

@@ -22,7 +22,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -746,15 +745,14 @@ static bool is_set_chain(const char *chain, size_t len)
 	return memchr(chain, '.', len) && chain[len - 1] != '!';
 }
 
-int ebtables_verify(struct netns *ns, const struct netns *scratch, const struct ruleset *rs,
+int ebtables_verify(struct netns *ns, struct netns *scratch, const struct ruleset *rs,
 		    struct err *err)
 {
-	struct netns there = *scratch;
 	_buf_ struct buf want = {0}, got = {0};
 	int r = ebtables_nd_verify(ns, rs, err);
 
 	if (!r)
-		r = replace(&there, rs, true, err);
+		r = replace(scratch, rs, true, err);
 	if (!r)
 		r = save_run(scratch, "ebtables-save", &want, err);
 	if (!r)

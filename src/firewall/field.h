@@ -47,7 +47,6 @@ struct fw_protocols {
 };
 
 struct fw_protocols fw_rule_protocols(const struct fw_rule *r);
-struct fw_protocols fw_set_protocols(const struct fw_set *set);
 
 /* Length of lo and hi as one prefix, or -1 when lo..hi is no CIDR. len in bytes. */
 int fw_prefix_len(const struct fw_value *lo, const struct fw_value *hi, size_t len);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "firewall/backend.h"
 #include "firewall/firewall.h"
 #include "kernel/netns.h"
@@ -84,7 +83,6 @@ int firewall_new(enum fw_backend_id want, struct netns *ns, struct firewall **re
 		return r;
 	fw = xcalloc(1, sizeof(*fw));
 	fw->backend = backends[want];
-	log_debug("firewall backend: %s", fw->backend->name);
 	*ret = fw;
 	return 0;
 }

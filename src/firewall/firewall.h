@@ -11,14 +11,11 @@
  * of each family); keep the order of priorities among the tables of one hook; change single
  * elements of a verdict map (ERR_UNSUPPORTED); look up a destination without a rule for each; keep
  * more than 64 interfaces for one network and those around it in a set of networks and interfaces
- * (a limit of hash:net,iface); look at the target of a neighbour advertisement: rules about that go to
- * nf_tables, and where the kernel has none, compare the source address instead, which is weaker.
+ * (a limit of hash:net,iface); look at the target of a neighbour advertisement: rules about that go
+ * to nf_tables, and where the kernel has none, compare the source address instead, which is weaker.
  */
 #ifndef BYWAY_FIREWALL_FIREWALL_H
 #define BYWAY_FIREWALL_FIREWALL_H
-
-#include <stdbool.h>
-#include <stddef.h>
 
 #include "firewall/ruleset.h"
 

@@ -2,8 +2,9 @@
 /*
  * Sets as ipset(8) sets.
  *
- * hash:net takes a set of one address, hash:net,port one of address, protocol and port, hash:net,iface one of an address and an interface, or of
- * interfaces alone, with the prefix /0 (networks inside networks: ipset_nest.c). A verdict map has no counterpart: its elements become
+ * hash:net takes a set of one address, hash:net,port one of address, protocol and port,
+ * hash:net,iface one of an address and an interface, or of interfaces alone, with the prefix /0
+ * (networks inside networks: ipset_nest.c). A verdict map has no counterpart: its elements become
  * rules of their own (iptables_rule.c), but for those that come in numbers: what an address and an
  * exact port decide goes to a hash:net,port for each verdict, what the address alone decides to a
  * hash:net. A map of destinations is a chain.

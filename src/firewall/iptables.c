@@ -726,13 +726,11 @@ static int update_inet(struct netns *ns, const struct ruleset *add, const struct
 
 static int ipt_probe(struct netns *ns, struct err *err)
 {
-	_buf_ struct buf ignored = {0};
-
 	for (size_t i = 0; i < IPT_NUM_FAMILIES; i++)
 		if (!run_has(programs[i].restore[0]))
 			return err_set(err, ERR_UNSUPPORTED, -ENOENT, "%s is not installed",
 				       programs[i].restore[0]);
-	return oplog_dry(ns->log) ? 0 : save_run(ns, programs[IPT_IP4].save, &ignored, err);
+	return oplog_dry(ns->log) ? 0 : save_probe(ns, programs[IPT_IP4].save, err);
 }
 
 static int ipt_apply(struct netns *ns, const struct ruleset *rs, struct err *err)
@@ -845,13 +843,13 @@ static int verify_inet(struct netns *ns, struct netns *scratch, const struct rul
 
 static int ipt_verify(struct netns *ns, const struct ruleset *rs, struct err *err)
 {
-	_scratch_ struct netns scratch = {.fd = -1};
-	int r = scratch_open(&scratch, err);
+	_netns_ struct netns *scratch = NULL;
+	int r = netns_create_private(NULL, &scratch, err);
 
 	if (!r && any_table(rs, true))
-		r = verify_inet(ns, &scratch, rs, err);
+		r = verify_inet(ns, scratch, rs, err);
 	if (!r && any_table(rs, false))
-		r = ebtables_verify(ns, &scratch, rs, err);
+		r = ebtables_verify(ns, scratch, rs, err);
 	return r;
 }
 

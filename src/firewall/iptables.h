@@ -115,6 +115,9 @@ const char *save_target(const struct save_line *l, size_t *ret_len);
 bool save_has_jump(const char *listing, const char *table, const char *from, const char *to);
 /* Runs PROGRAM-save and appends what it prints. */
 int save_run(const struct netns *ns, const char *program, struct buf *ret, struct err *err);
+/* Whether it works. What it says no to, whatever it says, is ERR_UNSUPPORTED or ERR_PERMISSION; that it cannot be
+ * run is neither. */
+int save_probe(const struct netns *ns, const char *program, struct err *err);
 /* The lines about chains of t and the jumps to them, grouped by chain, in an order that does not
  * depend on the kernel's. sort_rules: chains whose rules have no order, or NULL. */
 void save_lines_of(const struct fw_table *t, const char *listing,
@@ -130,7 +133,7 @@ int ebtables_apply(struct netns *ns, const struct ruleset *rs, struct err *err);
 int ebtables_update(struct netns *ns, const struct ruleset *add, const struct ruleset *del,
 		    struct err *err);
 int ebtables_remove(struct netns *ns, const struct ruleset *rs, struct err *err);
-int ebtables_verify(struct netns *ns, const struct netns *scratch, const struct ruleset *rs,
+int ebtables_verify(struct netns *ns, struct netns *scratch, const struct ruleset *rs,
 		    struct err *err);
 
 /* ---- ebtables_nd.c: the rules of these tables that match FW_ND_TARGET, for ebtables.c ---- */

@@ -37,13 +37,18 @@ bool save_next(struct save_line *l)
 
 const char *save_target(const struct save_line *l, size_t *ret_len)
 {
-	/* Options with other arguments of ours than -j and -g have no spaces around a bare j or g.
-	 */
+	bool quoted = false;
+
+	/* A comment, or what is logged, may say anything: both stand in quotes. */
 	for (const char *at = l->text; at + 4 < l->text + l->len; at++) {
-		if (memcmp(at, " -j ", 4) != 0 && memcmp(at, " -g ", 4) != 0)
-			continue;
-		*ret_len = strcspn(at + 4, " \n");
-		return at + 4;
+		if (quoted && *at == '\\') {
+			at++;
+		} else if (*at == '"') {
+			quoted = !quoted;
+		} else if (!quoted && (!memcmp(at, " -j ", 4) || !memcmp(at, " -g ", 4))) {
+			*ret_len = strcspn(at + 4, " \n");
+			return at + 4;
+		}
 	}
 	return NULL;
 }
@@ -106,6 +111,21 @@ int save_run(const struct netns *ns, const char *program, struct buf *ret, struc
 	int r = run(ns, argv, NULL, ret, &errors, &status, err);
 
 	return !r && status ? complain(program, status, &errors, err) : r;
+}
+
+int save_probe(const struct netns *ns, const char *program, struct err *err)
+{
+	const char *argv[] = {program, NULL};
+	_buf_ struct buf errors = {0};
+	int status;
+	int r = run(ns, argv, NULL, NULL, &errors, &status, err);
+
+	if (r || !status)
+		return r;
+	r = complain(program, status, &errors, err);
+	if (err && r == -EIO)
+		err->kind = ERR_UNSUPPORTED;
+	return r;
 }
 
 int restore_run(const struct netns *ns, const char *const argv[], const struct buf *text,

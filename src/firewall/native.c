@@ -12,7 +12,7 @@
  * Invariants:
  *  1. One call is one batch, thus one transaction.
  *  2. The messages of a ruleset come in the order of its lists; finding the rule or element behind
- * a refused message, and verifying, count on that.
+ *     a refused message, and verifying, count on that.
  *  3. A message carries every attribute that matters with its value, also where it is the
  *     default, since verifying asks the kernel for just these.
  *

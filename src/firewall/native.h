@@ -25,14 +25,10 @@ void native_rule_exprs(struct nftnl_rule *nlr, enum fw_family family, const stru
 void native_set_add(struct nft_batch *b, const struct fw_table *t, const struct fw_set *s,
 		    uint32_t id);
 void native_elems(struct nft_batch *b, int type, const struct fw_table *t, const struct fw_set *s);
-/* The kernel's word for the verdict of an element. */
-int native_verdict(enum fw_verdict verdict);
 /* The registers of a key: fields one after the other, each padded to 4 bytes (nf_tables.h). */
 #define NATIVE_KEY_MAX (FW_KEY_FIELDS * 16)
-size_t native_key_len(const struct fw_set *s);
 /* What a map of destinations holds: the address, and the port padded to 4 bytes. */
 #define NATIVE_TARGET_MAX (16 + 4)
-size_t native_target(const struct fw_target *to, uint8_t ret[NATIVE_TARGET_MAX]);
 
 /* Appends what makes an empty table into t. */
 void native_table_content(struct nft_batch *b, const struct fw_table *t);

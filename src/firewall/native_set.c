@@ -17,7 +17,6 @@
 #include <net/if.h>
 #include <string.h>
 
-#include "base/util.h"
 #include "firewall/field.h"
 #include "firewall/native.h"
 #include "kernel/nft.h"
@@ -25,13 +24,15 @@
 #define TYPE_BITS 6 /* of one field in the number of a concatenated type, in nft(8) */
 /* The length of an attribute has 16 bits; the list of elements is one. */
 #define LIST_MAX (UINT16_MAX - 512)
+#define ELEM_MAX 320 /* of what put_elem() writes: three keys, a verdict and their headers */
+#define NAMES_MAX 512 /* of what comes before the elements */
 
 static size_t padded(enum fw_field f)
 {
 	return (fw_field_len(f) + 3) & ~(size_t)3;
 }
 
-size_t native_key_len(const struct fw_set *s)
+static size_t key_len(const struct fw_set *s)
 {
 	size_t len = 0;
 
@@ -73,7 +74,7 @@ static void set_byteorder(struct nftnl_set *nls, const struct fw_set *s)
 	nftnl_set_set_data(nls, NFTNL_SET_USERDATA, tlv, sizeof(tlv));
 }
 
-size_t native_target(const struct fw_target *to, uint8_t ret[NATIVE_TARGET_MAX])
+static size_t print_target(const struct fw_target *to, uint8_t ret[NATIVE_TARGET_MAX])
 {
 	size_t len = ip_len(to->addr.family);
 	uint16_t be = htons(to->port);
@@ -110,7 +111,7 @@ void native_set_add(struct nft_batch *b, const struct fw_table *t, const struct 
 	nftnl_set_set_u32(nls, NFTNL_SET_ID, id);
 	nftnl_set_set_u32(nls, NFTNL_SET_FLAGS, flags);
 	nftnl_set_set_u32(nls, NFTNL_SET_KEY_TYPE, key_type(s));
-	nftnl_set_set_u32(nls, NFTNL_SET_KEY_LEN, (uint32_t)native_key_len(s));
+	nftnl_set_set_u32(nls, NFTNL_SET_KEY_LEN, (uint32_t)key_len(s));
 	if (s->n_fields > 1)
 		set_concat(nls, s);
 	set_byteorder(nls, s);
@@ -134,11 +135,12 @@ static void put_key(struct nlmsghdr *nlh, uint16_t attr, const struct fw_set *s,
 		memcpy(key + at, values[i].bytes, fw_field_len(s->fields[i]));
 		at += padded(s->fields[i]);
 	}
-	mnl_attr_put(nlh, NFTA_DATA_VALUE, native_key_len(s), key);
+	mnl_attr_put(nlh, NFTA_DATA_VALUE, key_len(s), key);
 	mnl_attr_nest_end(nlh, nest);
 }
 
-int native_verdict(enum fw_verdict verdict)
+/* The kernel's word for the verdict of an element. */
+static int verdict_code(enum fw_verdict verdict)
 {
 	return verdict == FW_ACCEPT ? NF_ACCEPT : verdict == FW_DROP ? NF_DROP : NFT_RETURN;
 }
@@ -148,7 +150,7 @@ static void put_verdict(struct nlmsghdr *nlh, enum fw_verdict verdict)
 	struct nlattr *data = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_DATA);
 	struct nlattr *nest = mnl_attr_nest_start(nlh, NFTA_DATA_VERDICT);
 
-	mnl_attr_put_u32(nlh, NFTA_VERDICT_CODE, htonl((uint32_t)native_verdict(verdict)));
+	mnl_attr_put_u32(nlh, NFTA_VERDICT_CODE, htonl((uint32_t)verdict_code(verdict)));
 	mnl_attr_nest_end(nlh, nest);
 	mnl_attr_nest_end(nlh, data);
 }
@@ -158,7 +160,7 @@ static void put_target(struct nlmsghdr *nlh, const struct fw_target *to)
 	uint8_t bytes[NATIVE_TARGET_MAX];
 	struct nlattr *data = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_DATA);
 
-	mnl_attr_put(nlh, NFTA_DATA_VALUE, native_target(to, bytes), bytes);
+	mnl_attr_put(nlh, NFTA_DATA_VALUE, print_target(to, bytes), bytes);
 	mnl_attr_nest_end(nlh, data);
 }
 
@@ -204,8 +206,9 @@ static void put_elem(struct nlmsghdr *nlh, const struct fw_set *s, const struct 
 void native_elems(struct nft_batch *b, int type, const struct fw_table *t, const struct fw_set *s)
 {
 	for (size_t i = 0; i < s->n_elems;) {
-		struct nlmsghdr *nlh =
-			nft_batch_add(b, type, native_family(t->family), NLM_F_CREATE);
+		size_t room = NAMES_MAX + MIN((s->n_elems - i) * ELEM_MAX, (size_t)UINT16_MAX);
+		struct nlmsghdr *nlh = nft_batch_add_room(b, type, native_family(t->family),
+							  NLM_F_CREATE, room);
 		struct nlattr *list;
 
 		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, t->name);

@@ -24,7 +24,6 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "firewall/field.h"
 #include "firewall/native.h"
 #include "firewall/text.h"
 #include "kernel/netns.h"

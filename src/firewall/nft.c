@@ -166,15 +166,15 @@ static int verify_table(struct netns *ns, const struct netns *scratch, const str
 static int nft_verify(struct netns *ns, const struct ruleset *rs, struct err *err)
 {
 	_buf_ struct buf script = {0};
-	_scratch_ struct netns scratch = {.fd = -1};
-	int r = scratch_open(&scratch, err);
+	_netns_ struct netns *scratch = NULL;
+	int r = netns_create_private(NULL, &scratch, err);
 
 	if (r)
 		return r;
 	text_script(rs, &script);
-	r = load(&scratch, &script, err);
+	r = load(scratch, &script, err);
 	for (const struct fw_table *t = rs->tables; t && !r; t = t->next)
-		r = verify_table(ns, &scratch, t, err);
+		r = verify_table(ns, scratch, t, err);
 	return r;
 }
 

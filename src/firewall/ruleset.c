@@ -30,7 +30,8 @@
 
 /* clang-format off */
 static const struct fw_field_info fields[] = {
-	/*                   name              type           id  len  format               implies */
+	/*                   name              type           id  len  format
+	 * implies */
 	[FW_IIFNAME]      = {"iifname",        "ifname",       41, 16, FW_FORMAT_NAME,      0, 0},
 	[FW_OIFNAME]      = {"oifname",        "ifname",       41, 16, FW_FORMAT_NAME,      0, 0},
 	[FW_IIFGROUP]     = {"iifgroup",       "devgroup",     35, 4,  FW_FORMAT_U32,       0, 0},
@@ -458,7 +459,7 @@ static void protocols_add_value(struct fw_protocols *p, enum fw_field f, const s
 		p->ethertype = (uint16_t)(v->bytes[0] << 8 | v->bytes[1]);
 }
 
-struct fw_protocols fw_set_protocols(const struct fw_set *set)
+static struct fw_protocols set_protocols(const struct fw_set *set)
 {
 	struct fw_protocols p = {0};
 
@@ -478,7 +479,7 @@ static struct fw_protocols verdict_protocols(const struct fw_rule *r)
 	struct fw_protocols p = {0};
 
 	if (r->verdict == FW_VMAP)
-		p = fw_set_protocols(r->map);
+		p = set_protocols(r->map);
 	else if (r->verdict == FW_DNAT)
 		p.ethertype = ethertype_of(r->to.addr.family);
 	else if (r->verdict == FW_DNAT_MAP)

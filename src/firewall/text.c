@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -407,7 +406,8 @@ static void chain_block(const struct fw_chain *c, enum text_dialect dialect, str
 	buf_adds(b, "\t}\n");
 }
 
-void text_table(const struct fw_table *t, enum text_dialect dialect, struct buf *b)
+/* In braces, as `nft list table` shows it. */
+static void table_block(const struct fw_table *t, enum text_dialect dialect, struct buf *b)
 {
 	buf_addf(b, "table %s %s {\n\tcomment \"byway\"\n", family_names[t->family], t->name);
 	for (const struct fw_set *s = t->sets; s; s = s->next) {
@@ -423,7 +423,7 @@ void text_table(const struct fw_table *t, enum text_dialect dialect, struct buf 
 void ruleset_print(const struct ruleset *rs, struct buf *b)
 {
 	for (const struct fw_table *t = rs->tables; t; t = t->next)
-		text_table(t, TEXT_PLAIN, b);
+		table_block(t, TEXT_PLAIN, b);
 }
 
 void text_remove(const struct ruleset *rs, struct buf *b)
@@ -439,7 +439,7 @@ void text_script(const struct ruleset *rs, struct buf *b)
 {
 	text_remove(rs, b);
 	for (const struct fw_table *t = rs->tables; t; t = t->next)
-		text_table(t, TEXT_NFT, b);
+		table_block(t, TEXT_NFT, b);
 }
 
 static void elem_commands(const struct fw_table *t, const struct fw_set *s, const char *verb,

@@ -5,8 +5,6 @@
 #ifndef BYWAY_FIREWALL_TEXT_H
 #define BYWAY_FIREWALL_TEXT_H
 
-#include <stdbool.h>
-
 #include "firewall/ruleset.h"
 
 struct buf;
@@ -26,8 +24,6 @@ const char *text_chain_type(enum fw_chain_type type); /* "filter" */
 void text_rule(const struct fw_rule *r, enum text_dialect dialect, struct buf *b);
 /* One element, with its verdict in a map. */
 void text_elem(const struct fw_set *set, const struct fw_elem *e, struct buf *b);
-/* A table in braces, as `nft list table` shows it. */
-void text_table(const struct fw_table *t, enum text_dialect dialect, struct buf *b);
 /* A script that makes each table exactly what rs says. */
 void text_script(const struct ruleset *rs, struct buf *b);
 

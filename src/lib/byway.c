@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -224,7 +223,7 @@ int byway_manager_teardown(struct byway_manager *m, struct byway_error *err)
 	int r = begin(&c, m, STORE_WRITE);
 
 	if (!r)
-		r = ops_network_down(&c.ops, m->name, &existed, &c.err);
+		r = ops_network_down(&c.ops, (const char *const[]){m->name}, 1, &existed, &c.err);
 	return end(&c, r, err);
 }
 

@@ -6,7 +6,6 @@
 #ifndef BYWAY_VM_DHCP_RELEASE_H
 #define BYWAY_VM_DHCP_RELEASE_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/ip.h"

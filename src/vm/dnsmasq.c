@@ -94,7 +94,7 @@ static void add_dhcp(const struct vpc *v, const char *dir, struct buf *b)
 		 dir, dnsmasq_domain(v, domain), domain);
 }
 
-void dnsmasq_config(const struct vpc *v, const char *dir, struct buf *ret)
+static void add_names(const struct vpc *v, const char *dir, const char *hosts, struct buf *ret)
 {
 	buf_addf(ret,
 		 "# Made by byway for %s; changes are lost.\n"
@@ -110,19 +110,31 @@ void dnsmasq_config(const struct vpc *v, const char *dir, struct buf *ret)
 		 "local=/" TOP "/\n"
 		 "servers-file=%s/" DNSMASQ_UPSTREAM "\n"
 		 "hostsdir=%s/" DNSMASQ_HOSTS "\n",
-		 v->name, v->bridge, dir, dir);
+		 v->name, v->bridge, dir, hosts);
 	add_reverse(&v->cidr, ret);
 	add_reverse(&v->cidr6, ret);
+}
+
+void dnsmasq_config(const struct vpc *v, const char *dir, struct buf *ret)
+{
+	add_names(v, dir, dir, ret);
 	if (v->dhcp)
 		add_dhcp(v, dir, ret);
 }
 
-void dnsmasq_add_server(const struct ip *addr, const char *interface, struct buf *ret)
+/* Nothing is remembered: the next egress of a list may know a name by another address. */
+void dnsmasq_way_config(const struct vpc *v, const char *dir, const char *first, uint16_t port,
+			struct buf *ret)
+{
+	add_names(v, dir, first, ret);
+	buf_addf(ret, "port=%u\ncache-size=0\n", port);
+}
+
+void dnsmasq_add_server(const struct ip *addr, struct buf *ret)
 {
 	char text[IP_STRLEN];
 
-	buf_addf(ret, "server=%s%s%s\n", ip_format(addr, text), interface ? "@" : "",
-		 interface ? interface : "");
+	buf_addf(ret, "server=%s\n", ip_format(addr, text));
 }
 
 /* ---- Who is on the network ---- */

@@ -10,7 +10,7 @@
 #define BYWAY_VM_DNSMASQ_H
 
 #include <stdbool.h>
-#include <stddef.h>
+#include <stdint.h>
 
 #include "base/ip.h"
 #include "vpc/vpc.h"
@@ -36,6 +36,10 @@ int dnsmasq_check(const struct vpc *v, struct err *err);
 
 /* The configuration file. */
 void dnsmasq_config(const struct vpc *v, const char *dir, struct buf *ret);
+/* Of another one for the same network, for those who go out by a way of their own: at another port,
+ * with its own DNSMASQ_UPSTREAM in dir, and the names of the first one's folder. */
+void dnsmasq_way_config(const struct vpc *v, const char *dir, const char *first, uint16_t port,
+			struct buf *ret);
 
 /* Somebody on the network. */
 struct dnsmasq_host {
@@ -50,8 +54,8 @@ struct dnsmasq_host dnsmasq_subnet(const struct subnet *s);
 void dnsmasq_add_host(const struct vpc *v, const struct dnsmasq_host *h, struct buf *ret);
 void dnsmasq_add_lease(const struct dnsmasq_host *h, struct buf *ret);
 
-/* The file DNSMASQ_UPSTREAM: who is asked for what is not known here. interface NULL: by any. */
-void dnsmasq_add_server(const struct ip *addr, const char *interface, struct buf *ret);
+/* The file DNSMASQ_UPSTREAM: who is asked for what is not known here. */
+void dnsmasq_add_server(const struct ip *addr, struct buf *ret);
 
 /* What resolv.conf(5) says inside. */
 void dnsmasq_resolv_conf(const struct vpc *v, struct buf *ret);

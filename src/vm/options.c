@@ -81,7 +81,7 @@ static const char *parse_rate(const char *text, uint64_t *ret)
 
 	if (text[0] < '0' || text[0] > '9' || n > PORT_RATE_MAX)
 		return NULL;
-	for (const char *u = units; unit && u <= unit; u++)
+	for (const char *u = units; unit && u <= unit && n <= PORT_RATE_MAX; u++)
 		n *= 1000;
 	*ret = n;
 	return n > PORT_RATE_MAX ? NULL : end + (unit != NULL);

@@ -36,7 +36,8 @@ static void put_limiter(json_t *nic, const char *key, uint64_t bits)
 					      (json_int_t)size, "refill_time", REFILL_MS));
 }
 
-/* By VIRTIO_NET_F_MTU. Monitors of before that refuse to be told, so it is said only if it has to be. */
+/* By VIRTIO_NET_F_MTU. Monitors of before that refuse to be told, so it is said only if it has to
+ * be. */
 static bool has_other_mtu(const struct vm_nic *n)
 {
 	return n->mtu_bytes != MTU_OF_ETHERNET;

@@ -15,17 +15,24 @@
 #include "vpc/clone.h"
 #include "vpc/names.h"
 
-#define DEFAULT_TAP "tap0"
-
 /* From linux/netfilter_ipv4.h, which clashes with netinet/in.h. */
 #define NF_IP_PRI_NAT_DST (-100)
 #define NF_IP_PRI_FILTER 0
 #define NF_IP_PRI_NAT_SRC 100
 
+void clone_make(struct port *p)
+{
+	p->kind = PORT_CLONE;
+	p->clone.addr = p->addr;
+	p->clone.mac = p->mac;
+	p->addr = (struct ip){0};
+	p->mac = (struct mac){0};
+}
+
 static int check_tap(struct clone *c, struct err *err)
 {
 	if (!*c->tap)
-		str_copy(c->tap, sizeof(c->tap), DEFAULT_TAP);
+		str_copy(c->tap, sizeof(c->tap), CLONE_TAP);
 	if (!strcmp(c->tap, CLONE_OUTSIDE) || !strcmp(c->tap, "lo"))
 		return err_set(err, ERR_USAGE, -EINVAL,
 			       "a clone's TAP device cannot be %s: its namespace has that already",

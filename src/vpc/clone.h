@@ -21,7 +21,12 @@ struct ruleset;
 
 /* The namespace's interface towards the network. */
 #define CLONE_OUTSIDE "eth0"
+/* The machine's, when nobody says another. */
+#define CLONE_TAP "tap0"
 
+/* Makes one of a port with a namespace: what was said of the machine's address and MAC is what it has
+ * inside. */
+void clone_make(struct port *p);
 /* Checks what was asked for, and fills in what was not: addr has a family, tap may be "" and mac
  * zero. */
 int clone_check(const struct vpc *v, struct port *p, struct err *err);

@@ -27,13 +27,14 @@
  *     a private subnet, too. Without the mapping it is dropped, established or not.
  *  4. To the host itself pass replies, ping to the VPC's own gateway, and neighbour discovery; where
  *     the gateway serves names or addresses, what asks it for them by its own bridge, and by no
- *     other interface.
+ *     other interface; who goes out by an egress is answered by what asks by that egress.
  *  5. Nothing is routed, or taken in, that came by a port itself or by a further segment's bridge.
  *  6. What has a way out of its own is in no NAT set; a port that has one, in a network that has
  *     another, passes by its own alone.
  *
  * Files. What may come out of a port is in host_guard.c, who goes out by which egress in
- * host_ways.c, published ports in host_publish.c. The order of rules in a chain is decided here.
+ * host_ways.c and whom it asks for names in host_names.c, published ports in host_publish.c. The
+ * order of rules in a chain is decided here.
  */
 #include <errno.h>
 #include <netinet/icmp6.h>
@@ -202,7 +203,7 @@ void host_rules_peer(struct host_rules *h, const struct peer *p, const struct vp
 }
 
 /* One set for each outgoing interface and family. */
-static struct fw_set *nat_set(struct host_rules *h, const char *interface, int family)
+struct fw_set *host_nat_set(struct host_rules *h, const char *interface, int family)
 {
 	enum fw_field field = family == AF_INET6 ? FW_IP6_SADDR : FW_IP4_SADDR;
 	char name[FW_NAME_MAX];
@@ -217,7 +218,7 @@ static struct fw_set *nat_set(struct host_rules *h, const char *interface, int f
 static void add_nat(struct host_rules *h, const struct cidr *c, const char *interface)
 {
 	if (c->addr.family)
-		fw_set_add_cidr(nat_set(h, interface, c->addr.family), c, NULL);
+		fw_set_add_cidr(host_nat_set(h, interface, c->addr.family), c, NULL);
 }
 
 void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
@@ -321,10 +322,10 @@ static void forward_chain(struct host_rules *h, const struct nat *nats, size_t n
 	if (has_ways)
 		host_ways_forward(h, c);
 	for (size_t i = 0; i < n; i++) {
-		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET), nats[i].interface,
-			 true);
-		rule_out(c, FW_ACCEPT, nat_set(h, nats[i].interface, AF_INET6), nats[i].interface,
-			 true);
+		rule_out(c, FW_ACCEPT, host_nat_set(h, nats[i].interface, AF_INET),
+			 nats[i].interface, true);
+		rule_out(c, FW_ACCEPT, host_nat_set(h, nats[i].interface, AF_INET6),
+			 nats[i].interface, true);
 	}
 	host_match_from(fw_rule(c, FW_DROP));
 	r = fw_rule(c, FW_ACCEPT);
@@ -339,9 +340,9 @@ static void masquerade_chain(struct host_rules *h, const struct nat *nats, size_
 					   FW_HOOK_POSTROUTING, NF_IP_PRI_NAT_SRC, FW_ACCEPT);
 
 	for (size_t i = 0; i < n; i++) {
-		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET),
+		rule_out(c, FW_MASQUERADE, host_nat_set(h, nats[i].interface, AF_INET),
 			 nats[i].interface, false);
-		rule_out(c, FW_MASQUERADE, nat_set(h, nats[i].interface, AF_INET6),
+		rule_out(c, FW_MASQUERADE, host_nat_set(h, nats[i].interface, AF_INET6),
 			 nats[i].interface, false);
 	}
 	if (published)
@@ -397,7 +398,7 @@ static void rules_services(struct host_rules *h, struct fw_chain *c)
 	rule_input_icmp(c, FW_ICMP6_TYPE, ND_ROUTER_SOLICIT, h->dhcp6, back6_fields);
 }
 
-static void input_chain(struct host_rules *h)
+static void input_chain(struct host_rules *h, bool has_ways)
 {
 	struct fw_chain *c = fw_base_chain(h->inet, "input", FW_CHAIN_FILTER, FW_HOOK_INPUT,
 					   NF_IP_PRI_FILTER, FW_ACCEPT);
@@ -412,6 +413,8 @@ static void input_chain(struct host_rules *h)
 	rule_input_icmp(c, FW_ICMP6_TYPE, ND_NEIGHBOR_SOLICIT, NULL, NULL);
 	rule_input_icmp(c, FW_ICMP6_TYPE, ND_NEIGHBOR_ADVERT, NULL, NULL);
 	rules_services(h, c);
+	if (has_ways)
+		host_names_input(h, c);
 	host_match_from(fw_rule(c, FW_DROP));
 }
 
@@ -482,7 +485,7 @@ static int add_subnets(struct store *st, struct host_rules *h, const struct nat 
 			continue;
 		host_rules_subnet(h, &subnets[i]);
 		if (out && subnets[i].is_public &&
-		    !host_ways_has(ways, subnets[i].vpc, subnets[i].name))
+		    !host_ways_has(ways, USE_SUBNET, subnets[i].vpc, subnets[i].name))
 			host_rules_nat(h, &subnets[i].cidr, &subnets[i].cidr6, out);
 	}
 	return r;
@@ -568,19 +571,22 @@ int host_rules_build(struct store *st, struct host_rules *ret, bool *empty, stru
 			continue;
 		live++;
 		host_rules_vpc(ret, &vpcs[i]);
-		if (out && vpcs[i].flat && !host_ways_has(&ways, vpcs[i].name, ""))
+		host_names_add(ret, &vpcs[i], &ways);
+		if (out && vpcs[i].flat && !host_ways_has(&ways, USE_NETWORK, vpcs[i].name, ""))
 			host_rules_nat(ret, &vpcs[i].cidr, &vpcs[i].cidr6, out);
 	}
 	n_nats = distinct_interfaces(nats, n_nats);
-	if (ways.n_uses)
+	if (ways.n_uses) {
 		host_ways_mark(ret, ways.ways, ways.n_ways);
+		host_names_chain(ret, &ways, nats, n_nats);
+	}
 	forward_chain(ret, nats, n_nats, ways.n_uses);
 	masquerade_chain(ret, nats, n_nats, published);
 	if (published) {
 		host_publish_chain(ret);
 		host_publish_out_chain(ret);
 	}
-	input_chain(ret);
+	input_chain(ret, ways.n_uses);
 	output_chain(ret);
 	host_guard_chains(ret);
 	host_apart_chains(ret);

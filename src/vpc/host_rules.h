@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "firewall/ruleset.h"
+#include "vpc/way.h"
 
 struct err;
 struct mapping;
@@ -21,7 +22,6 @@ struct port;
 struct store;
 struct subnet;
 struct vpc;
-struct way;
 
 struct host_rules {
 	struct ruleset rs;
@@ -60,10 +60,10 @@ void host_rules_policy(struct host_rules *h, const struct port *p);
 void host_rules_nat(struct host_rules *h, const struct cidr *cidr, const struct cidr *cidr6,
 		    const char *interface);
 
-/* Who goes out by a list of egresses, and by nothing else: what the state says of `name` in a VPC ("":
- * all of a network); nothing when it has no way out of its own. */
-int host_rules_use(struct store *st, struct host_rules *h, const char *vpc, const char *name,
-		   struct err *err);
+/* Who goes out by a list of egresses, and by nothing else: what the state says of a workload of a
+ * VPC; nothing when it has no way out of its own. */
+int host_rules_use(struct store *st, struct host_rules *h, enum use_kind kind, const char *vpc,
+		   const char *name, struct err *err);
 /* A published port. with_target: its target's port is in no other one's. */
 void host_rules_mapping(struct host_rules *h, const struct mapping *m, bool with_target);
 

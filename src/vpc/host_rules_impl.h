@@ -12,7 +12,9 @@
 
 struct err;
 struct host_rules;
+struct nat;
 struct store;
+struct vpc;
 
 static const enum fw_field reach4_fields[] = {FW_IP4_SADDR, FW_OIFNAME};
 static const enum fw_field reach6_fields[] = {FW_IP6_SADDR, FW_OIFNAME};
@@ -36,6 +38,8 @@ void host_match_from(struct fw_rule *r);
 void host_match_to(struct fw_rule *r);
 /* A set of table inet by its name, or NULL. */
 struct fw_set *host_find_set(struct host_rules *h, const char *name);
+/* Who goes out by NAT through an interface. */
+struct fw_set *host_nat_set(struct host_rules *h, const char *interface, int family);
 
 /* ---- Ports (host_guard.c) ---- */
 
@@ -53,11 +57,22 @@ struct host_ways {
 };
 int host_ways_load(struct store *st, struct host_ways *w, struct err *err);
 void host_ways_done(struct host_ways *w);
-bool host_ways_has(const struct host_ways *w, const char *vpc, const char *name);
+bool host_ways_has(const struct host_ways *w, enum use_kind kind, const char *vpc,
+		   const char *name);
 int host_ways_add(struct store *st, struct host_rules *h, const struct host_ways *w,
 		  struct err *err);
 void host_ways_mark(struct host_rules *h, const struct way *ways, size_t n);
 void host_ways_forward(struct host_rules *h, struct fw_chain *c);
+/* Who goes out by a list, single ports or networks; and which ports have a way of their own. */
+struct fw_set *host_ways_set(struct host_rules *h, const struct way *w, int family, bool is_port);
+struct fw_set *host_ways_own(struct host_rules *h, int family);
+
+/* ---- Names for those (host_names.c) ---- */
+
+void host_names_add(struct host_rules *h, const struct vpc *v, const struct host_ways *w);
+void host_names_chain(struct host_rules *h, const struct host_ways *w, const struct nat *nats,
+		      size_t n);
+void host_names_input(struct host_rules *h, struct fw_chain *c);
 
 /* ---- Published ports (host_publish.c) ---- */
 

@@ -40,7 +40,7 @@ static struct fw_set *pair_set(struct host_rules *h, const char *name, int famil
 	return s ? s : fw_interval_set(h->inet, full, 2, fields);
 }
 
-static struct fw_set *mark_set(struct host_rules *h, const struct way *w, int family, bool is_port)
+struct fw_set *host_ways_set(struct host_rules *h, const struct way *w, int family, bool is_port)
 {
 	char name[FW_NAME_MAX - 1];
 
@@ -53,7 +53,7 @@ static struct fw_set *way_set(struct host_rules *h, int family, bool is_port)
 	return pair_set(h, is_port ? "port_way" : "way", family, false);
 }
 
-static struct fw_set *own_set(struct host_rules *h, int family)
+struct fw_set *host_ways_own(struct host_rules *h, int family)
 {
 	return pair_set(h, "port_own", family, true);
 }
@@ -75,10 +75,10 @@ static void add_way(struct host_rules *h, const struct way_user *u, const struct
 	if (!family)
 		return;
 	if (u->is_port)
-		fw_set_add_cidr(own_set(h, family), c, u->bridge);
+		fw_set_add_cidr(host_ways_own(h, family), c, u->bridge);
 	if (!u->way)
 		return;
-	fw_set_add_cidr(mark_set(h, u->way, family, u->is_port), c, u->bridge);
+	fw_set_add_cidr(host_ways_set(h, u->way, family, u->is_port), c, u->bridge);
 	for (size_t i = 0; i < u->n_legs; i++)
 		fw_set_add_cidr(way_set(h, family, u->is_port), c, u->legs[i]);
 }
@@ -102,7 +102,7 @@ void host_ways_forward(struct host_rules *h, struct fw_chain *c)
 {
 	rules_pair(c, FW_ACCEPT, way_set(h, AF_INET, true), way_set(h, AF_INET6, true),
 		   reach4_fields, reach6_fields);
-	rules_pair(c, FW_DROP, own_set(h, AF_INET), own_set(h, AF_INET6), from4_fields,
+	rules_pair(c, FW_DROP, host_ways_own(h, AF_INET), host_ways_own(h, AF_INET6), from4_fields,
 		   from6_fields);
 	rules_pair(c, FW_ACCEPT, way_set(h, AF_INET, false), way_set(h, AF_INET6, false),
 		   reach4_fields, reach6_fields);
@@ -112,7 +112,7 @@ static void rule_mark(struct host_rules *h, struct fw_chain *c, const struct way
 		      bool is_port)
 {
 	fw_match_set(fw_rule_set_bits(c, FW_SET_MARK, way_mark(w->no)), FW_OP_IN,
-		     mark_set(h, w, family, is_port), 2,
+		     host_ways_set(h, w, family, is_port), 2,
 		     family == AF_INET6 ? from6_fields : from4_fields);
 }
 
@@ -137,8 +137,8 @@ void host_ways_mark(struct host_rules *h, const struct way *ways, size_t n)
 	fw_match_u32(fw_rule(c, FW_ACCEPT), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
 	rules_pair(c, FW_ACCEPT, h->reach4, h->reach6, back4_fields, back6_fields);
 	rules_mark(h, c, ways, n, true);
-	rules_pair(c, FW_ACCEPT, own_set(h, AF_INET), own_set(h, AF_INET6), from4_fields,
-		   from6_fields);
+	rules_pair(c, FW_ACCEPT, host_ways_own(h, AF_INET), host_ways_own(h, AF_INET6),
+		   from4_fields, from6_fields);
 	rules_mark(h, c, ways, n, false);
 }
 
@@ -149,13 +149,29 @@ void host_ways_done(struct host_ways *w)
 	free(w->uses);
 }
 
+/* What the host itself sends is not judged here: tunnel/capture.c. */
+static void leave_host(struct host_ways *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_uses; i++) {
+		if (w->uses[i].kind != USE_HOST)
+			w->uses[n++] = w->uses[i];
+	}
+	w->n_uses = n;
+}
+
 int host_ways_load(struct store *st, struct host_ways *w, struct err *err)
 {
 	int r = egress_list(st, &w->egresses, &w->n_egresses, err);
 
 	if (!r)
 		r = way_list(st, &w->ways, &w->n_ways, err);
-	return r ? r : use_list(st, &w->uses, &w->n_uses, err);
+	if (!r)
+		r = use_list(st, &w->uses, &w->n_uses, err);
+	if (!r)
+		leave_host(w);
+	return r;
 }
 
 static const struct way *find_way(const struct host_ways *w, const char *list)
@@ -184,10 +200,11 @@ static int add_leg(const char *egress, void *arg)
 	return 0;
 }
 
-bool host_ways_has(const struct host_ways *w, const char *vpc, const char *name)
+bool host_ways_has(const struct host_ways *w, enum use_kind kind, const char *vpc, const char *name)
 {
 	for (size_t i = 0; i < w->n_uses; i++) {
-		if (!strcmp(w->uses[i].vpc, vpc) && !strcmp(w->uses[i].name, name))
+		if (w->uses[i].kind == kind && !strcmp(w->uses[i].vpc, vpc) &&
+		    !strcmp(w->uses[i].name, name))
 			return w->uses[i].state != ROW_DELETING;
 	}
 	return false;
@@ -198,15 +215,14 @@ static struct cidr single(const struct ip *ip)
 	return (struct cidr){.addr = *ip, .prefix = ip_bits(ip->family)};
 }
 
-/* A port's name is its VPC's only one; a subnet's may be the same, and counts then. */
 static int add_use(struct store *st, struct host_rules *h, const struct host_ways *w,
 		   const struct use *use, struct err *err)
 {
 	struct legs legs = {.ways = w};
 	struct way_user u = {.way = find_way(w, use->list), .legs = legs.names};
+	struct subnet s = {0};
+	struct port p = {0};
 	struct cidr addr, addr6;
-	struct subnet s;
-	struct port p;
 	struct vpc v;
 	int r = vpc_load(st, use->vpc, &v, err);
 
@@ -217,30 +233,31 @@ static int add_use(struct store *st, struct host_rules *h, const struct host_way
 	u.bridge = v.bridge;
 	u.cidr = &v.cidr;
 	u.cidr6 = &v.cidr6;
-	if (*use->name && !subnet_load(st, use->vpc, use->name, &s, NULL)) {
+	if (use->kind == USE_SUBNET) {
+		r = subnet_load(st, use->vpc, use->name, &s, NULL);
 		u.cidr = &s.cidr;
 		u.cidr6 = &s.cidr6;
-	} else if (*use->name) {
+	} else if (use->kind == USE_PORT) {
 		r = port_load(st, use->vpc, use->name, &p, NULL);
-		if (r)
-			return r == -ENOENT ? 0 : err_errno(err, r, "cannot look up a port");
 		addr = single(&p.addr);
 		addr6 = single(&p.addr6);
 		u.cidr = &addr;
 		u.cidr6 = &addr6;
 		u.is_port = true;
 	}
+	if (r)
+		return r == -ENOENT ? 0 : err_errno(err, r, "cannot look up a workload");
 	add_way(h, &u, u.cidr);
 	add_way(h, &u, u.cidr6);
 	return 0;
 }
 
-int host_rules_use(struct store *st, struct host_rules *h, const char *vpc, const char *name,
-		   struct err *err)
+int host_rules_use(struct store *st, struct host_rules *h, enum use_kind kind, const char *vpc,
+		   const char *name, struct err *err)
 {
 	_cleanup_(host_ways_done) struct host_ways w = {0};
 	struct use use;
-	int r = use_load(st, vpc, name, &use, NULL);
+	int r = use_load(st, kind, vpc, name, &use, NULL);
 
 	if (r)
 		return r == -ENOENT ? 0 : err_errno(err, r, "cannot look up a way out");

@@ -10,6 +10,7 @@
 #include "vpc/names.h"
 #include "vpc/port.h"
 #include "vpc/vpc.h"
+#include "vpc/way.h"
 
 #define HASH_DIGITS 5
 #define SALT_MAX 64
@@ -25,6 +26,14 @@ int name_check(const char *what, const char *name, struct err *err)
 		       "'%s' is not a name for a %s: a letter or digit, then letters, digits, '.', '_' "
 		       "or '-', at most %d characters",
 		       name, what, NAME_MAX_LEN - 1);
+}
+
+int name_check_vpc(const char *what, const char *name, struct err *err)
+{
+	if (!strcmp(name, USE_HOST_NAME))
+		return err_set(err, ERR_USAGE, -EINVAL,
+			       "'%s' is this machine: give the %s another name", name, what);
+	return name_check(what, name, err);
 }
 
 int ifname_form(const char *prefix, const char *base, const char *full, unsigned int salt,

@@ -35,6 +35,9 @@ struct vpc;
 /* A letter or digit, then letters, digits, '.', '_' and '-', at most 63. what: "VPC", "subnet". */
 int name_check(const char *what, const char *name, struct err *err);
 
+/* The same of a VPC, or a network, which is named where the host is, too. */
+int name_check_vpc(const char *what, const char *name, struct err *err);
+
 /* The full name's hash form: the `salt`th try, 0 for prefix and base as they are. */
 int ifname_form(const char *prefix, const char *base, const char *full, unsigned int salt,
 		char ret[IFNAMSIZ]);

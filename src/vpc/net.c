@@ -32,6 +32,7 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "kernel/route.h"
+#include "kernel/sysctl.h"
 #include "kernel/tc.h"
 #include "kernel/tun.h"
 #include "vpc/clone.h"
@@ -54,25 +55,29 @@ static void add_bridge(struct nlbatch *b, const char *name, const char *alias, s
 	link_set(b, &change);
 }
 
-static void add_gateway(struct nlbatch *b, int index, const struct vpc *v, const struct cidr *net)
+static struct cidr link_local(struct mac mac)
 {
-	struct cidr gateway = {.addr = vpc_gateway(net), .prefix = net->prefix};
-
-	if (net->addr.family)
-		addr_add(b, index, v->bridge, &gateway);
+	return (struct cidr){.addr = mac_link_local(&mac), .prefix = 64};
 }
 
-static void add_link_local(struct nlbatch *b, int index, const char *name, struct mac mac)
+size_t vpc_bridge_addrs(const struct vpc *v, struct cidr ret[VPC_BRIDGE_ADDRS])
 {
-	struct cidr local = {.addr = mac_link_local(&mac), .prefix = 64};
+	size_t n = 0;
 
-	addr_add(b, index, name, &local);
+	ret[n++] = (struct cidr){.addr = vpc_gateway(&v->cidr), .prefix = v->cidr.prefix};
+	if (!v->cidr6.addr.family)
+		return n;
+	ret[n++] = (struct cidr){.addr = vpc_gateway(&v->cidr6), .prefix = v->cidr6.prefix};
+	ret[n++] = link_local(vpc_bridge_mac(v));
+	return n;
 }
 
 int vpc_up(struct netns *host, const struct vpc *v, struct err *err)
 {
 	_nlbatch_ struct nlbatch b;
+	struct cidr addrs[VPC_BRIDGE_ADDRS];
 	char alias[LINK_ALIAS_MAX];
+	size_t n = vpc_bridge_addrs(v, addrs);
 	int index, r;
 
 	nlbatch_init(&b, host);
@@ -81,13 +86,13 @@ int vpc_up(struct netns *host, const struct vpc *v, struct err *err)
 	r = nlbatch_commit(&b, err);
 	if (!r)
 		r = link_index(host, v->bridge, &index, err);
+	if (!r && v->cidr6.addr.family)
+		r = sysctl_enable_ipv6(host, v->bridge, err);
 	if (r)
 		return r;
-	add_gateway(&b, index, v, &v->cidr);
-	add_gateway(&b, index, v, &v->cidr6);
+	for (size_t i = 0; i < n; i++)
+		addr_add(&b, index, v->bridge, &addrs[i]);
 	fdb_add_local(&b, index, v->bridge, &fw_take_mac);
-	if (v->cidr6.addr.family)
-		add_link_local(&b, index, v->bridge, vpc_bridge_mac(v));
 	return nlbatch_commit(&b, err);
 }
 
@@ -158,7 +163,6 @@ static void add_port(struct nlbatch *b, const struct vpc *v, const struct subnet
 				   .alias = alias,
 				   .master = bridge_index,
 				   .master_name = bridge,
-				   .no_multicast_router = true,
 				   .no_ipv6_autoconf = true,
 				   .up = true};
 
@@ -197,17 +201,20 @@ static int inner_up(struct netns *ns, const struct vpc *v, const struct inside *
 	struct link_change lo = {.name = "lo", .index = LO_INDEX, .up = true};
 	struct link_change veth = {
 		.name = in->ifname, .alias = in->alias, .no_ipv6_autoconf = true, .up = true};
+	struct cidr local = link_local(in->mac);
 	_nlbatch_ struct nlbatch b;
 	int index, r = link_index(ns, in->ifname, &index, err);
 
 	nlbatch_init(&b, ns);
+	if (!r && in->addr6.addr.family)
+		r = sysctl_enable_ipv6(ns, in->ifname, err);
 	if (r)
 		return r;
 	link_set(&b, &lo);
 	link_set(&b, &veth);
 	add_inner(&b, index, v, in, AF_INET);
 	if (in->addr6.addr.family) {
-		add_link_local(&b, index, in->ifname, in->mac);
+		addr_add(&b, index, in->ifname, &local);
 		add_inner(&b, index, v, in, AF_INET6);
 	}
 	return nlbatch_commit(&b, err);
@@ -321,7 +328,6 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 				   .group = GROUP_PORT,
 				   .mtu_bytes = v->mtu_bytes,
 				   .isolated = p->isolated,
-				   .no_multicast_router = true,
 				   .no_ipv6_autoconf = true,
 				   .up = true};
 	_nlbatch_ struct nlbatch b;
@@ -350,55 +356,6 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 		return r;
 	return p->kind == PORT_TAP ? tap_persist(host, p->ifname, fd, err)
 				   : workload_up(inside, v, p, err);
-}
-
-int bridge_port_repair(struct netns *host, const struct bridge_port *p, bool *ret_changed,
-		       struct err *err)
-{
-	struct link_change change = {.name = p->ifname,
-				     .master_name = p->bridge,
-				     .isolated = p->isolated,
-				     .no_multicast_router = true,
-				     .up = true};
-	_nlbatch_ struct nlbatch b;
-	struct link link, bridge;
-	int r = link_get(host, p->ifname, &link, err);
-
-	nlbatch_init(&b, host);
-	if (!r)
-		r = link_get(host, p->bridge, &bridge, err);
-	if (r)
-		return r;
-	*ret_changed = link.master != bridge.index || !link.up || link.multicast_router ||
-		       (p->isolated && !link.isolated);
-	change.master = bridge.index;
-	if (*ret_changed)
-		link_set(&b, &change);
-	return nlbatch_commit(&b, err);
-}
-
-int port_limits_repair(struct netns *host, const struct port *p, bool *ret_changed,
-		       struct err *err)
-{
-	struct link link;
-
-	*ret_changed = *p->ifb && link_get(host, p->ifb, &link, NULL);
-	return *ret_changed ? port_limit(host, p, err) : 0;
-}
-
-int bridge_repair(struct netns *host, const char *name, bool *ret_changed, struct err *err)
-{
-	_nlbatch_ struct nlbatch b;
-	struct link link;
-	int r = link_get(host, name, &link, err);
-
-	nlbatch_init(&b, host);
-	if (r)
-		return r;
-	*ret_changed = link.ll_learn;
-	if (link.ll_learn)
-		link_set_no_ll_learn(&b, link.index, name);
-	return nlbatch_commit(&b, err);
 }
 
 int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,
@@ -447,13 +404,12 @@ struct doom {
 
 static int doom_link(const struct link *link, void *arg)
 {
-	struct link_change change = {.name = link->name, .index = link->index, .group = GROUP_DOOMED};
 	const char *name = link->name;
 	struct doom *d = arg;
 
 	if (!bsearch(&name, d->names->names, d->names->n, sizeof(name), by_name) || !link_is_ours(link))
 		return 0;
-	link_set(d->b, &change);
+	link_doom(d->b, link->index, link->name, GROUP_DOOMED);
 	d->n++;
 	return 0;
 }

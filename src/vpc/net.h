@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/ip.h"
+
 struct err;
 struct netns;
 struct port;
@@ -20,6 +22,10 @@ struct vpc;
 /* A bridge takes 1,024 ports (BR_MAX_PORTS), and number 0 is none. The first bridge keeps room for trunks to
  * further segments; with 900 ports each and 100 trunks a VPC has room for 90,000 subnets. */
 #define SEGMENT_PORTS 900u
+
+/* Those that the VPC's bridge has: gateways, and with IPv6 a link-local one. */
+#define VPC_BRIDGE_ADDRS 3
+size_t vpc_bridge_addrs(const struct vpc *v, struct cidr ret[VPC_BRIDGE_ADDRS]);
 
 int vpc_up(struct netns *host, const struct vpc *v, struct err *err);
 int segment_up(struct netns *host, const struct vpc *v, const struct segment *s, struct err *err);
@@ -36,18 +42,6 @@ int port_up(struct netns *host, const struct vpc *v, const struct port *p, const
 	    struct netns *inside, struct err *err);
 /* Makes rate_rx and rate_tx the limits of a port that is there. */
 int port_limit(struct netns *host, const struct port *p, struct err *err);
-/* Puts back on its bridge what somebody took off, with what the bridge keeps of it. */
-struct bridge_port {
-	const char *ifname, *bridge;
-	bool isolated;
-};
-int bridge_port_repair(struct netns *host, const struct bridge_port *p, bool *ret_changed,
-		       struct err *err);
-/* Its limits, when the device that keeps one of them is gone. */
-int port_limits_repair(struct netns *host, const struct port *p, bool *ret_changed,
-		       struct err *err);
-/* What a bridge of an earlier byway has not. */
-int bridge_repair(struct netns *host, const char *name, bool *ret_changed, struct err *err);
 /* The VPC's bridge forgets them; the link goes by links_down(). No such bridge: done. */
 int ports_forget(struct netns *host, const struct vpc *v, const struct port *p, size_t n,
 		 struct err *err);

@@ -175,7 +175,7 @@ int slicer_next(struct slicer *s, struct cidr *ret, struct err *err)
 		skip(s, &here);
 		return 0;
 	}
-	return err_set(err, ERR_FAILED, -ENOSPC, "no free /%u is left in %s%s", s->prefix,
+	return err_set(err, ERR_CONFLICT, -ENOSPC, "no free /%u is left in %s%s", s->prefix,
 		       cidr_format(&s->in, text),
 		       s->in.addr.family == AF_INET6 ? ": give the subnet a --cidr6 of its own, or the VPC "
 						       "a larger one, such as a /56"

@@ -40,6 +40,7 @@ struct policy {
 	char *netns;         /* "namespace" of the file, or NULL; owned */
 	bool has_subnet;
 	struct cidr subnet;  /* "subnet" of the file */
+	unsigned int netns_line, subnet_line; /* where the file says so */
 	struct policy_rule *rules[POLICY_NUM_DIRS];
 	size_t n_rules[POLICY_NUM_DIRS];
 	bool has_groups;

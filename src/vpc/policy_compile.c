@@ -16,12 +16,17 @@
  * Overlapping boxes of one verdict may be looked up in any order: 1 is enough for the first match's
  * verdict to be the one found. Ordinary policies need one group or two.
  *
+ * A map costs more to make than a few rules, by its key: one with IPv6 addresses has tables of
+ * 150 KiB in the kernel. So a short list that asks for no address becomes rules, in its order; it
+ * is what most policies say of the family that they do not write of, or of both alike.
+ *
  * Limits: each box is compared with the earlier ones, a few nanoseconds each; at POLICY_RULES_MAX
  * this is some tenths of a second. Packets too short for a port (fewer than 4 bytes behind the IP
- * header) match no map: where there are rules, they are dropped.
+ * header) match no map and no rule with a port: where there are rules, they are dropped.
  */
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h> /* wants netinet/in.h before it */
 #include <stdlib.h>
 
@@ -29,6 +34,8 @@
 #include "firewall/ruleset.h"
 #include "vpc/policy.h"
 #include "vpc/policy_rule.h"
+
+#define FEW_BOXES 8 /* as many rules are made in the time of one map, and read in no time */
 
 typedef unsigned __int128 addr_num;
 
@@ -169,26 +176,93 @@ static void add_element(struct fw_set *map, const struct box *b, enum fw_verdict
 	fw_set_add(map, &e);
 }
 
-static void add_lookups(const struct place *at, const struct policy *p, enum policy_dir dir,
-			int family)
+static void add_maps(const struct place *at, const struct boxes *b, enum policy_dir dir, int family)
 {
-	_boxes_ struct boxes b = {0};
-	_free_ struct fw_set **maps = NULL;
+	_free_ struct fw_set **maps = xcalloc(b->n_groups + 1, sizeof(struct fw_set *));
 
-	boxes_init(&b, p, dir, family);
-	maps = xcalloc(b.n_groups + 1, sizeof(struct fw_set *));
-	for (size_t i = 0; i < b.n_groups; i++) {
+	for (size_t i = 0; i < b->n_groups; i++) {
 		maps[i] = add_map(at, dir, family, i);
 		fw_rule_vmap(at->chain, maps[i]);
 	}
-	for (size_t i = 0; i < b.n; i++)
-		add_element(maps[b.box[i].group], &b.box[i], at->accept);
+	for (size_t i = 0; i < b->n; i++)
+		add_element(maps[b->box[i].group], &b->box[i], at->accept);
+}
+
+static bool any_port(const struct box *b)
+{
+	return b->port_lo == 0 && b->port_hi == UINT16_MAX;
+}
+
+/* One protocol, its ports among them, or anything. */
+static bool fits_rule(const struct box *b)
+{
+	bool any_proto = b->proto_lo == 0 && b->proto_hi == UINT8_MAX;
+
+	return b->peer.prefix == 0 &&
+	       (b->proto_lo == b->proto_hi || (any_proto && any_port(b)));
+}
+
+static bool are_few(const struct boxes *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (!fits_rule(&b->box[i]))
+			return false;
+	return b->n <= FEW_BOXES;
+}
+
+static struct fw_rule *add_rule(const struct place *at, const struct box *b)
+{
+	struct fw_rule *r = fw_rule(at->chain, b->allow ? at->accept : FW_DROP);
+
+	if (b->proto_lo == b->proto_hi)
+		fw_match_u8(r, FW_L4PROTO, FW_OP_EQ, b->proto_lo);
+	if (b->port_lo == b->port_hi)
+		fw_match_u16(r, FW_DPORT, FW_OP_EQ, b->port_lo);
+	else if (!any_port(b))
+		fw_match_u16_range(r, FW_DPORT, b->port_lo, b->port_hi);
+	return r;
+}
+
+static void add_family(const struct place *at, const struct boxes *b, enum policy_dir dir,
+		       int family)
+{
+	uint8_t nfproto = family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+
+	if (!are_few(b)) {
+		add_maps(at, b, dir, family);
+		return;
+	}
+	for (size_t i = 0; i < b->n; i++)
+		fw_match_u8(add_rule(at, &b->box[i]), FW_NFPROTO, FW_OP_EQ, nfproto);
+}
+
+/* Of lists in which no box asks for an address. */
+static bool are_equal(const struct boxes *a, const struct boxes *b)
+{
+	for (size_t i = 0; i < a->n && i < b->n; i++) {
+		const struct box *x = &a->box[i], *y = &b->box[i];
+
+		if (x->proto_lo != y->proto_lo || x->proto_hi != y->proto_hi ||
+		    x->port_lo != y->port_lo || x->port_hi != y->port_hi || x->allow != y->allow)
+			return false;
+	}
+	return a->n == b->n;
 }
 
 static void add_rules(const struct place *at, const struct policy *p, enum policy_dir dir)
 {
-	add_lookups(at, p, dir, AF_INET);
-	add_lookups(at, p, dir, AF_INET6);
+	_boxes_ struct boxes v4 = {0};
+	_boxes_ struct boxes v6 = {0};
+
+	boxes_init(&v4, p, dir, AF_INET);
+	boxes_init(&v6, p, dir, AF_INET6);
+	if (are_few(&v4) && are_few(&v6) && are_equal(&v4, &v6)) {
+		for (size_t i = 0; i < v4.n; i++)
+			add_rule(at, &v4.box[i]);
+	} else {
+		add_family(at, &v4, dir, AF_INET);
+		add_family(at, &v6, dir, AF_INET6);
+	}
 	if (p->n_rules[dir] > 0)
 		fw_rule(at->chain, FW_DROP);
 }
@@ -205,6 +279,8 @@ static struct fw_chain *add_direction(struct fw_table *t, const struct policy *p
 	struct place at = {.table = t, .chain = c, .prefix = "", .accept = FW_ACCEPT};
 
 	fw_match_u32(fw_rule(c, FW_DROP), FW_CT_MARK, FW_OP_ANY_BIT, POLICY_CT_MARK_CUT);
+	if (p->n_rules[dir] == 0)
+		return c; /* open, but for what the other direction's rules cut */
 	accept_replies(c);
 	/* Without neighbour discovery there is no IPv6 on the link at all (RFC 4890, 4.4.1). */
 	fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP6_TYPE, FW_OP_EQ, ND_NEIGHBOR_SOLICIT);
@@ -254,9 +330,7 @@ void policy_ruleset(const struct policy *p, const char *ifname, struct ruleset *
 	forward = add_hook(t, "forward", FW_HOOK_FORWARD);
 	ingress = add_direction(t, p, POLICY_INGRESS);
 	egress = add_direction(t, p, POLICY_EGRESS);
-	fw_match_name(fw_rule(input, FW_ACCEPT), FW_IIFNAME, FW_OP_EQ, "lo");
 	judge(input, FW_IIFNAME, ifname, ingress);
-	fw_match_name(fw_rule(output, FW_ACCEPT), FW_OIFNAME, FW_OP_EQ, "lo");
 	judge(output, FW_OIFNAME, ifname, egress);
 	judge(forward, FW_IIFNAME, ifname, ingress);
 	judge(forward, FW_OIFNAME, ifname, egress);

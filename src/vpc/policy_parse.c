@@ -277,6 +277,7 @@ static int read_subnet(struct doc *d, struct fy_node *node, void *into, struct e
 	if (cidr_parse_network(text, &p->subnet, err))
 		return doc_error_at(d, node, err);
 	p->has_subnet = true;
+	p->subnet_line = doc_line(d, node);
 	return 0;
 }
 
@@ -284,6 +285,7 @@ static int read_netns(struct doc *d, struct fy_node *node, void *into, struct er
 {
 	struct policy *p = into;
 
+	p->netns_line = doc_line(d, node);
 	return doc_read_string(d, node, "a namespace", NETNS_MAX, &p->netns, err);
 }
 

@@ -178,8 +178,7 @@ int port_set_rates(struct store *st, const struct port *p, struct err *err)
 int port_remove(struct store *st, const struct port *p, struct err *err)
 {
 	struct policy_owner owner = port_owner(p);
-	bool used = use_is_ports(st, p->vpc, p->name);
-	int r = used ? use_remove(st, p->vpc, p->name, err) : 0;
+	int r = use_remove(st, USE_PORT, p->vpc, p->name, err);
 
 	if (!r)
 		r = policy_remove(st, &owner, err);

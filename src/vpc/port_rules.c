@@ -37,6 +37,7 @@
 #include "firewall/ruleset.h"
 #include "kernel/conntrack.h"
 #include "store/store.h"
+#include "vpc/columns.h"
 #include "vpc/policy.h"
 #include "vpc/policy_groups.h"
 #include "vpc/port.h"
@@ -96,23 +97,47 @@ bool port_rules_empty(const struct port_rules *p)
 	return p->n == 0;
 }
 
-static int load_member(struct store *st, const struct port *port, struct port_rules *p,
-		       struct err *err)
+/* What port_list() does not say of those that have a policy, in the same order. */
+static int query_policies(struct store *st, struct sqlite3_stmt **ret, struct err *err)
 {
-	_cleanup_(policy_row_done) struct policy_row row = {0};
-	struct policy_owner owner = port_owner(port);
-	struct member *m = &p->members[p->n];
-	struct vpc v;
-	int r = policy_load(st, &owner, &row, err);
+	return store_query(st, ret, err,
+			   "SELECT port.vpc, port.name, text, bridge FROM port"
+			   " JOIN policy ON policy.vpc = port.vpc AND policy.kind = 'port'"
+			   " AND policy.name = port.name JOIN vpc ON vpc.name = port.vpc"
+			   " ORDER BY port.vpc, port.name",
+			   "");
+}
 
-	if (!r)
-		r = vpc_load(st, port->vpc, &v, err);
-	if (r)
-		return r;
-	*m = (struct member){.port = *port, .text = TAKE_PTR(row.text)};
-	str_copy(m->bridge, sizeof(m->bridge), v.bridge);
-	p->n++;
-	return 0;
+static bool is_of(struct sqlite3_stmt *q, const struct port *port)
+{
+	return !strcmp(column_text(q, 0), port->vpc) && !strcmp(column_text(q, 1), port->name);
+}
+
+static void add_member(struct port_rules *p, const struct port *port, struct sqlite3_stmt *q)
+{
+	struct member *m = &p->members[p->n++];
+
+	m->port = *port;
+	m->text = xstrdup(column_text(q, 2));
+	COLUMN_STR(q, 3, m->bridge);
+}
+
+/* ports: all of them. */
+static int load_members(struct store *st, const struct port *ports, size_t n, struct port_rules *p,
+			struct err *err)
+{
+	_stmt_ struct sqlite3_stmt *q = NULL;
+	size_t i = 0;
+	int r = query_policies(st, &q, err);
+
+	p->members = xcalloc(n + 1, sizeof(*p->members));
+	while (!r && (r = store_step(st, q, err)) == 1) {
+		for (r = 0; i < n && !is_of(q, &ports[i]); i++)
+			;
+		if (i < n && ports[i].state != ROW_DELETING)
+			add_member(p, &ports[i], q);
+	}
+	return r;
 }
 
 static int by_text(const void *a, const void *b)
@@ -190,11 +215,8 @@ int port_rules_load(struct store *st, struct port_rules **ret, struct err *err)
 	size_t n = 0;
 	int r = port_list(st, NULL, &ports, &n, err);
 
-	p->members = xcalloc(n + 1, sizeof(*p->members));
-	for (size_t i = 0; !r && i < n; i++) {
-		if (ports[i].has_policy && ports[i].state != ROW_DELETING)
-			r = load_member(st, &ports[i], p, err);
-	}
+	if (!r)
+		r = load_members(st, ports, n, p, err);
 	if (!r)
 		r = parse_groups(st, p, err);
 	if (r)
@@ -235,7 +257,7 @@ static struct addresses add_sets(struct fw_table *t, const char *prefix)
 	return a;
 }
 
-static void add_member(const struct addresses *a, const struct member *m)
+static void add_addresses(const struct addresses *a, const struct member *m)
 {
 	struct ip link_local = mac_link_local(&m->port.mac);
 
@@ -331,8 +353,8 @@ void port_rules_build(const struct port_rules *p, struct ruleset *rs)
 
 		if (!i || m->group != m[-1].group)
 			add_group(t, m, from, to, &group);
-		add_member(&group, m);
-		add_member(&ports, m);
+		add_addresses(&group, m);
+		add_addresses(&ports, m);
 	}
 	add_hooks(t, &ports, from, to);
 }

@@ -138,7 +138,8 @@ int vpc_remove(struct store *st, const char *name, struct err *err)
 
 /* Of a row of the table subnet: whether it has a way out of its own. */
 #define SUBNET_HAS_WAY                                                                             \
-	"EXISTS (SELECT 1 FROM egress_use u WHERE u.vpc = subnet.vpc AND u.name = subnet.name)"
+	"EXISTS (SELECT 1 FROM egress_use u WHERE u.vpc = subnet.vpc"                              \
+	"  AND u.kind = 'subnet' AND u.name = subnet.name)"
 #define SUBNET_SELECT "SELECT " SUBNET_COLUMNS ", " SUBNET_HAS_WAY " FROM subnet "
 
 static void read_subnet(sqlite3_stmt *q, void *row)
@@ -219,7 +220,7 @@ int subnet_remove(struct store *st, const struct subnet *s, struct err *err)
 	int r = policy_remove(st, &owner, err);
 
 	if (!r)
-		r = use_remove(st, s->vpc, s->name, err);
+		r = use_remove(st, USE_SUBNET, s->vpc, s->name, err);
 	return r ? r
 		 : store_exec(st, err, "DELETE FROM subnet WHERE vpc = ?1 AND name = ?2", "ss", s->vpc,
 			      s->name);

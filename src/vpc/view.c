@@ -49,7 +49,7 @@ static int add_subnets(struct store *st, const struct vpc *v, bool nat, struct b
 	int r = store_query(st, &q, err,
 			    "SELECT name, cidr, type, netns, veth_host, veth_ns, type = 'public' "
 			    "AND NOT EXISTS (SELECT 1 FROM egress_use u "
-			    "WHERE u.vpc = s.vpc AND u.name = s.name) "
+			    "WHERE u.vpc = s.vpc AND u.kind = 'subnet' AND u.name = s.name) "
 			    "FROM subnet s WHERE vpc = ?1 ORDER BY name",
 			    "s", v->name);
 

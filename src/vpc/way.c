@@ -16,6 +16,7 @@
 static_assert(WAY_MAX << WAY_MARK_SHIFT == WAY_MARK_MASK, "the mark holds every list's number");
 static_assert(EGRESS_ROUTE_TABLE + EGRESS_MAX < WAY_BLOCKED_TABLE, "no table is two egresses'");
 static_assert(WAY_RULE_PRIORITY + WAY_EGRESSES_MAX < WAY_BLOCKED_PRIORITY, "places have room");
+static_assert(WAY_DNS_PRIORITY + WAY_EGRESSES_MAX <= WAY_DNS_BLOCKED_PRIORITY, "so do these");
 
 /* Link-local (RFC 3927) and unique local (RFC 4193): nobody else routes them. */
 static const unsigned char leg4[4] = {169, 254, 77};
@@ -50,6 +51,11 @@ uint32_t way_mark(unsigned int no)
 	return (uint32_t)no << WAY_MARK_SHIFT;
 }
 
+struct ip way_resolver(unsigned int no)
+{
+	return (struct ip){.family = AF_INET, .bytes = {169, 254, 79, (unsigned char)no}};
+}
+
 int way_each(const char *list, int (*fn)(const char *name, void *arg), void *arg)
 {
 	_free_ char *copy = xstrdup(list);
@@ -59,6 +65,16 @@ int way_each(const char *list, int (*fn)(const char *name, void *arg), void *arg
 	while (!r && *list && (name = strsep(&rest, ",")))
 		r = fn(name, arg);
 	return r;
+}
+
+static int is_other(const char *name, void *arg)
+{
+	return strcmp(name, arg) ? 0 : -EEXIST;
+}
+
+bool way_has(const char *list, const char *name)
+{
+	return way_each(list, is_other, (void *)(uintptr_t)name);
 }
 
 /* ---- Egresses ---- */
@@ -120,6 +136,11 @@ int egress_insert(struct store *st, const struct egress *e, struct err *err)
 			  e->leg, e->created, row_state_name(e->state));
 }
 
+int egress_set_path(struct store *st, const char *name, const char *path, struct err *err)
+{
+	return store_exec(st, err, "UPDATE egress SET path = ?2 WHERE name = ?1", "ss", name, path);
+}
+
 int egress_remove(struct store *st, const char *name, struct err *err)
 {
 	return store_exec(st, err, "DELETE FROM egress WHERE name = ?1", "s", name);
@@ -158,7 +179,10 @@ int way_load(struct store *st, const char *list, struct way *ret, struct err *er
 			ret, err);
 }
 
-#define IS_USED "(list IN (SELECT list FROM egress_use) OR list IN (SELECT via FROM egress))"
+/* The host's list has no mark of its own: ops/ways.c. */
+#define IS_USED                                                                                    \
+	"(list IN (SELECT list FROM egress_use WHERE kind <> 'host')"                              \
+	" OR list IN (SELECT via FROM egress))"
 
 int way_list(struct store *st, struct way **ret, size_t *n, struct err *err)
 {
@@ -199,58 +223,130 @@ int way_remove_unused(struct store *st, struct err *err)
 
 /* ---- Who uses them ---- */
 
-#define USE_COLUMNS "vpc, name, list, state"
+static const char *const use_kinds[] = {
+	[USE_NETWORK] = "network",
+	[USE_SUBNET] = "subnet",
+	[USE_PORT] = "port",
+	[USE_HOST] = "host",
+};
+static_assert(ARRAY_SIZE(use_kinds) == USE_NUM_KINDS, "use_kinds[] doesn't match use_kind");
+
+const char *use_format(const struct use *u, char ret[USE_STRLEN])
+{
+	if (u->kind == USE_HOST)
+		str_copy(ret, USE_STRLEN, USE_HOST_NAME);
+	else
+		snprintf(ret, USE_STRLEN, "%s%s%s", u->vpc, *u->name ? "/" : "", u->name);
+	return ret;
+}
+
+size_t use_excluded(const struct use *u, struct cidr ret[USE_EXCLUDES_MAX])
+{
+	_free_ char *list = xstrdup(u->exclude);
+	char *rest = NULL;
+	size_t n = 0;
+
+	for (char *c = strtok_r(list, ",", &rest); c && n < USE_EXCLUDES_MAX;
+	     c = strtok_r(NULL, ",", &rest))
+		n += !cidr_parse(c, &ret[n], NULL);
+	return n;
+}
+
+#define DNS_PORT 53
+
+bool use_excludes(const struct use *u, const struct ip *to, uint16_t port)
+{
+	struct cidr excluded[USE_EXCLUDES_MAX];
+	size_t n = port == DNS_PORT ? 0 : use_excluded(u, excluded);
+
+	for (size_t i = 0; i < n; i++)
+		if (cidr_has(&excluded[i], to))
+			return true;
+	return false;
+}
+
+#define USE_COLUMNS "vpc, kind, name, list, exclude, state"
+
+static enum use_kind column_use_kind(sqlite3_stmt *q, int i)
+{
+	enum use_kind kind = USE_NETWORK;
+
+	while (kind < USE_HOST && strcmp(use_kinds[kind], column_text(q, i)) != 0)
+		kind++;
+	return kind;
+}
 
 static void read_use(sqlite3_stmt *q, void *row)
 {
 	struct use *u = row;
 
 	COLUMN_STR(q, 0, u->vpc);
-	COLUMN_STR(q, 1, u->name);
-	COLUMN_STR(q, 2, u->list);
-	u->state = column_state(q, 3);
+	u->kind = column_use_kind(q, 1);
+	COLUMN_STR(q, 2, u->name);
+	COLUMN_STR(q, 3, u->list);
+	COLUMN_STR(q, 4, u->exclude);
+	u->state = column_state(q, 5);
 }
 
 static const struct row_reader use_reader = {sizeof(struct use), read_use};
 
-int use_load(struct store *st, const char *vpc, const char *name, struct use *ret, struct err *err)
+#define USE_LOAD(kind)                                                                             \
+	"SELECT " USE_COLUMNS " FROM egress_use WHERE vpc = ?1 AND kind = '" kind "' AND name = "  \
+										  "?2"
+
+int use_load(struct store *st, enum use_kind kind, const char *vpc, const char *name,
+	     struct use *ret, struct err *err)
 {
-	return row_read(st, &use_reader,
-			"SELECT " USE_COLUMNS " FROM egress_use WHERE vpc = ?1 AND name = ?2", vpc,
-			name, ret, err);
+	static const char *const sql[USE_NUM_KINDS] = {[USE_NETWORK] = USE_LOAD("network"),
+						       [USE_SUBNET] = USE_LOAD("subnet"),
+						       [USE_PORT] = USE_LOAD("port"),
+						       [USE_HOST] = USE_LOAD("host")};
+
+	return row_read(st, &use_reader, sql[kind], vpc, name, ret, err);
 }
 
-bool use_is_there(struct store *st, const char *vpc, const char *name)
+bool use_is_there(struct store *st, enum use_kind kind, const char *vpc, const char *name)
 {
 	struct use u;
 
-	return !use_load(st, vpc, name, &u, NULL);
+	return !use_load(st, kind, vpc, name, &u, NULL);
 }
 
-bool use_is_ports(struct store *st, const char *vpc, const char *name)
+bool use_find(struct store *st, const struct vpc *v, const char *subnet, const char *port,
+	      struct use *ret)
 {
-	struct subnet s;
+	if (*port && !use_load(st, USE_PORT, v->name, port, ret, NULL))
+		return true;
+	return v->flat ? !use_load(st, USE_NETWORK, v->name, "", ret, NULL)
+		       : !use_load(st, USE_SUBNET, v->name, subnet, ret, NULL);
+}
 
-	return use_is_there(st, vpc, name) && subnet_load(st, vpc, name, &s, NULL) == -ENOENT;
+int use_count(struct store *st, int64_t *ret, struct err *err)
+{
+	return row_number(st, "SELECT COUNT(*) FROM egress_use WHERE kind <> 'host'", NULL, ret,
+			  err);
 }
 
 int use_list(struct store *st, struct use **ret, size_t *n, struct err *err)
 {
 	return rows_read(st, &use_reader,
-			 "SELECT " USE_COLUMNS " FROM egress_use ORDER BY vpc, name", NULL, NULL,
-			 ret, n, err);
+			 "SELECT " USE_COLUMNS " FROM egress_use ORDER BY vpc, name, kind", NULL,
+			 NULL, ret, n, err);
 }
 
 int use_save(struct store *st, const struct use *u, struct err *err)
 {
 	return store_exec(st, err,
 			  "INSERT OR REPLACE INTO egress_use (" USE_COLUMNS ")"
-			  " VALUES (?1, ?2, ?3, ?4)",
-			  "ssss", u->vpc, u->name, u->list, row_state_name(u->state));
+			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+			  "ssssss", u->vpc, use_kinds[u->kind], u->name, u->list, u->exclude,
+			  row_state_name(u->state));
 }
 
-int use_remove(struct store *st, const char *vpc, const char *name, struct err *err)
+int use_remove(struct store *st, enum use_kind kind, const char *vpc, const char *name,
+	       struct err *err)
 {
-	return store_exec(st, err, "DELETE FROM egress_use WHERE vpc = ?1 AND name = ?2", "ss", vpc,
-			  name);
+	return store_exec(st, err,
+			  "DELETE FROM egress_use WHERE vpc = ?1 AND kind = ?2 AND name = ?3",
+			  "sss", vpc, use_kinds[kind], name);
 }
