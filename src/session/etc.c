@@ -7,14 +7,12 @@
  * resolv.conf(5) cannot ask different resolvers for different domains. The server's are asked for
  * all names; the domains that it wants to be asked for are searched.
  */
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/etc.h"
 #include "base/ip.h"
 #include "base/resolvers.h"
-#include "base/util.h"
 #include "session/etc.h"
 #include "session/session.h"
 #include "session/vpn.h"

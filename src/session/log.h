@@ -7,10 +7,7 @@
 #ifndef BYWAY_SESSION_LOG_H
 #define BYWAY_SESSION_LOG_H
 
-#include <stddef.h>
 #include <stdint.h>
-
-#include "base/util.h"
 
 struct err;
 struct session_log;

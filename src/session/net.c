@@ -28,7 +28,6 @@
  */
 #include <errno.h>
 #include <linux/rtnetlink.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -269,6 +268,69 @@ bool session_net_is_up(struct netns *host, const struct session *s)
 	       netns_is_its(s, session_outer(s), host->log) && link_is_up(host, s->veth_host) &&
 	       !netns_open(session_outer(s), host->log, &outer, NULL) &&
 	       link_is_up(outer, s->veth_ns);
+}
+
+/* ---- Cut off, for a while ---- */
+
+#define CUT_METRIC 1u
+
+/* Both halves of what there is: before the default route, which stays as it is. */
+static void cut(struct nlbatch *b, bool wanted)
+{
+	for (uint8_t half = 0; half < 2; half++) {
+		const struct route nowhere = {
+			.dst = {.addr = {.family = AF_INET, .bytes = {(uint8_t)(half << 7)}},
+				.prefix = 1},
+			.metric = CUT_METRIC,
+			.table = RT_TABLE_MAIN,
+			.type = RTN_UNREACHABLE};
+
+		if (wanted)
+			route_replace(b, &nowhere, NULL);
+		else
+			route_del(b, &nowhere);
+	}
+}
+
+int session_net_cut(const struct session *s, struct oplog *log, struct err *err)
+{
+	_netns_ struct netns *outer = NULL;
+	_nlbatch_ struct nlbatch b;
+	int r = netns_open(session_outer(s), log, &outer, err);
+
+	nlbatch_init(&b, outer);
+	if (r)
+		return r;
+	cut(&b, true);
+	return nlbatch_commit(&b, err);
+}
+
+static int match_cut(const struct route *r, void *arg)
+{
+	bool *found = arg;
+
+	*found |= r->type == RTN_UNREACHABLE && r->protocol == ROUTE_PROTOCOL &&
+		  r->dst.prefix == 1 && r->metric == CUT_METRIC;
+	return 0;
+}
+
+int session_net_mend(const struct session *s, struct oplog *log, bool *ret_changed, struct err *err)
+{
+	_netns_ struct netns *outer = NULL;
+	_nlbatch_ struct nlbatch b;
+	bool found = false;
+	int r = netns_open(session_outer(s), log, &outer, err);
+
+	nlbatch_init(&b, outer);
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	r = route_each(outer, AF_INET, match_cut, &found, err);
+	if (r || !found)
+		return r;
+	cut(&b, false);
+	if (ret_changed)
+		*ret_changed = true;
+	return nlbatch_commit(&b, err);
 }
 
 /* ---- Down ---- */

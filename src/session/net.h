@@ -5,6 +5,7 @@
 #ifndef BYWAY_SESSION_NET_H
 #define BYWAY_SESSION_NET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "session/session.h"
@@ -12,6 +13,7 @@
 struct err;
 struct fw_table;
 struct netns;
+struct oplog;
 struct ruleset;
 struct store;
 
@@ -28,6 +30,10 @@ int session_net_up(struct netns *host, const struct session *s, struct netns **r
 		   struct netns **ret_inner, struct err *err);
 /* Whether all of it is there, as a process that was killed leaves it. */
 bool session_net_is_up(struct netns *host, const struct session *s);
+/* Takes the network from what carries the session, as when the host's uplink is gone; and gives it
+ * back, wherever it had been taken: *ret_changed, which may be NULL. No namespace: done. */
+int session_net_cut(const struct session *s, struct oplog *log, struct err *err);
+int session_net_mend(const struct session *s, struct oplog *log, bool *ret_changed, struct err *err);
 /* Ends what runs in the namespaces, then takes away links, namespaces and files of n sessions at
  * once. What is not there: done. Goes on after errors; returns the first. */
 int session_net_down(struct netns *host, const struct session *s, size_t n, struct err *err);

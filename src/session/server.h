@@ -8,7 +8,6 @@
 #ifndef BYWAY_SESSION_SERVER_H
 #define BYWAY_SESSION_SERVER_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 struct connect_addrs;

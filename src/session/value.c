@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "base/doc.h"
 #include "base/err.h"
+#include "base/utf8.h"
+#include "session/spec.h"
 #include "session/value.h"
 
 #define VARIABLE_MAX 255
@@ -104,6 +106,8 @@ static int read_line(struct doc *d, struct fy_node *node, const char *what, stru
 	for (size_t i = 0; !r && i < b->len; i++)
 		if (iscntrl((unsigned char)b->data[i]))
 			return doc_error(d, node, err, "%s has a control character", what);
+	if (!r && !utf8_is_valid(b->data))
+		r = doc_error(d, node, err, "%s is not UTF-8", what);
 	return r;
 }
 
@@ -122,9 +126,7 @@ int value_text(struct doc *d, struct fy_node *node, const char *what, char *buf,
 
 static void replace(char **at, const char *text)
 {
-	if (*at)
-		explicit_bzero(*at, strlen(*at));
-	free(*at);
+	spec_wipe(*at);
 	*at = xstrdup(text);
 }
 

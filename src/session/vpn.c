@@ -216,10 +216,7 @@ static int refuse(struct err *err, const char *name, const char *value)
 
 	if (!value)
 		return err_set(err, ERR_FAILED, -EINVAL, "the VPN client says no %s", name);
-	snprintf(text, sizeof(text), "%s", value);
-	for (char *c = text; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	str_printable(text, sizeof(text), value, strlen(value));
 	return err_set(err, ERR_FAILED, -EINVAL, "the VPN's %s makes no sense: '%s'", name, text);
 }
 

@@ -27,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "kernel/netns.h"
 #include "proc/run.h"
 #include "session/control.h"
@@ -80,6 +81,7 @@ static void note_failure(struct watch *w, enum end_class class, const char *reas
 	w->failure.class = class;
 	w->failure.at = time(NULL);
 	snprintf(w->failure.reason, sizeof(w->failure.reason), "%s", reason);
+	utf8_mend(w->failure.reason); /* perhaps cut within a character */
 	w->is_news = true;
 	say(w, LOG_ERR, "%s: %s", end_class_name(class), reason);
 }

@@ -32,6 +32,12 @@
  * connection's mark remembers. It says who is held, not who is let go: what is not tracked is
  * treated as the members' is.
  *
+ * Legs. The host may go out by egresses instead of a TUN: then the same table, by another name,
+ * lets into the legs of its list what is marked, and routes are the caller's (ops/ways.c). What
+ * comes from a VPC, a session or a leg is marked CAPTURE_MARK_INBOUND and left to the tables of
+ * these, as is what goes to a VPC or a session. What gateways ask for names on behalf of workloads
+ * goes by their legs, as long as it does go by one.
+ *
  * Blocking happens twice. At output and forward it is refused, so that the sender knows at once;
  * but at output the interface that a rule sees is that from before the rerouting. So the
  * last word is spoken at postrouting, where it is the true one: whatever the marks, the rule
@@ -57,7 +63,9 @@
  *	TUN vanished    dropped               rejected             usual way
  *
  * Limits. Without any route to where the engine's answers come from, not even a default, the loose
- * filter drops them, too: what is lost then is sent again, but for a RST. A connection that was
+ * filter drops them, too: what is lost then is sent again, but for a RST. A guest that sends with a
+ * source of somebody else's is answered there, by the usual way, unless the host's reverse path
+ * filter or the guest's port forbids it; of the host itself, that is dropped. A connection that was
  * there before anybody loaded conntrack has the direction of the first packet that was seen then.
  * What is not tracked (notrack) has none, so that a server's answers are captured. Link-local
  * destinations cannot be captured: a kill switch rejects them. What leaves by packet sockets is
@@ -85,6 +93,7 @@
 #include "kernel/rule.h"
 #include "kernel/sysctl.h"
 #include "tunnel/capture.h"
+#include "vpc/names.h"
 
 /* From linux/icmp.h and linux/netfilter_ipv4.h, which clash with netinet/in.h. */
 #define ICMP_DEST_UNREACH 3
@@ -118,7 +127,7 @@ struct sets {
 struct builder {
 	const struct capture *c;
 	struct fw_table *t;
-	struct sets link, upstreams, resolvers, exclude, include;
+	struct sets link, upstreams, resolvers, exclude, include, others;
 };
 
 /* ---- Sets ---- */
@@ -185,6 +194,7 @@ static void add_sets(struct builder *b)
 	const struct capture *c = b->c;
 
 	add_link_scope(b);
+	add_cidrs(b, &b->others, "others", &c->asked_for_others, 1);
 	add_ips(b, &b->upstreams, "upstream", c->upstreams, c->n_upstreams);
 	if (c->dns == CAPTURE_DNS_BYPASS || c->own_lookups)
 		add_ips(b, &b->resolvers, "resolver", c->resolvers, c->n_resolvers);
@@ -202,6 +212,43 @@ static void match_proto(struct fw_rule *r, uint8_t proto)
 static void accept_if(struct fw_chain *c, enum fw_field interface, const char *name)
 {
 	fw_match_name(fw_rule(c, FW_ACCEPT), interface, FW_OP_EQ, name);
+}
+
+static void match_group(struct fw_rule *r, enum fw_field interface, uint32_t group)
+{
+	fw_match_u32(r, interface, FW_OP_EQ, group);
+}
+
+/* What leads into the tunnel, and what is others' to judge. */
+static void accept_inside(const struct builder *b, struct fw_chain *c)
+{
+	if (!b->c->by_legs) {
+		accept_if(c, FW_OIFNAME, b->c->tun);
+		return;
+	}
+	for (size_t i = 0; i < b->c->n_legs; i++)
+		accept_if(c, FW_OIFNAME, b->c->legs[i]);
+	match_group(fw_rule(c, FW_ACCEPT), FW_OIFGROUP, GROUP_VPC);
+	match_group(fw_rule(c, FW_ACCEPT), FW_OIFGROUP, GROUP_SESSION);
+}
+
+/* Of legs, CAPTURE_MARK_INBOUND says it. */
+static void accept_from_inside(const struct builder *b, struct fw_chain *c)
+{
+	if (!b->c->by_legs)
+		accept_if(c, FW_IIFNAME, b->c->tun);
+}
+
+/* What other tables of ours judge: known by the mark where iptables knows no groups any more. */
+static void leave_to_others(struct fw_chain *c)
+{
+	static const uint32_t groups[] = {GROUP_VPC, GROUP_SESSION, GROUP_LEG};
+
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		match_group(fw_rule_set_bits(c, FW_SET_MARK, CAPTURE_MARK_INBOUND), FW_IIFGROUP,
+			    groups[i]);
+		match_group(fw_rule(c, FW_ACCEPT), FW_IIFGROUP, groups[i]);
+	}
 }
 
 static struct fw_rule *rule_marked(struct fw_chain *c, enum fw_verdict verdict, uint32_t mark)
@@ -302,6 +349,22 @@ static void rules_dns(struct fw_chain *c, enum fw_verdict verdict, uint32_t mark
 	}
 }
 
+/* Which legs, routes say: they are those of the workloads' list, or none. */
+static void accept_askers(const struct builder *b, struct fw_chain *c)
+{
+	static const uint8_t protos[] = {IPPROTO_UDP, IPPROTO_TCP};
+
+	for (size_t i = 0; i < ARRAY_SIZE(protos) && b->others.of[V4]; i++) {
+		struct fw_rule *r = fw_rule(c, FW_ACCEPT);
+
+		match_group(r, FW_OIFGROUP, GROUP_LEG);
+		fw_match_u32(r, FW_SKUID, FW_OP_EQ, b->c->asker_uid);
+		match_proto(r, protos[i]);
+		fw_match_u16(r, FW_DPORT, FW_OP_EQ, DNS_PORT);
+		fw_match_set(r, FW_OP_IN, b->others.of[V4], 1, &daddr[V4]);
+	}
+}
+
 /* ---- Marking ---- */
 
 /* Client to server and back, of IPv4 (RFC 2131 4.1) and IPv6 (RFC 8415 7.2). Clients that renew
@@ -364,14 +427,26 @@ static void rules_mark(const struct builder *b, struct fw_chain *c)
 	mark_carried(b, c, FW_SET_CT_MARK);
 }
 
+/* An error that the host sends about a guest's connection is in that, and RELATED. */
+static void remember_own(struct fw_chain *c)
+{
+	accept_replies(c);
+	fw_match_u32(fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_MEMBER), FW_CT_STATE,
+		     FW_OP_ANY_BIT, FW_CT_NEW | FW_CT_ESTABLISHED);
+}
+
 static void chain_capture(const struct builder *b)
 {
 	struct fw_chain *c = fw_base_chain(b->t, "capture", FW_CHAIN_ROUTE, FW_HOOK_OUTPUT,
 					   NF_IP_PRI_MANGLE, FW_ACCEPT);
 
 	accept_if(c, FW_OIFNAME, "lo");
-	accept_if(c, FW_OIFNAME, b->c->tun);
-	rule_marked(c, FW_ACCEPT, CAPTURE_MARK_BYPASS);
+	if (!b->c->n_cgroups)
+		remember_own(c);
+	accept_inside(b, c);
+	accept_askers(b, c);
+	if (!b->c->by_legs)
+		rule_marked(c, FW_ACCEPT, CAPTURE_MARK_BYPASS);
 	if (b->c->n_cgroups)
 		accept_replies(c); /* a member's servers are as free as others' */
 	remember_members(b, c);
@@ -389,7 +464,9 @@ static void chain_prerouting(const struct builder *b)
 					   NF_IP_PRI_MANGLE, FW_ACCEPT);
 
 	accept_if(c, FW_IIFNAME, "lo");
-	accept_if(c, FW_IIFNAME, b->c->tun);
+	accept_from_inside(b, c);
+	if (b->c->by_legs)
+		leave_to_others(c);
 	fw_match_u32(fw_rule_set_bits(c, FW_SET_MARK, CAPTURE_MARK_INBOUND), FW_DADDR_TYPE,
 		     FW_OP_EQ, RTN_LOCAL);
 	fw_match_u32(fw_rule(c, FW_ACCEPT), FW_DADDR_TYPE, FW_OP_EQ, RTN_LOCAL);
@@ -398,29 +475,40 @@ static void chain_prerouting(const struct builder *b)
 
 /* ---- The kill switch ---- */
 
-static void accept_icmp_types(struct fw_chain *c)
+static void accept_icmp_errors(struct fw_chain *c)
 {
 	static const uint8_t types4[] = {ICMP_DEST_UNREACH, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB};
-	static const uint8_t types6[] = {
-		ICMP6_DST_UNREACH,   ICMP6_PACKET_TOO_BIG, ICMP6_TIME_EXCEEDED,
-		ICMP6_PARAM_PROB,    ND_ROUTER_SOLICIT,    ND_ROUTER_ADVERT,
-		ND_NEIGHBOR_SOLICIT, ND_NEIGHBOR_ADVERT,   ND_REDIRECT,
-		MLD_LISTENER_QUERY,  MLD_LISTENER_REPORT,  MLD_LISTENER_REDUCTION,
-		MLD2_REPORT};
+	static const uint8_t types6[] = {ICMP6_DST_UNREACH, ICMP6_PACKET_TOO_BIG,
+					 ICMP6_TIME_EXCEEDED, ICMP6_PARAM_PROB};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types4); i++)
 		fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP4_TYPE, FW_OP_EQ, types4[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(types6); i++)
 		fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP6_TYPE, FW_OP_EQ, types6[i]);
+}
+
+static void accept_link_icmp(struct fw_chain *c)
+{
+	static const uint8_t types6[] = {
+		ND_ROUTER_SOLICIT, ND_ROUTER_ADVERT,   ND_NEIGHBOR_SOLICIT, ND_NEIGHBOR_ADVERT,
+		ND_REDIRECT,       MLD_LISTENER_QUERY, MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION,
+		MLD2_REPORT};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types6); i++)
+		fw_match_u8(fw_rule(c, FW_ACCEPT), FW_ICMP6_TYPE, FW_OP_EQ, types6[i]);
 	match_proto(fw_rule(c, FW_ACCEPT), IPPROTO_IGMP);
 }
 
-/* Of what the host itself sends. */
+/* Of what the host itself sends. With legs, of errors only those about connections (rules_allow()):
+ * what is blocked has none, and its source may be anybody's. */
 static void rules_local(const struct builder *b, struct fw_chain *c)
 {
-	accept_icmp_types(c);
+	if (!b->c->by_legs)
+		accept_icmp_errors(c);
+	accept_link_icmp(c);
 	accept_dhcp(c);
 	accept_owners(b, c);
+	accept_askers(b, c);
 	if (!b->c->own_lookups)
 		return;
 	accept_marked_to(c, CAPTURE_MARK_BYPASS, &b->resolvers, IPPROTO_UDP, DNS_PORT);
@@ -451,13 +539,37 @@ static void rules_allow(const struct builder *b, struct fw_chain *c)
 	accept_others(b, c);
 }
 
+/* What answers the host's own connections is for the host: what would leave it answers a source
+ * that was not its own. */
+static void drop_foreign_replies(struct fw_chain *c)
+{
+	struct fw_rule *r = fw_rule(c, FW_DROP);
+
+	fw_match_u32(r, FW_CT_MARK, FW_OP_ANY_BIT, CAPTURE_MARK_MEMBER);
+	fw_match_u8(r, FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
+}
+
+/* The host tells who sent what is blocked, unless that may be a source of nobody's here: a guest is
+ * known to be one by its network, which is excluded. */
+static void drop_foreign_errors(const struct builder *b, struct fw_chain *c)
+{
+	struct fw_rule *r;
+
+	accept_to(c, &b->exclude, IPPROTO_ICMP, 0);
+	accept_to(c, &b->exclude, IPPROTO_ICMPV6, 0);
+	r = fw_rule(c, FW_DROP);
+	fw_match_u32(r, FW_CT_MARK, FW_OP_ANY_BIT, CAPTURE_MARK_TUNNEL);
+	fw_match_u8(r, FW_CT_DIRECTION, FW_OP_EQ, FW_CT_REPLY);
+}
+
 static struct fw_chain *chain_filter(const struct builder *b, const char *name, enum fw_hook hook,
 				     int priority)
 {
 	struct fw_chain *c = fw_base_chain(b->t, name, FW_CHAIN_FILTER, hook, priority, FW_ACCEPT);
 
 	accept_if(c, FW_OIFNAME, "lo");
-	accept_if(c, FW_OIFNAME, b->c->tun);
+	accept_inside(b, c);
+	drop_foreign_replies(c);
 	accept_others_connections(b, c);
 	return c;
 }
@@ -467,6 +579,8 @@ static void chain_output(const struct builder *b)
 	struct fw_chain *c = chain_filter(b, "output", FW_HOOK_OUTPUT, NF_IP_PRI_FILTER);
 
 	rule_marked(c, FW_ACCEPT, CAPTURE_MARK_TUNNEL); /* where to is postrouting's to see */
+	if (b->c->by_legs)
+		drop_foreign_errors(b, c);
 	rules_local(b, c);
 	rules_allow(b, c);
 	fw_rule(c, FW_REJECT);
@@ -476,7 +590,7 @@ static void chain_forward(const struct builder *b)
 {
 	struct fw_chain *c = chain_filter(b, "forward", FW_HOOK_FORWARD, NF_IP_PRI_FILTER);
 
-	accept_if(c, FW_IIFNAME, b->c->tun);
+	accept_from_inside(b, c);
 	rule_marked(c, FW_DROP, CAPTURE_MARK_TUNNEL);
 	rule_marked(c, FW_ACCEPT, CAPTURE_MARK_INBOUND);
 	/* Never routed: with br_netfilter, frames that stay on a bridge come by here. */
@@ -489,7 +603,7 @@ static void chain_postrouting(const struct builder *b)
 {
 	struct fw_chain *c = chain_filter(b, "postrouting", FW_HOOK_POSTROUTING, NF_IP_PRI_MANGLE);
 
-	accept_if(c, FW_IIFNAME, b->c->tun);
+	accept_from_inside(b, c);
 	rule_marked(c, FW_DROP, CAPTURE_MARK_TUNNEL);
 	rule_marked(c, FW_ACCEPT, CAPTURE_MARK_INBOUND);
 	accept_to(c, &b->link, 0, 0);
@@ -498,12 +612,11 @@ static void chain_postrouting(const struct builder *b)
 	fw_rule(c, FW_DROP);
 }
 
-static void build(const struct capture *c, struct ruleset *rs)
+void capture_rules(const struct capture *c, struct ruleset *rs)
 {
 	struct builder b = {.c = c};
 
-	ruleset_init(rs);
-	b.t = ruleset_table(rs, FW_INET, CAPTURE_FIREWALL_TABLE);
+	b.t = ruleset_table(rs, FW_INET, c->by_legs ? CAPTURE_HOST_TABLE : CAPTURE_FIREWALL_TABLE);
 	add_sets(&b);
 	chain_capture(&b);
 	if (!c->n_cgroups)
@@ -528,7 +641,8 @@ static void block_output(const struct builder *b)
 	rule_marked(c, FW_ACCEPT, CAPTURE_MARK_BYPASS);
 	remember_owners(b, c);
 	accept_owners(b, c);
-	accept_icmp_types(c);
+	accept_icmp_errors(c);
+	accept_link_icmp(c);
 	accept_dhcp(c);
 	fw_rule(c, FW_REJECT);
 }
@@ -611,7 +725,8 @@ int capture_block(const struct capture *c, struct netns *ns, struct firewall *fw
 	int r;
 
 	nlbatch_init(&b, ns);
-	build(c, &rs);
+	ruleset_init(&rs);
+	capture_rules(c, &rs);
 	r = firewall_apply(fw, ns, &rs, err);
 	/* nft(8) has no better word for what the kernel lacks. */
 	if (r == -ENOENT && c->n_cgroups)

@@ -24,6 +24,7 @@
 struct err;
 struct firewall;
 struct netns;
+struct ruleset;
 
 #define CAPTURE_LIST_MAX 64
 #define CAPTURE_UPSTREAMS_MAX 128
@@ -38,7 +39,13 @@ struct netns;
 	0x00400000u /* came for an address of ours: may be forwarded (DNAT)                        \
 		     */
 
-#define CAPTURE_MARK_MEMBER 0x01000000u /* of a connection: begun by a process in `cgroups` */
+#define CAPTURE_MARK_MEMBER                                                                        \
+	0x01000000u /* of a connection: begun by a process in `cgroups`; without such a list, by   \
+		     * one of this host's */
+
+/* With legs: rules alone, so that both can be told apart, and nobody takes the other's away. */
+#define CAPTURE_HOST_TABLE "byway_host"
+#define CAPTURE_LEGS_MAX 8
 
 /* Names by which capture_down() finds everything. Priority and table: byway's range is 9800 to
  * 9899. */
@@ -54,6 +61,15 @@ enum capture_dns {
 
 struct capture {
 	char tun[IFNAMSIZ];
+	/* Instead of a TUN: the host's ends of the legs of egresses (egress/leg.h), none or more,
+	 * into which somebody else's routes lead what carries CAPTURE_MARK_TUNNEL. */
+	bool by_legs;
+	char legs[CAPTURE_LEGS_MAX][IFNAMSIZ];
+	size_t n_legs;
+	/* With legs: where those who serve names at gateways, processes of this user, ask on behalf
+	 * of workloads, by the legs of these; family 0: nowhere. */
+	struct cidr asked_for_others;
+	uint32_t asker_uid;
 	struct cidr tun_addr4, tun_addr6; /* of the device; family 0: none */
 	uint32_t mtu_bytes;
 	/* Addresses of the proxy: TCP to them is never captured, always allowed. */
@@ -100,6 +116,9 @@ struct capture {
  *
  * May be called again in any state, with other addresses: the table is replaced. */
 int capture_block(const struct capture *c, struct netns *ns, struct firewall *fw, struct err *err);
+/* The same rules as a ruleset, with legs. What VPCs, sessions and legs send and get is left to
+ * their own tables: workloads keep their ways out, and carriers get out. */
+void capture_rules(const struct capture *c, struct ruleset *rs);
 /* Alias, addresses, MTU, reverse path filter, routes and rules for a TUN device that is new, both
  * families; needs capture_block() first. IPv6 is left out where the device has none. On failure
  * what it made goes with the device and with capture_down(). */
@@ -108,16 +127,18 @@ int capture_up(const struct capture *c, struct netns *ns, struct err *err);
  * Absent: done. Goes on after errors; err is the first one, and says how many more there were. */
 int capture_down(struct netns *ns, struct firewall *fw, struct err *err);
 
-/* Blocks the host while there is no tunnel yet, in a table of its own: nothing is forwarded, and nothing leaves
- * but what goes over lo; answers to connections that came from elsewhere; ICMP errors, neighbour discovery,
- * multicast reports, DHCP; and what a tunnel of ours is made with: sockets with CAPTURE_MARK_BYPASS, which no
- * unprivileged process can set, and those of the group gid. There already: replaced. */
+/* Blocks the host while there is no tunnel yet, in a table of its own: nothing is forwarded, and
+ * nothing leaves but what goes over lo; answers to connections that came from elsewhere; ICMP
+ * errors, neighbour discovery, multicast reports, DHCP; and what a tunnel of ours is made with:
+ * sockets with CAPTURE_MARK_BYPASS, which no unprivileged process can set, and those of the group
+ * gid. There already: replaced. */
 int capture_block_all(uint32_t gid, struct netns *ns, struct firewall *fw, struct err *err);
 /* Whether that is there, as this gid makes it. */
 bool capture_blocks_all(uint32_t gid, struct netns *ns, struct firewall *fw);
 /* Absent: done. */
 int capture_unblock_all(struct netns *ns, struct firewall *fw, struct err *err);
-/* Whether this tunnel's own kill switch takes the place of that: nobody and nothing goes another way. */
+/* Whether this tunnel's own kill switch takes the place of that: nobody and nothing goes another
+ * way. */
 bool capture_covers_all(const struct capture *c);
 
 #endif

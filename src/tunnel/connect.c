@@ -233,16 +233,11 @@ static int build_request(struct dial *c, struct request *q)
 
 static void new_cnonce(struct state *s)
 {
-	static const char digits[] = "0123456789abcdef";
-	unsigned char bytes[16] = {0};
+	unsigned char bytes[sizeof(s->cnonce) / 2] = {0};
 
 	/* So few bytes never fail once the system is up. */
 	(void)!getrandom(bytes, sizeof(bytes), 0);
-	for (size_t i = 0; i < sizeof(bytes); i++) {
-		s->cnonce[2 * i] = digits[bytes[i] >> 4];
-		s->cnonce[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	s->cnonce[32] = '\0';
+	hex_format(bytes, sizeof(bytes), s->cnonce);
 }
 
 static bool take_shared_challenge(struct dial *c)

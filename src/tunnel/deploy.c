@@ -143,19 +143,9 @@ _printf_(2, 3) static void greet(struct deploy *d, const char *fmt, ...)
 
 /* ---- In ---- */
 
-/* What a server has said goes to a terminal. */
-static void copy_printable(char *to, size_t size, const char *from)
-{
-	size_t n = strnlen(from, size - 1);
-
-	for (size_t i = 0; i < n; i++)
-		to[i] = from[i] >= ' ' && from[i] <= '~' ? from[i] : '?';
-	to[n] = '\0';
-}
-
 static enum deploy_status on_machine(struct deploy *d, const char *words)
 {
-	copy_printable(d->machine, sizeof(d->machine), words);
+	str_printable(d->machine, sizeof(d->machine), words, strlen(words));
 	for (const struct agent_binary *b = d->binaries; b->machine; b++) {
 		if (strncmp(words, "Linux ", 6) != 0 || strcmp(words + 6, b->machine) != 0)
 			continue;
@@ -171,7 +161,7 @@ static enum deploy_status on_directory(struct deploy *d, const char *words)
 
 	if (!b)
 		return fail(d, DEPLOY_BROKEN, "the server's shell speaks out of turn");
-	copy_printable(d->directory, sizeof(d->directory), words);
+	str_printable(d->directory, sizeof(d->directory), words, strlen(words));
 	greet(d, "%td %s\n", b->end - b->start, b->sha256);
 	d->state = WAIT_START;
 	return DEPLOY_PENDING;
@@ -243,7 +233,7 @@ static enum deploy_status on_line(struct deploy *d, char *line)
 
 	if (strncmp(line, MARK, strlen(MARK)) != 0) {
 		if (line[strspn(line, " \t\r")])
-			copy_printable(d->noise, sizeof(d->noise), line);
+			str_printable(d->noise, sizeof(d->noise), line, strlen(line));
 		return DEPLOY_PENDING;
 	}
 	line += strlen(MARK);

@@ -33,8 +33,8 @@
 #define DIRECT_TIMEOUT_MS 30000
 
 /* A peer that vanished ends a stream when it has acknowledged nothing for so long, whether or not
- * there is data for it: the user timeout of RFC 9293 3.8.3, and its traditional value. Shorter would
- * be dangerous, because the kernel also ends what has waited so long for a window to open
+ * there is data for it: the user timeout of RFC 9293 3.8.3, and its traditional value. Shorter
+ * would be dangerous, because the kernel also ends what has waited so long for a window to open
  * (tcp_probe_timer()), and a target may well read nothing for minutes. */
 #define USER_TIMEOUT_MS 300000
 /* Without data, a probe asks whether the peer is there; TCP_USER_TIMEOUT says for how long. */

@@ -69,7 +69,8 @@ enum dial_status dial_start(const struct dialer *d, struct dial *c, const struct
 /* Goes on after events, or after the deadline (revents 0). After any other status than
  * DIAL_PENDING the dial is over, and nothing but a connected fd is left of it. */
 enum dial_status dial_step(struct dial *c, uint32_t revents, uint64_t now_ms);
-/* Begins, and sleeps until it is over: for those who have nothing else to do. Never DIAL_PENDING. */
+/* Begins, and sleeps until it is over: for those who have nothing else to do. Never
+ * DIAL_PENDING. */
 enum dial_status dial_wait(const struct dialer *d, struct dial *c, const struct dial_target *t);
 /* Gives up; legal in any state, and on a struct of zeros. Closes a connected fd that was not
  * taken. */

@@ -67,17 +67,6 @@ static void free_ctx(EVP_MD_CTX **ctx)
 	EVP_MD_CTX_free(*ctx); /* wipes its state */
 }
 
-static void to_hex(const unsigned char *bytes, unsigned int n, char *ret)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (unsigned int i = 0; i < n; i++) {
-		*ret++ = digits[bytes[i] >> 4];
-		*ret++ = digits[bytes[i] & 15];
-	}
-	*ret = '\0';
-}
-
 /* The hash of the parts joined by colons; the list ends with NULL. */
 static int hash_parts(EVP_MD_CTX *ctx, enum digest_hash hash, const char *const parts[],
 		      char ret[DIGEST_HEX_MAX + 1])
@@ -93,7 +82,7 @@ static int hash_parts(EVP_MD_CTX *ctx, enum digest_hash hash, const char *const 
 			return -EOPNOTSUPP;
 	if (!EVP_DigestFinal_ex(ctx, bytes, &n) || 2 * n > DIGEST_HEX_MAX)
 		return -EOPNOTSUPP;
-	to_hex(bytes, n, ret);
+	hex_format(bytes, n, ret);
 	explicit_bzero(bytes, sizeof(bytes));
 	return 0;
 }

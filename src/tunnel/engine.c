@@ -177,7 +177,8 @@ void engine_get_status(struct engine *e, struct worker_status *ret)
 		}
 		if (s.judged_ms >= judged_ms) {
 			judged_ms = s.judged_ms;
-			ret->proxy_fails = s.proxy_fails;
+			ret->proxy_failure = s.proxy_failure;
+			ret->failed_target = s.failed_target;
 		}
 	}
 	ret->failed_ms = failed_ms;

@@ -13,7 +13,7 @@
  *
  * Invariants:
  *  1. A flow that is not free is in exactly one bucket; it is in a slot exactly when slot is not
- * FLOW_NONE.
+ *     FLOW_NONE.
  *  2. A flow with a deadline is in a slot at or before it (within the length of the wheel).
  */
 #include <assert.h>
@@ -21,7 +21,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/siphash.h"
 #include "base/util.h"
 #include "tunnel/flow.h"
 
@@ -100,27 +99,14 @@ size_t flows_live(const struct flows *fs)
 
 static uint64_t hash(const struct flows *fs, const struct endpoints *ends)
 {
-	struct {
-		uint8_t src[16], dst[16];
-		uint16_t sport, dport, family, zero;
-	} key = {.sport = ends->sport, .dport = ends->dport, .family = (uint16_t)ends->src.family};
-
-	memcpy(key.src, ends->src.bytes, sizeof(key.src));
-	memcpy(key.dst, ends->dst.bytes, sizeof(key.dst));
-	return siphash(&key, sizeof(key), fs->key);
-}
-
-static bool same_ends(const struct endpoints *a, const struct endpoints *b)
-{
-	return a->sport == b->sport && a->dport == b->dport && ip_equal(&a->src, &b->src) &&
-	       ip_equal(&a->dst, &b->dst);
+	return endpoints_hash(ends, 0, fs->key);
 }
 
 struct flow *flow_find(struct flows *fs, const struct endpoints *ends)
 {
 	uint32_t i = fs->buckets[hash(fs, ends) & fs->mask];
 
-	while (i != FLOW_NONE && !same_ends(&fs->pool[i].ends, ends))
+	while (i != FLOW_NONE && !endpoints_equal(&fs->pool[i].ends, ends))
 		i = fs->pool[i].hash_next;
 	return i == FLOW_NONE ? NULL : &fs->pool[i];
 }

@@ -6,7 +6,6 @@
  * cannot be met.
  */
 #include <errno.h>
-#include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
@@ -60,16 +59,6 @@ static size_t token_len(const char *p)
 static bool token_is(const char *p, size_t len, const char *word)
 {
 	return strlen(word) == len && !strncasecmp(p, word, len);
-}
-
-/* For messages: what is not printable ASCII becomes a question mark; too much is cut. */
-static void copy_printable(char *dst, size_t size, const char *src, size_t len)
-{
-	size_t n = MIN(len, size - 1);
-
-	for (size_t i = 0; i < n; i++)
-		dst[i] = src[i] >= ' ' && src[i] <= '~' ? src[i] : '?';
-	dst[n] = '\0';
 }
 
 /* ---- Proxy-Authenticate ---- */
@@ -168,7 +157,7 @@ static void begin_challenge(struct http_response *r, struct challenge *c, const 
 	if (token_is(scheme, len, "Basic"))
 		r->wants_basic = true;
 	if (!r->scheme[0])
-		copy_printable(r->scheme, sizeof(r->scheme), scheme, len);
+		str_printable(r->scheme, sizeof(r->scheme), scheme, len);
 }
 
 /*
@@ -218,7 +207,7 @@ static void take_proxy_status(struct http_response *r, const char *value)
 	for (const char *p = value; (p = strcasestr(p, "error=")); p++)
 		error = p + strlen("error=");
 	if (error && !r->cause[0])
-		copy_printable(r->cause, sizeof(r->cause), error, token_len(error));
+		str_printable(r->cause, sizeof(r->cause), error, token_len(error));
 }
 
 static int take_header(struct http_response *r, bool cut)
@@ -234,7 +223,7 @@ static int take_header(struct http_response *r, bool cut)
 	if (token_is(r->line, len, "Proxy-Authenticate"))
 		take_challenges(r, value, cut);
 	else if (token_is(r->line, len, "X-Squid-Error"))
-		copy_printable(r->cause, sizeof(r->cause), value, strlen(value));
+		str_printable(r->cause, sizeof(r->cause), value, strlen(value));
 	else if (token_is(r->line, len, "Proxy-Status"))
 		take_proxy_status(r, value);
 	return 0;
@@ -258,7 +247,7 @@ static int take_status(struct http_response *r)
 	if (r->status < 100 || r->status > 599)
 		return -EBADMSG;
 	p = skip_blanks(p + 5);
-	copy_printable(r->phrase, sizeof(r->phrase), p, strlen(p));
+	str_printable(r->phrase, sizeof(r->phrase), p, strlen(p));
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <linux/virtio_net.h>
 #include <string.h>
 
+#include "base/siphash.h"
 #include "base/util.h"
 #include "kernel/tun.h"
 #include "tunnel/packet.h"
@@ -36,6 +37,27 @@ static_assert(TUN_HEADER + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) + OPTI
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
+
+bool endpoints_equal(const struct endpoints *a, const struct endpoints *b)
+{
+	return a->sport == b->sport && a->dport == b->dport && ip_equal(&a->src, &b->src) &&
+	       ip_equal(&a->dst, &b->dst);
+}
+
+uint64_t endpoints_hash(const struct endpoints *ends, uint16_t kind, const uint64_t key[2])
+{
+	struct {
+		uint8_t src[16], dst[16];
+		uint16_t sport, dport, family, kind;
+	} whole = {.sport = ends->sport,
+		   .dport = ends->dport,
+		   .family = (uint16_t)ends->src.family,
+		   .kind = kind};
+
+	memcpy(whole.src, ends->src.bytes, sizeof(whole.src));
+	memcpy(whole.dst, ends->dst.bytes, sizeof(whole.dst));
+	return siphash(&whole, sizeof(whole), key);
+}
 
 /* RFC 1071, over chunks of even length but for the last. */
 static uint64_t sum(uint64_t acc, const void *data, size_t len)
@@ -208,8 +230,8 @@ static enum packet_kind parse_tcp(const struct cursor *c, struct packet *ret)
 	return PACKET_TCP;
 }
 
-/* The kernel leaves cutting to us, too: a program's send with UDP_SEGMENT is one packet (virtio 1.3,
- * VIRTIO_NET_HDR_GSO_UDP_L4). */
+/* The kernel leaves cutting to us, too: a program's send with UDP_SEGMENT is one packet (virtio
+ * 1.3, VIRTIO_NET_HDR_GSO_UDP_L4). */
 static enum packet_kind parse_udp(const struct virtio_net_hdr_v1 *v, const struct cursor *c,
 				  struct packet *ret)
 {
@@ -506,7 +528,8 @@ uint8_t *packet_put_echo(const struct endpoints *ends, uint16_t seq, uint8_t *pa
 	return p;
 }
 
-#define QUOTE_MAX 512 /* of the packet that the error is about: all stay below the least MTU */
+/* Of the packet that the error is about, what there is room for: all stay below the least MTU. */
+#define QUOTE_MAX (PACKET_ERROR_MAX - PACKET_HEADROOM - ICMP_HEADER)
 
 static const struct {
 	uint8_t type4, code4, type6, code6;
@@ -523,7 +546,8 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(icmp_errors) == PACKET_NUM_ERRORS, "every error has its codes");
 
-/* The MTU has 16 bits in IPv4 (RFC 1191 4), 32 in IPv6 (RFC 4443 3.2), and both end in one place. */
+/* The MTU has 16 bits in IPv4 (RFC 1191 4), 32 in IPv6 (RFC 4443 3.2), and both end in one
+ * place. */
 static size_t put_error(enum packet_error error, uint32_t mtu, const struct endpoints *ends,
 			const uint8_t *ip, size_t ip_len, uint8_t *buf)
 {

@@ -20,6 +20,11 @@ struct endpoints {
 	uint16_t sport, dport; /* host order */
 };
 
+bool endpoints_equal(const struct endpoints *a, const struct endpoints *b);
+/* For tables that nobody can crowd who does not know the key. kind: the same ends of another kind
+ * are others. */
+uint64_t endpoints_hash(const struct endpoints *ends, uint16_t kind, const uint64_t key[2]);
+
 #define TCP_FIN 0x01u
 #define TCP_SYN 0x02u
 #define TCP_RST 0x04u

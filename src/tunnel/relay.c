@@ -42,7 +42,6 @@
 
 #include "agent/lanes.h"
 #include "base/clock.h"
-#include "base/siphash.h"
 #include "base/util.h"
 #include "tunnel/dns.h"
 #include "tunnel/packet.h"
@@ -107,23 +106,7 @@ static uint32_t number_of(const struct relay *r, const struct relay_flow *f)
 
 static uint32_t *bucket(struct relay *r, const struct endpoints *ends, enum flow_kind kind)
 {
-	struct {
-		uint8_t src[16], dst[16];
-		uint16_t sport, dport, family, kind;
-	} key = {.sport = ends->sport,
-		 .dport = ends->dport,
-		 .family = (uint16_t)ends->src.family,
-		 .kind = (uint16_t)kind};
-
-	memcpy(key.src, ends->src.bytes, sizeof(key.src));
-	memcpy(key.dst, ends->dst.bytes, sizeof(key.dst));
-	return &r->buckets[siphash(&key, sizeof(key), r->key) & r->mask];
-}
-
-static bool same_ends(const struct endpoints *a, const struct endpoints *b)
-{
-	return a->sport == b->sport && a->dport == b->dport && ip_equal(&a->src, &b->src) &&
-	       ip_equal(&a->dst, &b->dst);
+	return &r->buckets[endpoints_hash(ends, (uint16_t)kind, r->key) & r->mask];
 }
 
 static void list_remove(struct relay *r, struct relay_flow *f)
@@ -195,7 +178,8 @@ static struct relay_flow *flow_for(struct relay *r, const struct endpoints *ends
 {
 	uint32_t i = *bucket(r, ends, kind);
 
-	while (i != FLOW_NONE && (r->flows[i].kind != kind || !same_ends(&r->flows[i].ends, ends)))
+	while (i != FLOW_NONE &&
+	       (r->flows[i].kind != kind || !endpoints_equal(&r->flows[i].ends, ends)))
 		i = r->flows[i].hash_next;
 	if (i == FLOW_NONE)
 		return flow_new(r, ends, kind, now_ms);

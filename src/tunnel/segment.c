@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
-#include "base/util.h"
 #include "tunnel/tcp_impl.h"
 
 void segment_write(struct tcp *t, const uint8_t *packet, size_t len)
@@ -68,8 +66,8 @@ void segment_send(struct tcp *t, struct flow *f, uint8_t flags, uint32_t seq, si
 	f->ack_due = f->ack_due && f->ahead.n && len;
 }
 
-/* Behind all that was ever sent, even while it is sent again: what is before the place that the guest
- * has come to, it does not take (RFC 9293 3.10.7.4). */
+/* Behind all that was ever sent, even while it is sent again: what is before the place that the
+ * guest has come to, it does not take (RFC 9293 3.10.7.4). */
 void segment_ack(struct tcp *t, struct flow *f)
 {
 	segment_send(t, f, 0, f->snd_max, 0);

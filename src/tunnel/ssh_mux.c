@@ -29,7 +29,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "tunnel/ssh_error.h"
@@ -358,15 +357,6 @@ static void on_confirmation(struct ssh_channel *c, const struct ssh_message *msg
 	enlist(c, &m->fresh);
 }
 
-static void printable(char *dst, size_t size, const unsigned char *src, size_t len)
-{
-	size_t n = MIN(len, size - 1);
-
-	for (size_t i = 0; i < n; i++)
-		dst[i] = src[i] >= ' ' && src[i] <= '~' ? (char)src[i] : '?';
-	dst[n] = '\0';
-}
-
 static void on_open_failure(struct ssh_channel *c, const struct ssh_message *msg)
 {
 	static const char *const reasons[] = {
@@ -384,7 +374,7 @@ static void on_open_failure(struct ssh_channel *c, const struct ssh_message *msg
 	}
 	c->mux->n_failed++;
 	detach(c);
-	printable(description, sizeof(description), msg->data, msg->len);
+	str_printable(description, sizeof(description), msg->data, msg->len);
 	ssh_channel_fail(c, ssh_open_status(msg->reason, description) | SSH_CHANNEL_ANSWERED,
 			 "cannot connect to %.40s port %u: %s%s%s", ssh_channel_host(c, host),
 			 c->opening->target.port, reason ? reason : "refused for an unknown reason",
@@ -577,8 +567,8 @@ static void on_greeting(struct ssh_mux *m, const unsigned char *body, size_t len
 	} else {
 		m->phase = SSH_MUX_REFUSED;
 		snprintf(m->reason, sizeof(m->reason), "ssh refuses proxy mode: ");
-		printable(m->reason + strlen(m->reason), sizeof(m->reason) - strlen(m->reason),
-			  msg.text, msg.len);
+		str_printable(m->reason + strlen(m->reason), sizeof(m->reason) - strlen(m->reason),
+			      msg.text, msg.len);
 	}
 }
 

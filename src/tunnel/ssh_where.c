@@ -86,6 +86,7 @@ static int ask_ssh(const struct ssh_setup *s, struct buf *ret, struct err *err)
 		return r;
 	close(TAKE_FD(out));
 	read_all(in, ret);
+	close(TAKE_FD(in)); /* what is not read must not keep ssh from ending */
 	child_wait(&child); /* what is wrong with it ssh says when it is to connect */
 	return 0;
 }

@@ -32,12 +32,10 @@
  * 8. The thread, which reads what the network sends, opens no file and runs no program: see
  *    system_calls[].
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -64,8 +64,9 @@ struct worker {
 	uint32_t free_opening;
 	uint8_t *rx;
 	uint64_t dials, packets, ignored;
-	bool proxy_fails;
-	uint64_t judged_ms; /* of worker_status */
+	enum dial_status proxy_failure; /* these three: of worker_status */
+	struct dial_target failed_target;
+	uint64_t judged_ms;
 	uint64_t next_status_ms;
 	pthread_mutex_t lock; /* of published and letters */
 	struct worker_status published;
@@ -122,12 +123,20 @@ void worker_note_failure(struct worker *w, enum dial_status why, const char *rea
 }
 
 /* Whether the way to the proxy, or the proxy itself, is at fault. A change is news. */
-static void judge(struct worker *w, bool proxy_fails)
+static void judge(struct worker *w, enum dial_status proxy_failure)
 {
-	if (proxy_fails != w->proxy_fails)
+	if (proxy_failure != w->proxy_failure)
 		w->next_status_ms = 0;
-	w->proxy_fails = proxy_fails;
+	w->proxy_failure = proxy_failure;
 	w->judged_ms = now_ms(w);
+}
+
+static void judge_failure(struct worker *w, const struct dial *d, enum dial_status why)
+{
+	bool proxy = !d->answered || why == DIAL_AUTH || why == DIAL_BROKEN;
+
+	w->failed_target = d->target;
+	judge(w, proxy ? why : DIAL_PENDING);
 }
 
 static void fail(struct worker *w, struct flow *f, enum dial_status why, const char *reason)
@@ -150,7 +159,7 @@ static void connected(struct worker *w, struct opening *o, struct flow *f)
 		fail(w, f, DIAL_BROKEN, "cannot watch the stream");
 		return;
 	}
-	judge(w, false);
+	judge(w, DIAL_PENDING);
 	tcp_connected(&w->tcp, f, fd);
 }
 
@@ -158,7 +167,6 @@ static void go_on(struct worker *w, struct opening *o, enum dial_status status)
 {
 	struct flow *f = flow_at(w->tcp.flows, o->flow);
 	char reason[sizeof(o->dial.reason)];
-	bool answered;
 
 	if (status == DIAL_PENDING && follow(w, o)) {
 		dial_abort(&o->dial);
@@ -173,10 +181,9 @@ static void go_on(struct worker *w, struct opening *o, enum dial_status status)
 		return;
 	default:
 		memcpy(reason, o->dial.reason, sizeof(reason));
-		answered = o->dial.answered;
+		judge_failure(w, &o->dial, status);
 		opening_free(w, o);
 		f->dial = FLOW_NONE;
-		judge(w, !answered || status == DIAL_AUTH || status == DIAL_BROKEN);
 		fail(w, f, status, reason);
 	}
 }
@@ -367,7 +374,8 @@ static void publish(struct worker *w)
 	w->published.packets = w->packets;
 	w->published.ignored = w->ignored;
 	w->published.judged_ms = w->judged_ms;
-	w->published.proxy_fails = w->proxy_fails;
+	w->published.proxy_failure = w->proxy_failure;
+	w->published.failed_target = w->failed_target;
 	pthread_mutex_unlock(&w->lock);
 }
 

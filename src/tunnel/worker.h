@@ -35,7 +35,10 @@ struct worker_status {
 	enum dial_status last_failure; /* DIAL_PENDING: none yet */
 	char last_reason[160];
 	uint64_t failed_ms; /* when that was (clock_ms()) */
-	bool proxy_fails;   /* the latest stream failed because of the proxy, not of its target */
+	/* Why the latest stream failed, if because of the proxy and not of its target; and whom it
+	 * was for. */
+	enum dial_status proxy_failure; /* DIAL_PENDING: it did not */
+	struct dial_target failed_target;
 	uint64_t judged_ms; /* when that became known; 0: never */
 };
 
@@ -55,7 +58,7 @@ void worker_stop(struct worker *w);
 
 /* Notes that a stream could not be opened; any thread. */
 void worker_note_failure(struct worker *w, enum dial_status why, const char *reason);
-/* A copy that is at most a second old, or knows the latest change of proxy_fails; any thread. */
+/* A copy that is at most a second old, or knows the latest change of proxy_failure; any thread. */
 void worker_get_status(struct worker *w, struct worker_status *ret);
 
 #endif
