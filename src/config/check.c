@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What can be checked when all of a file has been read. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,6 +7,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "config/impl.h"
+#include "vpc/clone.h"
 #include "vpc/plan.h"
 #include "vpc/policy.h"
 
@@ -81,7 +81,7 @@ static int check_overlaps(struct config *c, bool v6, struct err *err)
 
 /* ---- names ---- */
 
-static struct config_vpc *find_vpc(const struct config *c, const char *name)
+struct config_vpc *config_find_vpc(const struct config *c, const char *name)
 {
 	for (size_t i = 0; i < c->n_vpcs; i++)
 		if (!strcmp(c->vpcs[i].v.name, name))
@@ -93,7 +93,7 @@ static struct config_vpc *find_vpc(const struct config *c, const char *name)
 static int check_vpc_names(struct config *c, struct err *err)
 {
 	for (size_t i = 0; i < c->n_vpcs; i++) {
-		struct config_vpc *v = &c->vpcs[i], *other = find_vpc(c, v->v.name);
+		struct config_vpc *v = &c->vpcs[i], *other = config_find_vpc(c, v->v.name);
 
 		if (other != v)
 			return doc_error(c->doc, v->at, err,
@@ -152,7 +152,7 @@ static bool inside(const struct cidr *c, const struct vpc *v)
 
 static int check_peer(struct config *c, const struct config_peer *p, struct err *err)
 {
-	const struct config_vpc *a = find_vpc(c, p->p.a), *b = find_vpc(c, p->p.b);
+	const struct config_vpc *a = config_find_vpc(c, p->p.a), *b = config_find_vpc(c, p->p.b);
 	char text[CIDR_STRLEN];
 
 	if (!a || !b)
@@ -234,9 +234,9 @@ static int check_address(struct config *c, const struct config_vm *vm, const str
 
 static int check_vm(struct config *c, const struct config_vm *vm, struct err *err)
 {
-	const struct config_vpc *v = find_vpc(c, vm->p.vpc);
+	const struct config_vpc *v = config_find_vpc(c, vm->p.vpc);
 	const struct subnet *s = NULL;
-	struct port twin = vm->p;
+	struct port twin = vm->p, clone = vm->p;
 	int r;
 
 	memcpy(twin.subnet, vm->p.name, sizeof(twin.subnet));
@@ -251,6 +251,8 @@ static int check_vm(struct config *c, const struct config_vm *vm, struct err *er
 		return doc_error(c->doc, vm->at, err,
 				 "VM \"%s\" has the name of a subnet of \"%s\"", vm->p.name,
 				 v->v.name);
+	if (vm->p.kind == PORT_CLONE && clone_check(&v->v, &clone, err))
+		return doc_error_at(c->doc, vm->at, err);
 	s = v->v.flat ? NULL : find_subnet(c, &vm->p);
 	if (!v->v.flat && !s)
 		return unknown_subnet(c, vm, err);
@@ -258,11 +260,13 @@ static int check_vm(struct config *c, const struct config_vm *vm, struct err *er
 	return r ? r : check_address(c, vm, &v->v, s ? &s->cidr6 : &v->v.cidr6, &vm->p.addr6, err);
 }
 
-/* What two machines of a network must not both have. */
+/* What two machines, or two of a network, must not both have. */
 static const char *shared(const struct port *a, const struct port *b)
 {
 	static const struct mac none;
 
+	if (*a->clone.netns && !strcmp(a->clone.netns, b->clone.netns))
+		return "namespace";
 	if (strcmp(a->vpc, b->vpc) != 0)
 		return NULL;
 	if ((a->addr.family && ip_equal(&a->addr, &b->addr)) ||
@@ -301,32 +305,43 @@ static int check_vms(struct config *c, struct err *err)
 
 /* ---- policies ---- */
 
-static int check_policy(struct config *c, struct fy_node *at, const char *file, struct err *err)
+static int check_policy(struct config *c, struct fy_node *at, const char *file, bool *ret_names,
+			struct err *err)
 {
 	_policy_ struct policy *p = NULL;
 	_buf_ struct buf text = {0};
+	int r = file_read(file, DOC_SIZE_MAX, &text, err);
 
-	if (file_read(file, DOC_SIZE_MAX, &text, err))
+	if (r)
 		return doc_error_at(c->doc, at, err);
-	return policy_parse(file, text.data, text.len, &p, err);
+	r = policy_parse(file, text.data, text.len, &p, err);
+	*ret_names = !r && p->has_groups;
+	return r;
 }
 
+/* A file that many subnets share is read once. */
 static int check_policies(struct config *c, struct err *err)
 {
-	const char *last = "";
+	const struct config_subnet *last = NULL;
 	int r = 0;
 
 	for (size_t i = 0; !r && i < c->n_subnets; i++) {
-		const char *file = c->subnets[i].policy;
+		struct config_subnet *s = &c->subnets[i];
 
-		if (file && strcmp(file, last) != 0) {
-			r = check_policy(c, c->subnets[i].at, file, err);
-			last = file;
-		}
+		if (!s->policy)
+			continue;
+		if (last && !strcmp(s->policy, last->policy))
+			s->policy_names = last->policy_names;
+		else
+			r = check_policy(c, s->policy_at, s->policy, &s->policy_names, err);
+		last = s;
 	}
-	for (size_t i = 0; !r && i < c->n_vms; i++)
-		if (c->vms[i].policy)
-			r = check_policy(c, c->vms[i].at, c->vms[i].policy, err);
+	for (size_t i = 0; !r && i < c->n_vms; i++) {
+		struct config_vm *vm = &c->vms[i];
+
+		if (vm->policy)
+			r = check_policy(c, vm->policy_at, vm->policy, &vm->policy_names, err);
+	}
 	return r;
 }
 

@@ -27,13 +27,14 @@ static const struct doc_key file_keys[] = {
 	{"networks", config_read_networks},
 	{"vms", config_read_vms},
 	{"egress", config_read_egress},
+	{"host", config_read_host},
 };
 
 static int read_doc(struct config *c, const char *name, struct err *err)
 {
 	int r = doc_parse(name, c->text.data, c->text.len, DOC_YAML, &c->doc, err);
 
-	if (!r && doc_root(c->doc)) /* an empty file wants nothing */
+	if (!r && !doc_is_null(c->doc, doc_root(c->doc))) /* an empty file wants nothing */
 		r = doc_read_map(c->doc, doc_root(c->doc), "the file", file_keys,
 				 ARRAY_SIZE(file_keys), c, err);
 	return r ? r : config_check(c, err);
@@ -81,6 +82,8 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->n_egress; i++)
 		egress_spec_done(&c->egress[i].spec);
 	free(c->egress);
+	for (size_t i = 0; i < c->n_uses; i++)
+		free(c->uses[i].exclude);
 	free(c->uses);
 	free(c->ports);
 	for (size_t i = 0; i < c->n_vms; i++)

@@ -38,7 +38,10 @@ struct config_vpc {
 struct config_subnet {
 	struct fy_node *at;
 	struct subnet s; /* vpc, name, cidr, cidr6, is_public */
+	struct fy_node *policy_at;
 	char *policy;    /* a file's absolute path, or NULL; owned */
+	bool policy_names; /* it names workloads, which may be others of the file */
+	size_t use;      /* its place among the uses, from 1; 0: as without */
 };
 
 struct config_peer {
@@ -49,7 +52,10 @@ struct config_peer {
 struct config_vm {
 	struct fy_node *at;
 	struct port p; /* as ops_port_add() wants it */
+	struct fy_node *policy_at;
 	char *policy;  /* a file's absolute path, or NULL; owned */
+	bool policy_names;
+	size_t use;    /* its place among the uses, from 1; 0: as without */
 };
 
 /* Until when nothing leaves the host: `byway block`. */
@@ -62,12 +68,13 @@ struct config_egress {
 	const char *path; /* of the file */
 };
 
-/* A workload that goes out by egresses, or not at all. */
+/* A workload, or the host, that goes out by egresses, or not at all. */
 struct config_use {
 	struct fy_node *at; /* the list */
+	enum use_kind kind;
 	char workload[CONFIG_WORKLOAD_MAX];
-	bool of_vm;
 	char ways[WAY_LIST_LEN]; /* as ops_egress_use() wants it */
+	char *exclude;           /* as ops_egress_use_host() wants it, or NULL; owned */
 };
 
 /* A published port. */
@@ -103,6 +110,9 @@ int config_block(struct doc *d, struct fy_node *node, enum config_block *ret, st
 void config_free(struct config *c);
 void config_free_p(struct config **c);
 #define _config_ _cleanup_(config_free_p)
+
+/* A VPC or network of the file; NULL when there is none of that name. */
+struct config_vpc *config_find_vpc(const struct config *c, const char *name);
 
 /* The line that an object stands in, from 1. */
 unsigned int config_line(const struct config *c, struct fy_node *at);

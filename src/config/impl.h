@@ -9,6 +9,8 @@
 /* The values that several kinds of objects have (values.c). */
 int value_name(struct doc *d, struct fy_node *key, const char *what, const char *name,
 	       char ret[NAME_MAX_LEN], struct err *err);
+int value_vpc_name(struct doc *d, struct fy_node *key, const char *what, const char *name,
+		   char ret[NAME_MAX_LEN], struct err *err);
 int value_network(struct doc *d, struct fy_node *node, const char *what, int family,
 		  struct cidr *ret, struct err *err);
 /* Relative to the file's folder; allocated. */
@@ -16,15 +18,16 @@ int value_path(const struct config *c, struct fy_node *node, const char *what, c
 	       struct err *err);
 
 /* The key `egress` of a workload: an egress's name or a list of them, nat or none. */
-int value_ways(struct config *c, struct fy_node *node, const char *first, const char *second,
-	       struct err *err);
+int value_ways(struct config *c, struct fy_node *node, enum use_kind kind, const char *first,
+	       const char *second, struct err *err);
 
 /* The key `publish` of a workload: a list of ports. */
 int value_ports(struct config *c, struct fy_node *node, const char *vpc, const char *target,
 		struct err *err);
 
-/* `vpcs`, `networks` (vpcs.c), `vms` (vms.c) and `egress` (ways.c). */
+/* `vpcs`, `networks` (vpcs.c), `vms` (vms.c), `egress` and `host` (ways.c). */
 doc_read_fn config_read_vpcs, config_read_networks, config_read_vms, config_read_egress;
+doc_read_fn config_read_host;
 
 /* Whether the egresses that are named are there, and go out at last; puts them in order. */
 int config_check_ways(struct config *c, struct err *err);

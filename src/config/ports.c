@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Published ports. */
-#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/err.h"
 #include "config/impl.h"
@@ -61,9 +61,21 @@ int value_ports(struct config *c, struct fy_node *node, const char *vpc, const c
 	return doc_read_list(c->doc, node, "\"publish\"", CONFIG_PORTS_MAX, read_range, &rd, err);
 }
 
+static bool has_family(const struct config *c, const struct mapping *m)
+{
+	const struct config_vpc *v = config_find_vpc(c, m->vpc);
+
+	/* That there is none is told elsewhere. */
+	return !v || m->host_addr.family != AF_INET6 || v->v.cidr6.addr.family;
+}
+
 int config_check_ports(struct config *c, struct err *err)
 {
 	for (size_t i = 0; i < c->n_ports; i++) {
+		if (!has_family(c, &c->ports[i].m))
+			return doc_error(c->doc, c->ports[i].at, err,
+					 "\"%s\" has no IPv6 address to lead to",
+					 c->ports[i].m.target);
 		for (size_t k = 0; k < i; k++) {
 			char one[MAPPING_STRLEN], two[MAPPING_STRLEN];
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/err.h"
 #include "config/impl.h"
@@ -14,6 +12,14 @@ int value_name(struct doc *d, struct fy_node *key, const char *what, const char 
 	       char ret[NAME_MAX_LEN], struct err *err)
 {
 	if (name_check(what, name, err))
+		return doc_error_at(d, key, err);
+	return str_copy(ret, NAME_MAX_LEN, name);
+}
+
+int value_vpc_name(struct doc *d, struct fy_node *key, const char *what, const char *name,
+		   char ret[NAME_MAX_LEN], struct err *err)
+{
+	if (name_check_vpc(what, name, err))
 		return doc_error_at(d, key, err);
 	return str_copy(ret, NAME_MAX_LEN, name);
 }

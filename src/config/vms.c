@@ -7,11 +7,12 @@
 #include "base/err.h"
 #include "config/impl.h"
 #include "vm/options.h"
+#include "vpc/clone.h"
 
 struct vm_reading {
 	struct config *c;
 	struct config_vm *vm;
-	struct fy_node *egress, *ports;
+	struct fy_node *egress, *ports, *netns, *tap;
 };
 
 /* NETWORK or VPC/SUBNET. Whether there is one is checked when all are known. */
@@ -59,6 +60,7 @@ static int read_ip(struct doc *d, struct fy_node *node, void *into, struct err *
 
 static int read_mac(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
+	static const struct mac none;
 	struct port *p = &((struct vm_reading *)into)->vm->p;
 	char text[MAC_STRLEN] = "";
 	int r = doc_read_text(d, node, "a MAC address", text, sizeof(text), err);
@@ -67,6 +69,8 @@ static int read_mac(struct doc *d, struct fy_node *node, void *into, struct err 
 		r = doc_error_at(d, node, err);
 	if (!r && p->mac.bytes[0] & 1)
 		r = doc_error(d, node, err, "%s is a multicast address", text);
+	else if (!r && !memcmp(&p->mac, &none, sizeof(none)))
+		r = doc_error(d, node, err, "%s is nobody's address", text);
 	return r;
 }
 
@@ -126,11 +130,31 @@ static int read_vm_ports(struct doc *d, struct fy_node *node, void *into, struct
 	return 0;
 }
 
+static int read_netns(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct vm_reading *rd = into;
+
+	rd->netns = node;
+	return doc_read_text(d, node, "a namespace's name", rd->vm->p.clone.netns, NETNS_NAME_MAX,
+			     err);
+}
+
+static int read_tap_name(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct vm_reading *rd = into;
+	char *name = rd->vm->p.clone.tap;
+	int r = doc_read_text(d, node, "a TAP device's name", name, IFNAMSIZ, err);
+
+	rd->tap = node;
+	return r || *name ? r : doc_error(d, node, err, "a TAP device's name is empty");
+}
+
 static int read_vm_policy(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
 	struct vm_reading *rd = into;
 
 	(void)d;
+	rd->vm->policy_at = node;
 	return value_path(rd->c, node, "a policy's file", &rd->vm->policy, err);
 }
 
@@ -142,10 +166,25 @@ static const struct doc_key vm_keys[] = {
 	{"rate", read_rate},
 	{"queues", read_queues},
 	{"isolated", read_isolated},
+	{"netns", read_netns},
+	{"tap_name", read_tap_name},
 	{"policy", read_vm_policy},
 	{"egress", read_vm_egress},
 	{"publish", read_vm_ports},
 };
+
+static int make_clone(struct doc *d, struct vm_reading *rd, struct err *err)
+{
+	struct port *p = &rd->vm->p;
+
+	if (!rd->netns)
+		return rd->tap ? doc_error(d, rd->tap, err, "\"tap_name\" goes with \"netns\"") : 0;
+	if (!p->addr.family || p->addr6.family)
+		return doc_error(d, rd->netns, err,
+				 "\"netns\" needs \"ip\", the machine's IPv4 address inside");
+	clone_make(p);
+	return 0;
+}
 
 static int read_vm(struct doc *d, const char *name, struct fy_node *key, struct fy_node *value,
 		   void *into, struct err *err)
@@ -165,10 +204,12 @@ static int read_vm(struct doc *d, const char *name, struct fy_node *key, struct 
 	    value_name(d, key, "VM", name, p->name, err))
 		return -EINVAL;
 	r = doc_read_map(d, value, "a VM", vm_keys, ARRAY_SIZE(vm_keys), &rd, err);
+	if (!r)
+		r = make_clone(d, &rd, err);
 	if (!r && rd.egress)
-		r = value_ways(c, rd.egress, p->vpc, p->name, err);
+		r = value_ways(c, rd.egress, USE_PORT, p->vpc, p->name, err);
 	if (!r && rd.egress)
-		c->uses[c->n_uses - 1].of_vm = true;
+		rd.vm->use = c->n_uses;
 	if (!r && rd.ports)
 		r = value_ports(c, rd.ports, p->vpc, p->name, err);
 	return r;

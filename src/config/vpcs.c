@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "base/err.h"
@@ -71,6 +72,7 @@ static int read_policy(struct doc *d, struct fy_node *node, void *into, struct e
 	struct vpc_reading *rd = into;
 
 	(void)d;
+	rd->s->policy_at = node;
 	return value_path(rd->c, node, "a policy's file", &rd->s->policy, err);
 }
 
@@ -79,7 +81,8 @@ static int read_subnet_egress(struct doc *d, struct fy_node *node, void *into, s
 	struct vpc_reading *rd = into;
 
 	(void)d;
-	return value_ways(rd->c, node, rd->s->s.vpc, rd->s->s.name, err);
+	rd->s->use = rd->c->n_uses + 1;
+	return value_ways(rd->c, node, USE_SUBNET, rd->s->s.vpc, rd->s->s.name, err);
 }
 
 static int read_subnet_ports(struct doc *d, struct fy_node *node, void *into, struct err *err)
@@ -202,16 +205,39 @@ static int read_mtu(struct doc *d, struct fy_node *node, void *into, struct err 
 	return r;
 }
 
+/* Of older YAML, or quoted, and not meant as names. */
+static bool is_boolean_text(const char *text)
+{
+	static const char *const words[] = {"y", "n", "yes", "no", "on", "off", "true", "false"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcasecmp(text, words[i]))
+			return true;
+	return false;
+}
+
+/* As the kernel has it: dev_valid_name(). */
+static bool is_interface(const char *name)
+{
+	return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+	       !strpbrk(name, "/: \t\n\v\f\r");
+}
+
 static int read_nat(struct doc *d, struct fy_node *node, void *into, struct err *err)
 {
 	struct config_vpc *v = ((struct vpc_reading *)into)->v;
+	int r;
 
 	*v->interface = '\0';
 	if (!doc_is_string(d, node))
 		return doc_read_bool(d, node, "\"nat\", when it names no interface,", &v->nat, err);
 	v->nat = true;
-	return doc_read_text(d, node, "an interface's name", v->interface, sizeof(v->interface),
-			     err);
+	r = doc_read_text(d, node, "an interface's name", v->interface, sizeof(v->interface), err);
+	if (!r && (is_boolean_text(v->interface) || !is_interface(v->interface)))
+		r = doc_error(d, node, err,
+			      "\"nat\" is true, false or an interface's name, not \"%s\"",
+			      v->interface);
+	return r;
 }
 
 static int read_network_egress(struct doc *d, struct fy_node *node, void *into, struct err *err)
@@ -219,7 +245,7 @@ static int read_network_egress(struct doc *d, struct fy_node *node, void *into, 
 	struct vpc_reading *rd = into;
 
 	(void)d;
-	return value_ways(rd->c, node, rd->v->v.name, NULL, err);
+	return value_ways(rd->c, node, USE_NETWORK, rd->v->v.name, NULL, err);
 }
 
 static int read_dns(struct doc *d, struct fy_node *node, void *into, struct err *err)
@@ -266,6 +292,7 @@ static const struct doc_key network_keys[] = {
 	NETWORK_KEYS,
 	{"dhcp", read_dhcp},
 	{"egress", read_network_egress},
+	{"vms", .refusal = "VMs are not in their network, but beside \"networks\", under \"vms\""},
 };
 
 static int finish(struct vpc_reading *rd, struct err *err)
@@ -300,7 +327,7 @@ static int read_vpc(struct doc *d, const char *name, struct fy_node *key, struct
 		    void *into, struct err *err)
 {
 	struct vpc_reading rd = {.c = into, .v = add_vpc(into, key, false)};
-	int r = value_name(d, key, "VPC", name, rd.v->v.name, err);
+	int r = value_vpc_name(d, key, "VPC", name, rd.v->v.name, err);
 
 	if (!r)
 		r = doc_read_map(d, value, "a VPC", vpc_keys, ARRAY_SIZE(vpc_keys), &rd, err);
@@ -311,7 +338,7 @@ static int read_network(struct doc *d, const char *name, struct fy_node *key, st
 			void *into, struct err *err)
 {
 	struct vpc_reading rd = {.c = into, .v = add_vpc(into, key, true)};
-	int r = value_name(d, key, "network", name, rd.v->v.name, err);
+	int r = value_vpc_name(d, key, "network", name, rd.v->v.name, err);
 
 	if (!r)
 		r = doc_read_map(d, value, "a network", network_keys, ARRAY_SIZE(network_keys), &rd,

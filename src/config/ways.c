@@ -30,6 +30,9 @@ static int read_one_egress(struct doc *d, const char *name, struct fy_node *key,
 	if (is_built_in(name))
 		return doc_error(d, key, err, "\"%s\" is built in: no egress can be named so",
 				 name);
+	if (strlen(name) > EGRESS_NAME_MAX)
+		return doc_error(d, key, err, "an egress's name has at most %d characters",
+				 EGRESS_NAME_MAX);
 	return egress_spec_read(d, value, c->path, e->name, &e->spec, err);
 }
 
@@ -53,19 +56,21 @@ static int read_way(struct doc *d, struct fy_node *node, void *into, struct err 
 		return doc_error(d, node, err, "\"nat\" and \"none\" stand alone, not in a list");
 	if (!*name || strchr(name, ','))
 		return doc_error(d, node, err, "\"%s\" is not an egress's name", name);
+	if (way_has(u->ways, name))
+		return doc_error(d, node, err, "egress \"%s\" is in the list twice", name);
 	snprintf(u->ways + len, sizeof(u->ways) - len, "%s%s", len ? "," : "", name);
 	return 0;
 }
 
-int value_ways(struct config *c, struct fy_node *node, const char *first, const char *second,
-	       struct err *err)
+int value_ways(struct config *c, struct fy_node *node, enum use_kind kind, const char *first,
+	       const char *second, struct err *err)
 {
 	struct config_use *u;
 	int r;
 
 	GROW(c->uses, c->n_uses);
 	u = &c->uses[c->n_uses++];
-	*u = (struct config_use){.at = node};
+	*u = (struct config_use){.at = node, .kind = kind};
 	snprintf(u->workload, sizeof(u->workload), "%s%s%s", first, second ? "/" : "",
 		 second ? second : "");
 	if (!doc_is_list(c->doc, node))
@@ -73,6 +78,73 @@ int value_ways(struct config *c, struct fy_node *node, const char *first, const 
 	r = doc_read_list(c->doc, node, "\"egress\"", WAY_EGRESSES_MAX, read_way, u, err);
 	if (!r && !*u->ways)
 		r = doc_error(c->doc, node, err, "\"egress\" is empty: \"none\" is no way out");
+	return r;
+}
+
+/* ---- the host ---- */
+
+struct host_reading {
+	struct config *c;
+	struct fy_node *egress;
+	struct buf exclude;
+};
+
+static int read_host_egress(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	(void)d;
+	(void)err;
+	((struct host_reading *)into)->egress = node;
+	return 0;
+}
+
+static int read_excluded(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct host_reading *rd = into;
+	char text[CIDR_STRLEN];
+	struct cidr c;
+	int r = doc_read_text(d, node, "a network", text, sizeof(text), err);
+
+	if (!r && cidr_parse_network(text, &c, err))
+		r = doc_error_at(d, node, err);
+	if (!r)
+		buf_addf(&rd->exclude, "%s%s", rd->exclude.len ? "," : "", cidr_format(&c, text));
+	return r;
+}
+
+static int read_exclude(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	return doc_is_list(d, node) ? doc_read_list(d, node, "\"exclude\"", USE_EXCLUDES_MAX,
+						    read_excluded, into, err)
+				    : read_excluded(d, node, into, err);
+}
+
+static const struct doc_key host_keys[] = {
+	{"egress", read_host_egress, DOC_REQUIRED},
+	{"exclude", read_exclude},
+};
+
+static int read_host(struct host_reading *rd, struct doc *d, struct fy_node *node, struct err *err)
+{
+	int r = doc_read_map(d, node, "the host", host_keys, ARRAY_SIZE(host_keys), rd, err);
+	struct config_use *u;
+
+	if (!r)
+		r = value_ways(rd->c, rd->egress, USE_HOST, USE_HOST_NAME, NULL, err);
+	if (r || !rd->exclude.len)
+		return r;
+	u = &rd->c->uses[rd->c->n_uses - 1];
+	if (!strcmp(u->ways, WAY_NAT))
+		return doc_error(d, node, err, "with \"nat\" there is nothing to exclude from");
+	u->exclude = xstrdup(rd->exclude.data);
+	return 0;
+}
+
+int config_read_host(struct doc *d, struct fy_node *node, void *into, struct err *err)
+{
+	struct host_reading rd = {.c = into};
+	int r = read_host(&rd, d, node, err);
+
+	buf_done(&rd.exclude);
 	return r;
 }
 
