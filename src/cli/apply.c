@@ -99,6 +99,7 @@ static const struct {
 	enum term_colour colour;
 } actions[CHANGE_NUM_ACTIONS] = {
 	[CHANGE_REMOVE] = {"-", "to remove", "removing", "removed", TERM_BAD},
+	[CHANGE_REPAIR] = {"!", "to repair", "repairing", "repaired", TERM_BAD},
 	[CHANGE_UPDATE] = {"~", "to change", "changing", "changed", TERM_BUSY},
 	[CHANGE_ADOPT] = {"=", "to adopt", "adopting", "adopted", TERM_DIM},
 	[CHANGE_ADD] = {"+", "to add", "adding", "added", TERM_GOOD},
@@ -134,14 +135,22 @@ static void count_changes(const struct plan *p, enum change_state state, char *b
 								     : actions[a].todo);
 }
 
-static void print_plan(const struct plan *p)
+static void print_counts(const struct plan *p, enum change_state state)
 {
 	char counts[128];
 
+	count_changes(p, state, counts, sizeof(counts));
+	if (p->config || p->n)
+		printf("%s: %s%zu unchanged\n", p->file, counts, p->unchanged);
+	else
+		printf("%s: nothing belongs to it\n", p->file);
+}
+
+static void print_plan(const struct plan *p)
+{
 	for (size_t i = 0; i < p->n; i++)
 		print_change(&p->changes[i]);
-	count_changes(p, CHANGE_PENDING, counts, sizeof(counts));
-	printf("%s: %s%zu unchanged\n", p->file, counts, p->unchanged);
+	print_counts(p, CHANGE_PENDING);
 }
 
 /* ---- progress ---- */
@@ -274,7 +283,6 @@ static int apply_one(struct cli *c, struct files *f, size_t i)
 	struct progress pr = {.c = c, .terminal = isatty(STDERR_FILENO)};
 	_free_ char *self = realpath("/proc/self/exe", NULL);
 	const struct apply_params w = {self, step_begins, step_ends, &pr};
-	char counts[128];
 	int r = make_plan(c, f, i);
 
 	if (!r && c->dry_run && !c->json)
@@ -284,11 +292,9 @@ static int apply_one(struct cli *c, struct files *f, size_t i)
 	r = ops_apply(&c->ops, f->plans[i], &w, &c->err);
 	if (r && !c->json)
 		report_failure(c, f->plans[i]);
-	if (r || c->json || c->quiet || c->dry_run)
-		return r;
-	count_changes(f->plans[i], CHANGE_DONE, counts, sizeof(counts));
-	printf("%s: %s%zu unchanged\n", f->plans[i]->file, counts, f->plans[i]->unchanged);
-	return 0;
+	if (!r && !c->json && !c->quiet && !c->dry_run)
+		print_counts(f->plans[i], CHANGE_DONE);
+	return r;
 }
 
 static json_t *operations(const struct oplog *log)

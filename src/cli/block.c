@@ -12,9 +12,7 @@ static int open_host(struct cli *c)
 	static const int caps[] = {CAP_NET_ADMIN};
 	int r = caps_require(caps, ARRAY_SIZE(caps), &c->err);
 
-	c->ops.backend = c->backend;
-	c->ops.log.echo = c->verbose;
-	c->ops.log.dry_run = c->dry_run;
+	cli_prepare(c);
 	return r ? r : netns_open(NULL, &c->ops.log, &c->ops.host, &c->err);
 }
 

@@ -65,6 +65,8 @@ void cli_free_secret(char *text); /* wipes it before */
 /* A number in a range, or fallback when the option is not given. */
 int cli_number(struct cli *c, const char *name, unsigned int min, unsigned int max,
 	       unsigned int fallback, unsigned int *ret);
+/* Tells c->ops, and the log, what the global options say. */
+void cli_prepare(struct cli *c);
 /* Opens c->ops for the command. */
 int cli_open(struct cli *c, enum store_mode mode);
 /* "VPC/SUBNET" → the subnet's row; cli_split() only takes it apart. */
@@ -88,8 +90,8 @@ void cli_print_fields(json_t *object, const struct cli_column *fields, size_t n)
 /* The list of a command: as JSON under key, or as a table. Takes the reference. */
 void cli_print_list(const struct cli *c, const char *schema, const char *key, json_t *rows,
 		    const struct cli_column *columns, size_t n);
-/* What a changing command did: with --json the object, else a sentence. Takes the reference. In a dry run,
- * the operations instead. */
+/* What a changing command did: with --json the object, else a sentence. Takes the reference. In a
+ * dry run, the operations instead. */
 void cli_print_result(const struct cli *c, const char *schema, json_t *body, const char *fmt, ...)
 	_printf_(4, 5);
 /* What a dry run would have done. */
@@ -98,7 +100,8 @@ void cli_print_operations(const struct cli *c, const struct oplog *log);
 /* ---- What VPCs, networks and VMs have in common (vpc.c) ---- */
 
 /* Deletes what the arguments name. What is not there is said, and done. */
-typedef int (*cli_delete_fn)(struct cli *c, const char *name, bool *ret_existed);
+typedef int (*cli_delete_fn)(struct cli *c, const char *const names[], size_t n,
+			     bool ret_existed[]);
 int cli_delete_each(struct cli *c, const char *what, const char *key, cli_delete_fn delete);
 int cli_list_vpcs(struct cli *c, bool flat_only, const char *schema, const char *key,
 		  const struct cli_column *columns, size_t n);
@@ -119,11 +122,13 @@ int cli_proxyvpn(struct cli *c, int argc, char **argv);
 int cli_x2ssh(struct cli *c, int argc, char **argv);
 int cli_octotunnel(struct cli *c, int argc, char **argv);
 int cli_run(struct cli *c, int argc, char **argv);
+/* Global options may stand before the command, too: where that is, in argv, or a negative errno. */
+int cli_take_globals(struct cli *c, int argc, char **argv, void (*help)(const char *program));
 /* Becomes the full program, with the same arguments; returns on failure only (hand_over.c). */
 int cli_hand_over(struct cli *c);
 
-/* What arguments can be completed to (names.c): whether this kind, a name of an argument in the table, has names; and
- * those of c->args, quietly. */
+/* What arguments can be completed to (names.c): whether this kind, a name of an argument in the
+ * table, has names; and those of c->args, quietly. */
 bool cli_has_names(const char *kind);
 void cli_print_names(struct cli *c);
 

@@ -172,6 +172,7 @@ static const struct cli_opt why_opts[] = {
 
 static const struct cli_opt prove_opts[] = {
 	{"output", 'o', "FILE", "write the evidence there, as JSON"},
+	{"states", 0, NULL, "in each state of its way out, which is interrupted for that"},
 };
 
 static const struct cli_opt doctor_opts[] = {
@@ -191,6 +192,10 @@ static const struct cli_opt events_opts[] = {
 
 static const struct cli_opt egress_add_opts[] = {
 	{"replace", 0, NULL, "one of that name becomes this one, at its next start"},
+};
+
+static const struct cli_opt egress_use_opts[] = {
+	{"exclude", 0, "CIDR,...", "of the host: these it reaches as usual"},
 };
 
 static const struct cli_opt egress_run_opts[] = {
@@ -307,8 +312,8 @@ const struct cli_cmd cli_commands[] = {
 	 "name a way out, such as {ssh: alice@bastion.example.com}"},
 	{"egress", "list", "", 0, 0, NO_OPTS, cmd_egress_list, "list the ways out"},
 	{"egress", "show", "EGRESS", 1, 1, NO_OPTS, cmd_egress_show, "show one with who uses it"},
-	{"egress", "use", "WORKLOAD EGRESS,...", 2, 2, NO_OPTS, cmd_egress_use,
-	 "let a subnet, network or VM out by these, or by nat or none"},
+	{"egress", "use", "WORKLOAD EGRESS,...", 2, 2, OPTS(egress_use_opts), cmd_egress_use,
+	 "let a subnet, network, VM or the host out by these, or by nat or none"},
 	{"egress", "run", "EGRESS", 1, 1, OPTS(egress_run_opts), FULL(cmd_egress_run),
 	 "connect it, and keep it up"},
 	{"egress", "stop", "EGRESS", 1, 1, NO_OPTS, cmd_egress_stop,

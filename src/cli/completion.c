@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Completion scripts, generated from the command table. Names are asked of byway when needed (names.c).
+ * Completion scripts, generated from the command table. Names are asked of byway when needed
+ * (names.c).
  *
  * What an argument can be is told by its name in the table, and each script has a way to complete
  * each of these names.
@@ -51,7 +52,8 @@ static const struct {
 /* Arguments that the shells complete by themselves. */
 static const char *const shell_args[] = {"USER@HOST", "FILE"};
 
-/* What an argument can be completed to, by its name without brackets and dots: NULL for anything. */
+/* What an argument can be completed to, by its name without brackets and dots: NULL for
+ * anything. */
 static const char *known_arg(const struct cli_cmd *cmd, const char *word)
 {
 	for (size_t i = 0; !strcmp(word, "NAME") && cmd->verb && i < ARRAY_SIZE(names_of); i++)

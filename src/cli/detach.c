@@ -19,15 +19,40 @@ static void leave_terminal(void)
 	(void)!chdir("/");
 }
 
-void cli_detach_done(int *pipe, int status)
+/* What of ours is open is close-on-exec. */
+static bool is_others(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+/* Before there are threads that open any. */
+static void find_others(fd_set *ret)
+{
+	FD_ZERO(ret);
+	for (int fd = STDERR_FILENO + 1; fd < FD_SETSIZE; fd++)
+		if (is_others(fd))
+			FD_SET(fd, ret);
+}
+
+static void close_others(const fd_set *others)
+{
+	for (int fd = STDERR_FILENO + 1; fd < FD_SETSIZE; fd++)
+		if (FD_ISSET(fd, others) && is_others(fd))
+			close(fd);
+}
+
+void cli_detach_done(struct detached *d, int status)
 {
 	unsigned char byte = (unsigned char)status;
 
-	if (*pipe < 0)
+	if (d->pipe < 0)
 		return;
 	leave_terminal();
-	(void)!write(*pipe, &byte, 1);
-	close(TAKE_FD(*pipe));
+	close_others(&d->others);
+	(void)!write(d->pipe, &byte, 1);
+	close(TAKE_FD(d->pipe));
 }
 
 static int wait_for(struct cli *c, pid_t pid, int fd)
@@ -49,7 +74,7 @@ static int wait_for(struct cli *c, pid_t pid, int fd)
 		c->cmd->noun);
 }
 
-int cli_detach(struct cli *c, int *ret_pipe)
+int cli_detach(struct cli *c, struct detached *ret)
 {
 	int fds[2];
 	pid_t pid;
@@ -65,6 +90,7 @@ int cli_detach(struct cli *c, int *ret_pipe)
 	}
 	close(fds[0]);
 	setsid();
-	*ret_pipe = fds[1];
+	ret->pipe = fds[1];
+	find_others(&ret->others);
 	return 0;
 }

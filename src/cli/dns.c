@@ -57,8 +57,8 @@ static void on_ready(void *arg)
 int cmd_dns_run(struct cli *c)
 {
 	static const int caps[] = {CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SETUID};
-	int pipe = -1;
-	struct dns_run run = {.vpc = c->args[0], .ready = on_ready, .arg = &pipe};
+	struct detached detached = IN_FOREGROUND;
+	struct dns_run run = {.name = c->args[0], .ready = on_ready, .arg = &detached};
 	int r = caps_require(caps, ARRAY_SIZE(caps), &c->err);
 
 	if (!r && c->dry_run) {
@@ -66,12 +66,12 @@ int cmd_dns_run(struct cli *c)
 		char path[DNS_PATH_MAX];
 
 		oplog_add(&log, NULL, "dnsmasq --conf-file=%s",
-			  dns_path(run.vpc, DNS_CONFIG, path));
+			  dns_path(run.name, DNS_CONFIG, path));
 		cli_print_operations(c, &log);
 		oplog_done(&log);
 		return 0;
 	}
 	if (!r && cli_opt(c, "detach"))
-		r = cli_detach(c, &pipe);
+		r = cli_detach(c, &detached);
 	return r ? r : ops_dns_run(&run, &c->err);
 }

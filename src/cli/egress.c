@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* byway egress add|list|show|delete|use|stop. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -104,23 +103,41 @@ int cmd_egress_show(struct cli *c)
 	return 0;
 }
 
-static int delete_one(struct cli *c, const char *name, bool *ret_existed)
+static int delete_egresses(struct cli *c, const char *const names[], size_t n, bool ret_existed[])
 {
-	return ops_egress_delete(&c->ops, name, ret_existed, &c->err);
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = ops_egress_delete(&c->ops, names[i], &ret_existed[i], &c->err);
+	return r;
 }
 
 int cmd_egress_delete(struct cli *c)
 {
-	return cli_delete_each(c, "egress", "egress", delete_one);
+	return cli_delete_each(c, "egress", "egress", delete_egresses);
+}
+
+static int use(struct cli *c, bool *ret_changed)
+{
+	const char *exclude = cli_opt(c, "exclude");
+	bool is_host = !strcmp(c->args[0], USE_HOST_NAME);
+	int r = 0;
+
+	if (exclude && !is_host)
+		r = err_set(&c->err, ERR_USAGE, -EINVAL, "--exclude is for the host alone");
+	if (!r)
+		r = cli_open(c, STORE_WRITE);
+	if (r)
+		return r;
+	return is_host ? ops_egress_use_host(&c->ops, c->args[1], exclude, ret_changed, &c->err)
+		       : ops_egress_use(&c->ops, c->args[0], c->args[1], ret_changed, &c->err);
 }
 
 int cmd_egress_use(struct cli *c)
 {
 	bool changed = false;
-	int r = cli_open(c, STORE_WRITE);
+	int r = use(c, &changed);
 
-	if (!r)
-		r = ops_egress_use(&c->ops, c->args[0], c->args[1], &changed, &c->err);
 	if (r)
 		return r;
 	cli_print_result(c, "byway.egress.use/1",

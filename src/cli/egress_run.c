@@ -16,7 +16,7 @@ static const int caps_to_run[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_PTRACE, 
 
 struct running {
 	struct cli *c;
-	int pipe; /* to the command that waits for a detached one, or -1 */
+	struct detached detached;
 };
 
 static void on_begun(void *arg)
@@ -25,13 +25,13 @@ static void on_begun(void *arg)
 
 	notify_manager("READY=1");
 	cli_say(x->c, "egress %s is starting", x->c->args[0]);
-	cli_detach_done(&x->pipe, 0);
+	cli_detach_done(&x->detached, 0);
 }
 
 int cmd_egress_run(struct cli *c)
 {
 	_free_ char *self = realpath("/proc/self/exe", NULL);
-	struct running x = {.c = c, .pipe = -1};
+	struct running x = {.c = c, .detached = IN_FOREGROUND};
 	struct egress_run config = {.name = c->args[0],
 				    .self = self,
 				    .backend = c->backend,
@@ -44,6 +44,6 @@ int cmd_egress_run(struct cli *c)
 
 	log_set_level(c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN);
 	if (!r && cli_opt(c, "detach"))
-		r = cli_detach(c, &x.pipe);
+		r = cli_detach(c, &x.detached);
 	return r ? r : ops_egress_run(&config, &c->err);
 }

@@ -14,5 +14,9 @@ int cmd_exec(struct cli *c)
 		r = cli_open(c, STORE_READ);
 	if (!r)
 		r = cli_subnet(c, c->args[0], &s);
-	return r ? r : ops_exec(&c->ops, &s, c->args + 1, &c->err);
+	if (!r)
+		r = ops_exec(&c->ops, &s, c->args + 1, &c->err);
+	if (!r)
+		cli_print_operations(c, &c->ops.log);
+	return r;
 }

@@ -118,6 +118,8 @@ static json_t *draw_internet(const json_t *doc)
 
 	json_array_foreach(json_object_get(doc, "interfaces"), i, o) grow(b, way_branch(doc, o));
 	grow_egresses(b, doc, "");
+	json_array_foreach(json_object_get(doc, "hosts"), i, o)
+		grow(b, object_branch(o, "this machine", ""));
 	json_array_foreach(json_object_get(doc, "tunnels"), i, o)
 		grow(b, object_branch(o, look_text(o, "kind"), first_of(o, "server", "proxy")));
 	return b;

@@ -20,7 +20,7 @@ static void print_report(struct cli *c, const char *schema, const struct gc_repo
 				   (json_int_t)g->rulesets, "ports", (json_int_t)g->ports, "sysctls", (json_int_t)g->sysctls,
 				   "services", (json_int_t)g->services),
 			 sum ? "removed: objects %zu, stray links %zu, stray namespaces %zu; put right: "
-			       "rulesets %zu, ports %zu, settings %zu, DNS of VPCs %zu"
+			       "rulesets %zu, ports %zu, settings %zu, services %zu"
 			     : "nothing to do",
 			 g->rows, g->links, g->namespaces, g->rulesets, g->ports, g->sysctls, g->services);
 }
@@ -43,9 +43,7 @@ int cmd_reset(struct cli *c)
 	struct gc_report g;
 	int r = caps_require(caps, ARRAY_SIZE(caps), &c->err);
 
-	c->ops.backend = c->backend;
-	c->ops.log.echo = c->verbose;
-	c->ops.log.dry_run = c->dry_run;
+	cli_prepare(c);
 	if (!r)
 		r = ops_reset(&c->ops, &g, &c->err);
 	if (!r)

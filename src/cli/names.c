@@ -94,6 +94,7 @@ static void workloads(struct store *st)
 {
 	subnets_and_machines(st);
 	networks(st);
+	puts(USE_HOST_NAME);
 }
 
 static void namespaces(struct store *st)

@@ -66,12 +66,12 @@ int cmd_network_show(struct cli *c)
 	return r ? r : cli_show_vpc(c, "byway.network/1");
 }
 
-static int delete_network(struct cli *c, const char *name, bool *ret_existed)
+static int delete_networks(struct cli *c, const char *const names[], size_t n, bool ret_existed[])
 {
-	return ops_network_down(&c->ops, name, ret_existed, &c->err);
+	return ops_network_down(&c->ops, names, n, ret_existed, &c->err);
 }
 
 int cmd_network_down(struct cli *c)
 {
-	return cli_delete_each(c, "network", "networks", delete_network);
+	return cli_delete_each(c, "network", "networks", delete_networks);
 }

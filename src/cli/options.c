@@ -226,15 +226,15 @@ static int parse_rest(struct cli *c, int argc, char **argv)
 	return check_count(c);
 }
 
-/* Global options may stand before the noun and the verb, too. */
-static int skip_globals(struct cli *c, int argc, char **argv, int i)
+int cli_take_globals(struct cli *c, int argc, char **argv, void (*help)(const char *program))
 {
 	static const struct cli_cmd none = {.noun = "", .args = ""};
+	int i = 1;
 
 	c->cmd = &none;
 	while (i < argc && argv[i][0] == '-') {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			cli_help(c->program);
+			help(c->program);
 			exit(0);
 		}
 		if (take_option(c, argc, argv, &i))
@@ -258,7 +258,7 @@ static bool has_verbs(const char *noun)
 
 int cli_run(struct cli *c, int argc, char **argv)
 {
-	int i = skip_globals(c, argc, argv, 1);
+	int i = cli_take_globals(c, argc, argv, cli_help);
 	const char *noun, *verb;
 
 	if (i < 0)
@@ -310,12 +310,17 @@ int cli_number(struct cli *c, const char *name, unsigned int min, unsigned int m
 	return 0;
 }
 
-int cli_open(struct cli *c, enum store_mode mode)
+void cli_prepare(struct cli *c)
 {
 	log_set_level(c->quiet ? LOG_LEVEL_ERROR : c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN);
 	c->ops.backend = c->backend;
 	c->ops.log.echo = c->verbose;
 	c->ops.log.dry_run = c->dry_run;
+}
+
+int cli_open(struct cli *c, enum store_mode mode)
+{
+	cli_prepare(c);
 	return ops_open(&c->ops, mode, &c->err);
 }
 

@@ -40,7 +40,8 @@ static json_t *member(json_t *row, const char *key)
 		   : json_object_get(row, key);
 }
 
-/* A cell's text; text holds what is put together. Of a list of words the words, else their number. */
+/* A cell's text; text holds what is put together. Of a list of words the words, else their
+ * number. */
 static const char *cell(json_t *row, const char *key, struct buf *text)
 {
 	json_t *v = member(row, key), *one;

@@ -84,14 +84,15 @@ int cmd_policy_apply(struct cli *c)
 {
 	_target_ struct target t = {0};
 	json_t *subnets = json_array(), *vms = json_array();
+	const char *file = c->args[1];
 	int r = cli_open(c, STORE_WRITE);
 
 	if (!r)
 		r = find(c, c->args[0], &t);
 	if (!r && (t.n || is_all_subnets(c->args[0])))
-		r = ops_policy_apply(&c->ops, t.subnets, t.n, c->args[1], &c->err);
+		r = ops_policy_apply(&c->ops, t.subnets, t.n, file, &c->err);
 	else if (!r)
-		r = ops_port_policy_apply(&c->ops, &t.port, c->args[1], &c->err);
+		r = ops_ports_policy_apply(&c->ops, &t.port, &file, 1, &c->err);
 	for (size_t i = 0; !r && i < t.n; i++) {
 		struct policy_owner of = subnet_owner(&t.subnets[i]);
 
@@ -109,7 +110,9 @@ int cmd_policy_apply(struct cli *c)
 	}
 	cli_print_result(c, "byway.policy.applied/1",
 			 json_pack("{s:o, s:o}", "subnets", subnets, "vms", vms),
-			 "%s is in force in %s, and was read back", c->args[1], c->args[0]);
+			 t.n || *t.port.name ? "%s is in force in %s, and was read back"
+					     : "%s is in force nowhere: there is no %s",
+			 c->args[1], c->args[0]);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "ops/prove.h"
 
 #define SCHEMA "byway.prove/1"
+#define STATE_LEN 768 /* of names of a whole list */
 
 static const int statuses[] = {
 	[PROVE_NO_LEAK] = 0,
@@ -70,6 +71,17 @@ static json_t *line_of(const json_t *probe)
 	return line;
 }
 
+/* " (without bastion: by office)", or nothing. */
+static const char *in_state(const json_t *of, char ret[STATE_LEN])
+{
+	const char *state = json_string_value(json_object_get(of, "state"));
+
+	ret[0] = '\0';
+	if (state)
+		snprintf(ret, STATE_LEN, " (%s)", state);
+	return ret;
+}
+
 static void print_workload(const json_t *w)
 {
 	static const struct cli_column columns[] = {
@@ -77,10 +89,11 @@ static void print_workload(const json_t *w)
 		{"RESULT", "verdict"}, {"SEEN AT", "seen"},  {"ERROR", "said"},
 	};
 	json_t *lines = json_array();
+	char state[STATE_LEN];
 	size_t i;
 	json_t *probe, *at;
 
-	printf("%s: %s\n", json_string_value(json_object_get(w, "name")),
+	printf("%s%s: %s\n", json_string_value(json_object_get(w, "name")), in_state(w, state),
 	       json_string_value(json_object_get(w, "expected")));
 	json_array_foreach(json_object_get(w, "watched"), i, at)
 		printf("watched %s, controls seen: %d and %d of %d\n",
@@ -97,9 +110,10 @@ static void print_workload(const json_t *w)
 static void print_leak(const json_t *leak)
 {
 	const char *source = json_string_value(json_object_get(leak, "source"));
+	char state[STATE_LEN];
 
-	printf("LEAK: %s: %s (%s) left by %s%s%s\n",
-	       json_string_value(json_object_get(leak, "workload")),
+	printf("LEAK: %s%s: %s (%s) left by %s%s%s\n",
+	       json_string_value(json_object_get(leak, "workload")), in_state(leak, state),
 	       json_string_value(json_object_get(leak, "probe")),
 	       json_string_value(json_object_get(leak, "family")),
 	       json_string_value(json_object_get(leak, "interface")), source ? ", from " : "",
@@ -132,6 +146,7 @@ static void print_proof(const json_t *doc)
 int cmd_prove(struct cli *c)
 {
 	const char *path = cli_opt(c, "output");
+	enum prove_extent extent = cli_opt(c, "states") ? PROVE_STATES : PROVE_AS_IT_IS;
 	enum prove_result result = PROVE_NOT_PROVED;
 	json_t *doc = NULL;
 	int r = 0;
@@ -143,7 +158,7 @@ int cmd_prove(struct cli *c)
 	if (!r)
 		r = cli_open(c, STORE_READ);
 	if (!r)
-		r = ops_prove(&c->ops, c->args[0], &doc, &result, &c->err);
+		r = ops_prove(&c->ops, c->args[0], extent, &doc, &result, &c->err);
 	if (r)
 		return r;
 	if (path)

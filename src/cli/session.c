@@ -29,7 +29,7 @@ struct up {
 	struct cli *c;
 	const struct session_file *file;
 	bool waits; /* --wait: the command ends when all are up */
-	int pipe;
+	struct detached detached;
 };
 
 static void on_begun(void *arg)
@@ -41,7 +41,7 @@ static void on_begun(void *arg)
 	cli_say(u->c, "%zu session%s of %s %s starting", u->file->n_sessions,
 		u->file->n_sessions == 1 ? "" : "s", u->file->group,
 		u->file->n_sessions == 1 ? "is" : "are");
-	cli_detach_done(&u->pipe, 0);
+	cli_detach_done(&u->detached, 0);
 }
 
 static void on_settled(void *arg, const struct err *result)
@@ -53,7 +53,7 @@ static void on_settled(void *arg, const struct err *result)
 		log_warn("%s", result->msg);
 	else
 		cli_say(u->c, "all sessions of %s are up", u->file->group);
-	cli_detach_done(&u->pipe, result->code ? (int)result->kind : 0);
+	cli_detach_done(&u->detached, result->code ? (int)result->kind : 0);
 }
 
 static int read_file(struct cli *c, const char *path, struct session_file **ret)
@@ -102,9 +102,9 @@ static int plan(struct cli *c, const struct session_file *file)
 int cmd_session_up(struct cli *c)
 {
 	_session_file_ struct session_file *file = NULL;
-	struct up u = {.c = c, .waits = cli_opt(c, "wait"), .pipe = -1};
+	struct up u = {.c = c, .waits = cli_opt(c, "wait"), .detached = IN_FOREGROUND};
 	bool detaches = (u.waits || cli_opt(c, "detach")) && !c->dry_run;
-	int r = detaches ? cli_detach(c, &u.pipe) : 0;
+	int r = detaches ? cli_detach(c, &u.detached) : 0;
 
 	log_set_level(c->quiet ? LOG_LEVEL_WARN : c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (!r)
@@ -224,7 +224,11 @@ int cmd_session_exec(struct cli *c)
 
 	if (!r)
 		r = cli_open(c, STORE_READ);
-	return r ? r : ops_session_exec(&c->ops, c->args[0], c->args + 1, &c->err);
+	if (!r)
+		r = ops_session_exec(&c->ops, c->args[0], c->args + 1, &c->err);
+	if (!r)
+		cli_print_operations(c, &c->ops.log);
+	return r;
 }
 
 int cmd_session_restart(struct cli *c)

@@ -48,6 +48,7 @@ static char *translate(const char *word)
 int cli_x2ssh(struct cli *c, int argc, char **argv)
 {
 	char **words = xcalloc((size_t)argc + 3, sizeof(*words));
+	_free_ char **args = xcalloc((size_t)argc + 3, sizeof(*args));
 	bool vpn = false;
 	int n = 0, r;
 
@@ -60,8 +61,9 @@ int cli_x2ssh(struct cli *c, int argc, char **argv)
 			words[n++] = translate(argv[i]);
 	}
 	c->program = "byway"; /* whose help and messages follow */
+	memcpy(args, words, (size_t)n * sizeof(*words)); /* reading them changes them */
 	r = vpn || argc < 2 || !strcmp(argv[1], "--help")
-		    ? cli_run(c, n, words)
+		    ? cli_run(c, n, args)
 		    : err_set(&c->err, ERR_USAGE, -EINVAL,
 			      "x2ssh: only --vpn USER@HOST is there; for a SOCKS proxy, ssh -D "
 			      "does it");

@@ -48,6 +48,17 @@ static void set_bytes(char cell[CELL_MAX], const json_t *o, const char *key)
 		snprintf(cell, CELL_MAX, "%s", term_bytes(look_number(o, key), text));
 }
 
+/* The first of these members that says anything, and what it goes out by. */
+static void set_where(char cell[CELL_MAX], const json_t *o, const char *const where[])
+{
+	const char *egress = look_text(o, "egress");
+
+	for (; *where && !*cell; where++)
+		snprintf(cell, CELL_MAX, "%s%s%s", look_text(o, *where),
+			 *egress && strcmp(*where, "egress") != 0 ? " > " : "",
+			 strcmp(*where, "egress") != 0 ? egress : "");
+}
+
 /* What all kinds have in common. where: the first of these members that says anything. */
 static struct line *add_object(struct table *t, const json_t *o, const char *prefix,
 			       const char *kind, const char *const where[])
@@ -55,9 +66,7 @@ static struct line *add_object(struct table *t, const json_t *o, const char *pre
 	_free_ char *name = xasprintf("%s%s", prefix, look_text(o, "name"));
 	struct line *l = add_line(t, name, kind, look_text(o, "condition"));
 
-	for (; *where && !*l->cells[COLUMN_WHERE]; where++)
-		snprintf(l->cells[COLUMN_WHERE], CELL_MAX, "%s%s%s", look_text(o, *where),
-			 *look_text(o, "egress") ? " > " : "", look_text(o, "egress"));
+	set_where(l->cells[COLUMN_WHERE], o, where);
 	set_bytes(l->cells[COLUMN_RX], o, t->rx);
 	set_bytes(l->cells[COLUMN_TX], o, t->tx);
 	l->error = json_string_value(json_object_get(o, "error"));
@@ -66,6 +75,7 @@ static struct line *add_object(struct table *t, const json_t *o, const char *pre
 
 static const char *const by_address[] = {"address", "address6", NULL};
 static const char *const by_network[] = {"cidr", "cidr6", NULL};
+static const char *const by_way[] = {"egress", NULL};
 static const char *const by_server[] = {"server", "proxy", "via", NULL};
 
 /* The peer of a VPC, and what they may reach of each other. */
@@ -148,6 +158,7 @@ static void add_all(struct table *t, const json_t *doc)
 	size_t i;
 
 	json_array_foreach(json_object_get(doc, "vpcs"), i, o) add_vpc(t, o);
+	add_part(t, json_object_get(doc, "hosts"), "host", by_way);
 	add_part(t, json_object_get(doc, "tunnels"), NULL, by_server);
 	add_part(t, json_object_get(doc, "sessions"), "session", by_server);
 	add_part(t, json_object_get(doc, "egresses"), NULL, by_server);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "vpc/net.h"
 #include "vpc/subnet_file.h"
 #include "vpc/view.h"
 
@@ -173,6 +174,17 @@ static void print_added(struct cli *c, const struct vpc *v, const struct subnet 
 				 "%zu subnets added to %s", n, v->name);
 }
 
+static void say_further_bridge(const struct cli *c, const struct vpc *v, const struct subnet *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!s[i].segment)
+			continue;
+		cli_say(c, "bridge %s is full with %u ports: what comes now is on a further one, joined to it",
+			v->bridge, SEGMENT_PORTS);
+		return;
+	}
+}
+
 int cmd_subnet_add(struct cli *c)
 {
 	_cleanup_(request_done) struct request q = {0};
@@ -190,9 +202,11 @@ int cmd_subnet_add(struct cli *c)
 	r = ops_subnet_add(&c->ops, c->args[0], q.p, q.n, added, &c->err);
 	if (!r)
 		r = vpc_load(c->ops.st, c->args[0], &v, &c->err);
-	if (!r)
-		print_added(c, &v, added, q.n);
-	return r;
+	if (r)
+		return r;
+	print_added(c, &v, added, q.n);
+	say_further_bridge(c, &v, added, q.n);
+	return 0;
 }
 
 int cmd_subnet_list(struct cli *c)

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/resolvers.h"
-#include "cli/detach.h"
 #include "cli/tunnel.h"
 #include "kernel/caps.h"
 #include "kernel/cgroup.h"
@@ -181,7 +180,7 @@ static void on_ready(void *arg)
 
 	notify_manager("READY=1");
 	cli_say(x->c, "%s", x->captured);
-	cli_detach_done(&x->pipe, 0);
+	cli_detach_done(&x->detached, 0);
 }
 
 /* ---- The commands ---- */
@@ -192,12 +191,12 @@ int cli_tunnel_begin(struct cli *c, struct cli_tunnel *x, const char *captured,
 	static const int caps[] = {CAP_NET_ADMIN};
 	int r = c->dry_run ? 0 : caps_require(caps, ARRAY_SIZE(caps), &c->err);
 
-	*x = (struct cli_tunnel){.c = c, .captured = captured, .pipe = -1};
+	*x = (struct cli_tunnel){.c = c, .captured = captured, .detached = IN_FOREGROUND};
 	log_set_level(c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN);
 	if (!r)
 		r = find_netns(c, x->netns);
 	if (!r && cli_opt(c, "detach") && !c->dry_run)
-		r = cli_detach(c, &x->pipe);
+		r = cli_detach(c, &x->detached);
 	config->dir = state_dir(c, x->dir);
 	config->netns = or_host(x->netns);
 	config->backend = c->backend;

@@ -6,6 +6,7 @@
 #define BYWAY_CLI_TUNNEL_H
 
 #include "cli/cli.h"
+#include "cli/detach.h"
 #include "kernel/netns.h"
 #include "ops/tunnel.h"
 #include "tunnel/dialer.h"
@@ -17,7 +18,7 @@
 struct cli_tunnel {
 	struct cli *c;
 	const char *captured; /* what is said when it stands */
-	int pipe;             /* to the command that waits for a detached tunnel, or -1 */
+	struct detached detached;
 	char netns[NETNS_NAME_MAX], dir[256];
 };
 

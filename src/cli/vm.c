@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "vm/options.h"
 #include "vm/snippet.h"
+#include "vpc/clone.h"
 #include "vpc/port.h"
 #include "vpc/view.h"
 
@@ -87,7 +88,6 @@ static int parse_port(struct cli *c, struct port *p)
 	return r ? r : cli_number(c, "queues", 1, PORT_QUEUES_MAX, 1, &p->queues);
 }
 
-/* What is said of the machine is what a clone is inside. */
 static int parse_clone(struct cli *c, struct port *p)
 {
 	const char *netns = cli_opt(c, "netns"), *tap = cli_opt(c, "tap-name");
@@ -102,11 +102,7 @@ static int parse_clone(struct cli *c, struct port *p)
 	    str_copy(p->clone.tap, sizeof(p->clone.tap), tap ? tap : ""))
 		return err_set(&c->err, ERR_USAGE, -EINVAL, "'%s' is too long a name",
 			       strlen(netns) < sizeof(p->clone.netns) ? tap : netns);
-	p->kind = PORT_CLONE;
-	p->clone.addr = p->addr;
-	p->clone.mac = p->mac;
-	p->addr = (struct ip){0};
-	p->mac = (struct mac){0};
+	clone_make(p);
 	return 0;
 }
 
@@ -358,15 +354,20 @@ int cmd_vm_snippet(struct cli *c)
 	return 0;
 }
 
-static int delete_vm(struct cli *c, const char *path, bool *ret_existed)
+static int delete_vms(struct cli *c, const char *const paths[], size_t n, bool ret_existed[])
 {
 	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
-	int r = cli_split(c, path, vpc, name);
+	int r = 0;
 
-	return r ? r : ops_port_delete(&c->ops, vpc, name, ret_existed, &c->err);
+	for (size_t i = 0; !r && i < n; i++) {
+		r = cli_split(c, paths[i], vpc, name);
+		if (!r)
+			r = ops_port_delete(&c->ops, vpc, name, &ret_existed[i], &c->err);
+	}
+	return r;
 }
 
 int cmd_vm_delete(struct cli *c)
 {
-	return cli_delete_each(c, "VM", "vms", delete_vm);
+	return cli_delete_each(c, "VM", "vms", delete_vms);
 }

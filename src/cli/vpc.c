@@ -174,33 +174,32 @@ int cmd_vpc_show(struct cli *c)
 
 int cli_delete_each(struct cli *c, const char *what, const char *key, cli_delete_fn delete)
 {
-	json_t *deleted = json_array();
+	_free_ bool *existed = xcalloc((size_t)c->n_args + 1, sizeof(*existed));
+	json_t *deleted;
 	int r = cli_open(c, STORE_WRITE);
 
-	for (int i = 0; !r && i < c->n_args; i++) {
-		bool existed;
-
-		r = delete (c, c->args[i], &existed);
-		if (!r && existed)
-			json_array_append_new(deleted, json_string(c->args[i]));
-		else if (!r)
-			cli_say(c, "there is no %s '%s': nothing to delete", what, c->args[i]);
-	}
-	if (r) {
-		json_decref(deleted);
+	if (!r)
+		r = delete (c, (const char *const *)c->args, (size_t)c->n_args, existed);
+	if (r)
 		return r;
+	deleted = json_array();
+	for (int i = 0; i < c->n_args; i++) {
+		if (existed[i])
+			json_array_append_new(deleted, json_string(c->args[i]));
+		else
+			cli_say(c, "there is no %s '%s': nothing to delete", what, c->args[i]);
 	}
 	cli_print_result(c, "byway.deleted/1", json_pack("{s:o}", key, deleted),
 			 "deleted %zu of %d", json_array_size(deleted), c->n_args);
 	return 0;
 }
 
-static int delete_vpc(struct cli *c, const char *name, bool *ret_existed)
+static int delete_vpcs(struct cli *c, const char *const names[], size_t n, bool ret_existed[])
 {
-	return ops_vpc_delete(&c->ops, name, ret_existed, &c->err);
+	return ops_vpc_delete(&c->ops, names, n, ret_existed, &c->err);
 }
 
 int cmd_vpc_delete(struct cli *c)
 {
-	return cli_delete_each(c, "VPC", "vpcs", delete_vpc);
+	return cli_delete_each(c, "VPC", "vpcs", delete_vpcs);
 }

@@ -23,9 +23,9 @@ static const struct {
 	{"exec", "exec", NULL, "VPC/SUBNET -- COMMAND..."},
 };
 
-static void help(void)
+static void help(const char *program)
 {
-	puts("Usage: vpcctl COMMAND [ARGUMENTS] [OPTIONS]\n\nCommands:");
+	printf("Usage: %s COMMAND [ARGUMENTS] [OPTIONS]\n\nCommands:\n", program);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-13s %s\n", commands[i].name, commands[i].args);
 	puts("\nThis is byway: `byway --help` and byway(8) tell of its options.");
@@ -67,38 +67,52 @@ static int policy_path(struct cli *c, const char *file, char **ret)
 	return r;
 }
 
+/* FILE is the first argument that is no option; *ret stays as it was with options alone, --help
+ * among them. */
+static int take_policy(struct cli *c, int argc, char **argv, char **ret)
+{
+	int i = 0;
+
+	while (i < argc && argv[i][0] == '-' && argv[i][1])
+		i++;
+	if (i < argc)
+		return policy_path(c, argv[i], ret);
+	return argc ? 0
+		    : err_set(&c->err, ERR_USAGE, -EINVAL,
+			      "too few arguments: %s apply-policy FILE", c->program);
+}
+
 int cli_vpcctl(struct cli *c, int argc, char **argv)
 {
 	_free_ char **words = xcalloc((size_t)argc + 4, sizeof(*words));
 	_free_ char *path = NULL;
-	int n = 0;
+	int n = 0, at = cli_take_globals(c, argc, argv, help);
 	size_t i;
 
-	if (argc < 2)
-		return err_set(&c->err, ERR_USAGE, -EINVAL, "no command given; see `vpcctl --help`");
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-		help();
+	if (at < 0)
+		return at;
+	if (at == argc)
+		return err_set(&c->err, ERR_USAGE, -EINVAL, "no command given; see `%s --help`",
+			       c->program);
+	if (!strcmp(argv[at], "help")) {
+		help(c->program);
 		return 0;
 	}
-	i = find(argv[1]);
+	i = find(argv[at]);
 	if (i == ARRAY_SIZE(commands))
-		return unknown(c, argv[1]);
+		return unknown(c, argv[at]);
 	words[n++] = argv[0];
 	words[n++] = (char *)commands[i].noun;
 	if (commands[i].verb)
 		words[n++] = (char *)commands[i].verb;
-	if (!strcmp(argv[1], "apply-policy")) {
-		int file = 2;
-
-		while (file < argc && argv[file][0] == '-')
-			file++;
-		if (file < argc && policy_path(c, argv[file], &path))
+	if (!strcmp(argv[at], "apply-policy")) {
+		if (take_policy(c, argc - at - 1, argv + at + 1, &path))
 			return c->err.code;
 		if (path)
 			words[n++] = path;
 	}
 	c->program = "byway"; /* whose help and messages follow */
-	for (int k = 2; k < argc; k++)
+	for (int k = at + 1; k < argc; k++)
 		words[n++] = argv[k];
 	return cli_run(c, n, words);
 }

@@ -19,14 +19,18 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/doc.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "ops/apply_impl.h"
 #include "ops/dns.h"
 #include "ops/egress.h"
 #include "ops/ops.h"
+#include "ops/repair.h"
 
 static const char *const action_names[] = {
 	[CHANGE_REMOVE] = "remove",
+	[CHANGE_REPAIR] = "repair",
 	[CHANGE_UPDATE] = "change",
 	[CHANGE_ADOPT] = "adopt",
 	[CHANGE_ADD] = "add",
@@ -69,7 +73,14 @@ static struct halves split(const char *name)
 struct applying {
 	struct ops *o;
 	const char *self;
+	const struct config *config;
 };
+
+/* What a workload goes out by. */
+static const char *ways_of(const struct applying *a, size_t use)
+{
+	return use ? a->config->uses[use - 1].ways : NULL;
+}
 
 /* ---- VPCs and networks ---- */
 
@@ -106,12 +117,33 @@ static int update_vpc(struct applying *a, const struct change *c, size_t n, stru
 	return r || !want->dns ? r : ops_dns_enable(a->o, want->name, want->dhcp, &changed, err);
 }
 
-static int remove_vpc(struct applying *a, const struct change *c, size_t n, struct err *err)
+static int repair_vpcs(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
-	bool existed;
+	_seen_ struct seen *seen = NULL;
+	_buf_ struct buf why = {0};
+	int r = seen_read(a->o->host, &seen, err);
 
-	(void)n;
-	return ops_vpc_delete(a->o, c->name, &existed, err);
+	for (size_t i = 0; !r && i < n; i++) {
+		struct vpc v;
+		bool changed;
+
+		r = vpc_load(a->o->st, c[i].name, &v, err);
+		if (!r)
+			r = ops_repair_vpc(a->o, seen, &v, REPAIR_DO, &why, err);
+		if (!r && v.dns && !ops_dns_is_served(v.name))
+			r = ops_dns_enable(a->o, v.name, v.dhcp, &changed, err);
+	}
+	return r;
+}
+
+static int remove_vpcs(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	_free_ const char **names = xcalloc(n, sizeof(*names));
+	_free_ bool *existed = xcalloc(n, sizeof(*existed));
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = c[i].name;
+	return ops_vpc_delete(a->o, names, n, existed, err);
 }
 
 /* ---- NAT ---- */
@@ -154,7 +186,8 @@ static int add_subnets(struct applying *a, const struct change *c, size_t n, str
 	_free_ struct subnet_texts *texts = xcalloc(n, sizeof(*texts));
 
 	for (size_t i = 0; i < n; i++) {
-		const struct subnet *s = &((const struct config_subnet *)c[i].want)->s;
+		const struct config_subnet *want = c[i].want;
+		const struct subnet *s = &want->s;
 
 		params[i] = (struct subnet_params){
 			.name = s->name,
@@ -162,6 +195,7 @@ static int add_subnets(struct applying *a, const struct change *c, size_t n, str
 			.cidr6 = s->cidr6.addr.family ? cidr_format(&s->cidr6, texts[i].cidr6)
 						      : NULL,
 			.is_public = s->is_public,
+			.ways = ways_of(a, want->use),
 		};
 	}
 	return ops_subnet_add(a->o, split(c->name).first, params, n, NULL, err);
@@ -186,6 +220,29 @@ static int remove_subnets(struct applying *a, const struct change *c, size_t n, 
 	for (size_t i = 0; i < n; i++)
 		names[i] = strchr(c[i].name, '/') + 1;
 	return ops_subnet_delete(a->o, split(c->name).first, names, n, existed, err);
+}
+
+static int repair_subnets(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	_seen_ struct seen *seen = NULL;
+	_buf_ struct buf why = {0};
+	int r = seen_read(a->o->host, &seen, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		struct halves h = split(c[i].name);
+		struct subnet s;
+		struct vpc v;
+		bool changed;
+
+		r = vpc_load(a->o->st, h.first, &v, err);
+		if (!r)
+			r = subnet_load(a->o->st, h.first, h.second, &s, err);
+		if (!r)
+			r = ops_policy_repair(a->o, &s, &changed, err);
+		if (!r)
+			r = ops_repair_subnet(a->o, seen, &v, &s, REPAIR_DO, &why, err);
+	}
+	return r;
 }
 
 /* ---- policies ---- */
@@ -241,25 +298,47 @@ static int remove_peer(struct applying *a, const struct change *c, size_t n, str
 
 /* ---- virtual machines ---- */
 
-static int add_vm(struct applying *a, const struct change *c, size_t n, struct err *err)
+static int add_vms(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
-	const struct config_vm *want = c->want;
-	const struct port_with with = {.policy = want->policy};
-	struct port p = want->p;
+	_free_ struct port_with *with = xcalloc(n, sizeof(*with));
+	_free_ struct port *p = xcalloc(n, sizeof(*p));
 
-	(void)n;
-	return ops_port_add_with(a->o, &p, NULL, &with, err);
+	for (size_t i = 0; i < n; i++) {
+		const struct config_vm *want = c[i].want;
+
+		p[i] = want->p;
+		with[i] = (struct port_with){.policy = want->policy, .ways = ways_of(a, want->use)};
+	}
+	return ops_ports_add(a->o, p, NULL, with, n, err);
 }
 
-/* One that was made with the machine is in force already, and is read again. */
-static int apply_vm_policy(struct applying *a, const struct change *c, size_t n, struct err *err)
+/* With the machine, for one. */
+static bool is_in_force(struct applying *a, const struct port *p, const char *file)
 {
-	const struct config_vm *want = c->want;
-	struct port p;
-	int r = port_load(a->o->st, want->p.vpc, want->p.name, &p, err);
+	_cleanup_(policy_row_done) struct policy_row row = {0};
+	struct policy_owner owner = port_owner(p);
+	_buf_ struct buf text = {0}, why = {0};
 
-	(void)n;
-	return r ? r : ops_port_policy_apply(a->o, &p, want->policy, err);
+	return !policy_load(a->o->st, &owner, &row, NULL) &&
+	       !file_read(file, DOC_SIZE_MAX, &text, NULL) && !diff_policy(text.data, &row, &why);
+}
+
+static int apply_vm_policies(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	_free_ const char **files = xcalloc(n, sizeof(*files));
+	_free_ struct port *p = xcalloc(n, sizeof(*p));
+	size_t todo = 0;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct config_vm *want = c[i].want;
+
+		r = port_load(a->o->st, want->p.vpc, want->p.name, &p[todo], err);
+		files[todo] = want->policy;
+		if (r || c[i].action != CHANGE_ADD || !is_in_force(a, &p[todo], want->policy))
+			todo++;
+	}
+	return r || !todo ? r : ops_ports_policy_apply(a->o, p, files, todo, err);
 }
 
 static int remove_vm_policy(struct applying *a, const struct change *c, size_t n, struct err *err)
@@ -292,6 +371,26 @@ static int remove_vms(struct applying *a, const struct change *c, size_t n, stru
 	return r ? r : ops_ports_delete(a->o, p, n, err);
 }
 
+static int repair_vms(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	_seen_ struct seen *seen = NULL;
+	_buf_ struct buf why = {0};
+	int r = seen_read(a->o->host, &seen, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		struct halves h = split(c[i].name);
+		struct port p;
+		struct vpc v;
+
+		r = vpc_load(a->o->st, h.first, &v, err);
+		if (!r)
+			r = port_load(a->o->st, h.first, h.second, &p, err);
+		if (!r)
+			r = ops_repair_port(a->o, seen, &v, &p, REPAIR_DO, &why, err);
+	}
+	return r;
+}
+
 /* ---- published ports ---- */
 
 static int add_ports(struct applying *a, const struct change *c, size_t n, struct err *err)
@@ -304,19 +403,50 @@ static int add_ports(struct applying *a, const struct change *c, size_t n, struc
 	return ops_mappings_add(a->o, m, n, &n_new, err);
 }
 
-static int remove_port(struct applying *a, const struct change *c, size_t n, struct err *err)
+static int by_vpc(const void *a, const void *b)
+{
+	return strcmp(((const struct mapping *)a)->vpc, ((const struct mapping *)b)->vpc);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Of m those that are among the changes, to the front. */
+static size_t find_ports(struct mapping *m, size_t n_mappings, const struct change *c, size_t n)
+{
+	_free_ const char **names = xcalloc(n, sizeof(*names));
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = c[i].name;
+	qsort(names, n, sizeof(*names), by_text);
+	for (size_t i = 0; i < n_mappings; i++) {
+		char text[OBJECT_MAX];
+		const char *name = text;
+
+		mapping_name(&m[i], text);
+		if (bsearch(&name, names, n, sizeof(*names), by_text))
+			m[found++] = m[i];
+	}
+	return found;
+}
+
+static int remove_ports(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
 	_free_ struct mapping *m = NULL;
-	size_t n_mappings = 0;
-	int r = mapping_list(a->o->st, NULL, &m, &n_mappings, err);
+	size_t found = 0;
+	int r = mapping_list(a->o->st, NULL, &m, &found, err);
 
-	(void)n;
-	for (size_t i = 0; !r && i < n_mappings; i++) {
-		char name[OBJECT_MAX];
-
-		mapping_name(&m[i], name);
-		if (!strcmp(name, c->name))
-			return ops_mappings_delete(a->o, &m[i], 1, err);
+	if (!r)
+		found = find_ports(m, found, c, n);
+	if (!r && found)
+		qsort(m, found, sizeof(*m), by_vpc);
+	for (size_t i = 0, end; !r && i < found; i = end) {
+		for (end = i + 1; end < found && !by_vpc(&m[i], &m[end]); end++)
+			;
+		r = ops_mappings_delete(a->o, &m[i], end - i, err);
 	}
 	return r;
 }
@@ -342,21 +472,30 @@ static int remove_egress(struct applying *a, const struct change *c, size_t n, s
 	return ops_egress_delete(a->o, c->name, &existed, err);
 }
 
-static int add_use(struct applying *a, const struct change *c, size_t n, struct err *err)
+static int use(struct applying *a, const struct change *c, const char *ways, const char *exclude,
+	       struct err *err)
 {
 	bool changed;
 
+	if (c->kind == KIND_VM_USE)
+		return ops_egress_use_port(a->o, c->name, ways, &changed, err);
+	return strcmp(c->name, USE_HOST_NAME)
+		       ? ops_egress_use(a->o, c->name, ways, &changed, err)
+		       : ops_egress_use_host(a->o, ways, exclude, &changed, err);
+}
+
+static int add_use(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	const struct config_use *want = c->want;
+
 	(void)n;
-	return ops_egress_use(a->o, c->name, ((const struct config_use *)c->want)->ways, &changed,
-			      err);
+	return use(a, c, want->ways, want->exclude, err);
 }
 
 static int remove_use(struct applying *a, const struct change *c, size_t n, struct err *err)
 {
-	bool changed;
-
 	(void)n;
-	return ops_egress_use(a->o, c->name, EGRESS_NAT, &changed, err);
+	return use(a, c, EGRESS_NAT, NULL, err);
 }
 
 /* The process takes the lock that this one has. What comes after it makes no objects, so that
@@ -378,6 +517,13 @@ static int start_process(struct applying *a, const struct change *c, size_t n, s
 	return ops_open(a->o, STORE_WRITE, r ? NULL : err) ? -EIO : r;
 }
 
+static int restore_rules(struct applying *a, const struct change *c, size_t n, struct err *err)
+{
+	(void)c;
+	(void)n;
+	return ops_rules_restore(a->o, err);
+}
+
 /* ---- all of them ---- */
 
 /* Carries out n changes of the same kind and action. */
@@ -388,6 +534,7 @@ enum together {
 	OF_A_VPC,  /* all at once of one VPC */
 	OF_A_FILE, /* of one policy file */
 	PORTS_OF_A_VPC,
+	ALL,
 };
 
 static const struct {
@@ -398,7 +545,9 @@ static const struct {
 	[KIND_VPC] = {"vpc",
 		      {[CHANGE_ADD] = add_vpc,
 		       [CHANGE_UPDATE] = update_vpc,
-		       [CHANGE_REMOVE] = remove_vpc}},
+		       [CHANGE_REPAIR] = repair_vpcs,
+		       [CHANGE_REMOVE] = remove_vpcs},
+		      {[CHANGE_REPAIR] = ALL, [CHANGE_REMOVE] = ALL}},
 	[KIND_NAT] = {"nat",
 		      {[CHANGE_ADD] = add_nat,
 		       [CHANGE_UPDATE] = update_nat,
@@ -406,28 +555,35 @@ static const struct {
 	[KIND_SUBNET] = {"subnet",
 			 {[CHANGE_ADD] = add_subnets,
 			  [CHANGE_UPDATE] = update_subnet,
+			  [CHANGE_REPAIR] = repair_subnets,
 			  [CHANGE_REMOVE] = remove_subnets},
-			 {[CHANGE_ADD] = OF_A_VPC, [CHANGE_REMOVE] = OF_A_VPC}},
+			 {[CHANGE_ADD] = OF_A_VPC, [CHANGE_REPAIR] = ALL, [CHANGE_REMOVE] = OF_A_VPC}},
 	[KIND_POLICY] = {"policy",
 			 {[CHANGE_ADD] = apply_policies,
 			  [CHANGE_UPDATE] = apply_policies,
+			  [CHANGE_REPAIR] = apply_policies,
 			  [CHANGE_REMOVE] = remove_policy},
-			 {[CHANGE_ADD] = OF_A_FILE, [CHANGE_UPDATE] = OF_A_FILE}},
+			 {[CHANGE_ADD] = OF_A_FILE,
+			  [CHANGE_UPDATE] = OF_A_FILE,
+			  [CHANGE_REPAIR] = OF_A_FILE}},
 	[KIND_PEERING] = {"peering",
 			  {[CHANGE_ADD] = add_peer,
 			   [CHANGE_UPDATE] = add_peer,
 			   [CHANGE_REMOVE] = remove_peer}},
-	[KIND_VM] =
-		{"vm",
-		 {[CHANGE_ADD] = add_vm, [CHANGE_UPDATE] = update_vm, [CHANGE_REMOVE] = remove_vms},
-		 {[CHANGE_REMOVE] = OF_A_VPC}},
+	[KIND_VM] = {"vm",
+		     {[CHANGE_ADD] = add_vms,
+		      [CHANGE_UPDATE] = update_vm,
+		      [CHANGE_REPAIR] = repair_vms,
+		      [CHANGE_REMOVE] = remove_vms},
+		     {[CHANGE_ADD] = OF_A_VPC, [CHANGE_REPAIR] = ALL, [CHANGE_REMOVE] = OF_A_VPC}},
 	[KIND_VM_POLICY] = {"vm-policy",
-			    {[CHANGE_ADD] = apply_vm_policy,
-			     [CHANGE_UPDATE] = apply_vm_policy,
-			     [CHANGE_REMOVE] = remove_vm_policy}},
+			    {[CHANGE_ADD] = apply_vm_policies,
+			     [CHANGE_UPDATE] = apply_vm_policies,
+			     [CHANGE_REMOVE] = remove_vm_policy},
+			    {[CHANGE_ADD] = ALL, [CHANGE_UPDATE] = ALL}},
 	[KIND_PUBLISH] = {"publish",
-			  {[CHANGE_ADD] = add_ports, [CHANGE_REMOVE] = remove_port},
-			  {[CHANGE_ADD] = PORTS_OF_A_VPC}},
+			  {[CHANGE_ADD] = add_ports, [CHANGE_REMOVE] = remove_ports},
+			  {[CHANGE_ADD] = PORTS_OF_A_VPC, [CHANGE_REMOVE] = ALL}},
 	[KIND_EGRESS] = {"egress",
 			 {[CHANGE_ADD] = add_egress,
 			  [CHANGE_UPDATE] = add_egress,
@@ -435,7 +591,11 @@ static const struct {
 	[KIND_USE] =
 		{"use",
 		 {[CHANGE_ADD] = add_use, [CHANGE_UPDATE] = add_use, [CHANGE_REMOVE] = remove_use}},
+	[KIND_VM_USE] =
+		{"vm-use",
+		 {[CHANGE_ADD] = add_use, [CHANGE_UPDATE] = add_use, [CHANGE_REMOVE] = remove_use}},
 	[KIND_PROCESS] = {"process", {[CHANGE_UPDATE] = start_process}},
+	[KIND_RULES] = {"rules", {[CHANGE_REPAIR] = restore_rules}},
 };
 static_assert(ARRAY_SIZE(kinds) == KIND_NUM_KINDS, "kinds[] doesn't match change_kind");
 
@@ -458,6 +618,8 @@ static bool go_together(const struct change *a, const struct change *b)
 	case PORTS_OF_A_VPC:
 		return !strcmp(((const struct config_publish *)a->want)->m.vpc,
 			       ((const struct config_publish *)b->want)->m.vpc);
+	case ALL:
+		return true;
 	case OF_A_FILE:
 		return !strcmp(((const struct config_subnet *)a->want)->policy,
 			       ((const struct config_subnet *)b->want)->policy);
@@ -475,13 +637,20 @@ static size_t made_together(const struct plan *p, size_t first)
 	return n;
 }
 
+static int adopt_one(struct ops *o, const struct plan *p, const struct change *c, struct err *err)
+{
+	int r = owner_adopt(o->st, kinds[c->kind].name, c->name, p->file, err);
+
+	return r || c->kind != KIND_EGRESS ? r : egress_set_path(o->st, c->name, p->file, err);
+}
+
 static int adopt(struct ops *o, const struct plan *p, const struct change *c, size_t n,
 		 struct err *err)
 {
 	int r = ops_begin(o, err);
 
 	for (size_t i = 0; !r && i < n; i++)
-		r = owner_adopt(o->st, kinds[c[i].kind].name, c[i].name, p->file, err);
+		r = adopt_one(o, p, &c[i], err);
 	return ops_end(o, r, err);
 }
 
@@ -519,8 +688,10 @@ static int tidy(struct ops *o, struct err *err)
 
 int ops_apply(struct ops *o, struct plan *p, const struct apply_params *w, struct err *err)
 {
-	struct applying a = {.o = o, .self = w->self};
+	struct applying a = {.o = o, .self = w->self, .config = p->config};
 	int r = begin_owning(o, p->file, err);
+
+	o->names_may_come = true; /* the plan has seen that they do */
 
 	for (size_t i = 0, n; !r && i < p->n; i += n) {
 		n = made_together(p, i);

@@ -5,7 +5,7 @@
  *
  * A change concerns one object. What belongs to the file and is not in it any more goes; what
  * differs is changed where it stands when that is possible, else removed and made anew; what is
- * there, the same, and nobody's, is adopted. Of all else that has a name of the file's, the first
+ * there, the same, and nobody's, is adopted. What somebody has changed behind byway's back is repaired. Of all else that has a name of the file's, the first
  * is told as a conflict.
  */
 #ifndef BYWAY_OPS_APPLY_H
@@ -19,7 +19,14 @@ struct config;
 struct err;
 struct ops;
 
-enum change_action { CHANGE_REMOVE, CHANGE_UPDATE, CHANGE_ADOPT, CHANGE_ADD, CHANGE_NUM_ACTIONS };
+enum change_action {
+	CHANGE_REMOVE,
+	CHANGE_REPAIR, /* what the kernel has is not what was made */
+	CHANGE_UPDATE,
+	CHANGE_ADOPT,
+	CHANGE_ADD,
+	CHANGE_NUM_ACTIONS
+};
 
 /* What is in something else stands behind it. */
 enum change_kind {
@@ -32,8 +39,10 @@ enum change_kind {
 	KIND_VM_POLICY,
 	KIND_PUBLISH,
 	KIND_EGRESS,
-	KIND_USE,     /* of egresses, by a workload */
+	KIND_USE, /* of egresses, by a network, a subnet or the host */
+	KIND_VM_USE,
 	KIND_PROCESS, /* an egress's: nobody's object, but it has to run */
+	KIND_RULES,   /* the host's, of all that there is: nobody's either */
 	KIND_NUM_KINDS
 };
 
@@ -56,7 +65,8 @@ struct change {
 };
 
 struct plan {
-	char *file; /* absolute */
+	char *file;                  /* absolute */
+	const struct config *config; /* borrowed; NULL: nothing is wanted */
 	struct change *changes;
 	size_t n, unchanged;
 };

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "ops/apply_impl.h"
 #include "ops/egress.h"
+#include "vpc/clone.h"
 
 static enum diff worse(enum diff a, enum diff b)
 {
@@ -143,13 +144,26 @@ static enum diff diff_owner(const struct port *want, const struct port *is, stru
 	return diff_text("owner", b, a, why);
 }
 
+static enum diff diff_clone(const struct clone *want, const struct clone *is, struct buf *why)
+{
+	const char *tap = *want->tap ? want->tap : CLONE_TAP;
+	enum diff d = diff_text("netns", want->netns, is->netns, why);
+
+	d = worse(d, diff_text("tap_name", tap, is->tap, why));
+	d = worse(d, diff_ip("ip", &want->addr, &is->addr, why));
+	return worse(d, diff_mac(&want->mac, &is->mac, why));
+}
+
 enum diff diff_vm(const struct config_vm *want, const struct port *is, struct buf *why)
 {
 	const struct port *p = &want->p;
+	enum diff kind = diff_text("kind", port_kind_name(p->kind), port_kind_name(is->kind), why);
 	enum diff rates = worse(diff_number("rate to it", p->rate_rx, is->rate_rx, why),
 				diff_number("rate from it", p->rate_tx, is->rate_tx, why));
-	enum diff d = diff_text("subnet", p->subnet, is->subnet, why);
+	enum diff d = worse(kind, diff_text("subnet", p->subnet, is->subnet, why));
 
+	if (!kind && p->kind == PORT_CLONE)
+		d = worse(d, diff_clone(&p->clone, &is->clone, why));
 	d = worse(d, diff_ip("ip", &p->addr, &is->addr, why));
 	d = worse(d, diff_ip("ip", &p->addr6, &is->addr6, why));
 	d = worse(d, diff_mac(&p->mac, &is->mac, why));
@@ -169,13 +183,18 @@ enum diff diff_publish(const struct config_publish *want, const struct mapping *
 
 enum diff diff_egress(const struct config_egress *want, const struct egress *is, struct buf *why)
 {
+	if (egress_spec_same(want->spec.text, is->spec))
+		return DIFF_NONE;
 	return in_place(diff_text("spec", want->spec.text, is->spec, why));
 }
 
 enum diff diff_use(const struct config_use *want, const struct use *is, struct buf *why)
 {
-	return in_place(diff_text("egress", strcmp(want->ways, EGRESS_NONE) ? want->ways : "",
-				  is->list, why));
+	enum diff d = diff_text("egress", strcmp(want->ways, EGRESS_NONE) ? want->ways : "",
+				is->list, why);
+
+	return in_place(worse(
+		d, diff_text("exclude", want->exclude ? want->exclude : "", is->exclude, why)));
 }
 
 /* ---- in a few words ---- */
@@ -235,4 +254,6 @@ void tell_vm(const struct config_vm *want, struct buf *b)
 	buf_addf(b, "in %s%s%s", want->p.vpc, *want->p.subnet ? "/" : "", want->p.subnet);
 	if (want->p.addr.family)
 		buf_addf(b, ", %s", ip_format(&want->p.addr, text));
+	if (*want->p.clone.netns)
+		buf_addf(b, ", a clone in namespace %s", want->p.clone.netns);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/doc.h"
 #include "base/err.h"
@@ -20,6 +21,7 @@ void subject_done(struct subject *s)
 {
 	buf_done(&s->why);
 	buf_done(&s->will);
+	buf_done(&s->harm);
 }
 
 void object_name(char ret[OBJECT_MAX], const char *a, const char *b)
@@ -76,35 +78,53 @@ static int decide_existing(struct planner *p, const struct subject *s, bool mine
 	if (!mine && s->diff != DIFF_NONE)
 		return conflict(p, s, err,
 				"is there, and not this file's, and differs: ", s->why.data);
-	if (!mine) {
-		add_wanted(p, CHANGE_ADOPT, s, "as it is");
-	} else if (s->broken || s->diff == DIFF_ANEW) {
+	if (s->broken || s->diff == DIFF_ANEW) {
 		why = xasprintf("to be made anew: %s", s->broken ? s->broken : s->why.data);
 		planner_add(p, CHANGE_REMOVE, s->kind, s->name, why);
 		*ret_anew = true;
-	} else if (s->diff == DIFF_IN_PLACE) {
-		add_wanted(p, CHANGE_UPDATE, s, s->why.data);
-	} else {
-		p->plan->unchanged++;
+		return 0;
 	}
+	if (!mine)
+		add_wanted(p, CHANGE_ADOPT, s, "as it is");
+	if (s->harm.len)
+		add_wanted(p, CHANGE_REPAIR, s, s->harm.data);
+	if (s->diff == DIFF_IN_PLACE)
+		add_wanted(p, CHANGE_UPDATE, s, s->why.data);
+	else if (mine && !s->harm.len)
+		p->plan->unchanged++;
 	return 0;
+}
+
+/* What belonged to a file that was moved, or deleted, is nobody's for a file that names it. */
+static bool is_gone(const char *file)
+{
+	return access(file, F_OK) && (errno == ENOENT || errno == ENOTDIR);
 }
 
 int planner_decide(struct planner *p, const struct subject *s, bool *ret_anew, struct err *err)
 {
 	struct owned *o = owner_find(p->owned, p->n_owned, change_kind_name(s->kind), s->name);
+	bool mine = o && !strcmp(o->file, p->plan->file);
 	int r = 0;
 
 	*ret_anew = false;
-	if (o && strcmp(o->file, p->plan->file) != 0)
+	if (o && !mine && !is_gone(o->file))
 		return conflict(p, s, err, "belongs to ", o->file);
-	if (o)
+	if (mine)
 		p->wanted[o - p->owned] = true;
 	if (s->there)
-		r = decide_existing(p, s, o, ret_anew, err);
+		r = decide_existing(p, s, mine, ret_anew, err);
 	if (!r && (!s->there || *ret_anew))
 		add_wanted(p, CHANGE_ADD, s, s->will.data);
 	return r;
+}
+
+void split_workload(const char *name, char vpc[NAME_MAX_LEN], char ret[NAME_MAX_LEN])
+{
+	size_t len = strcspn(name, "/");
+
+	snprintf(vpc, NAME_MAX_LEN, "%.*s", (int)len, name);
+	snprintf(ret, NAME_MAX_LEN, "%s", name[len] ? name + len + 1 : "");
 }
 
 /* ---- what goes ---- */
@@ -116,15 +136,11 @@ static bool mapping_goes(const struct planner *p, const char *name)
 	return !m || planner_workload_is_gone(p, m->vpc, m->target);
 }
 
-/* Whether it goes with something that it is in. */
-static bool goes_anyway(const struct planner *p, enum change_kind kind, const char *name)
+bool goes_anyway(const struct planner *p, enum change_kind kind, const char *name)
 {
-	char first[NAME_MAX_LEN], second[NAME_MAX_LEN] = "";
-	const char *slash = strchr(name, '/');
+	char first[NAME_MAX_LEN], second[NAME_MAX_LEN];
 
-	snprintf(first, sizeof(first), "%.*s", (int)strcspn(name, "/"), name);
-	if (slash)
-		str_copy(second, sizeof(second), slash + 1);
+	split_workload(name, first, second);
 	switch (kind) {
 	case KIND_VPC:
 		return false;
@@ -137,13 +153,17 @@ static bool goes_anyway(const struct planner *p, enum change_kind kind, const ch
 		return planner_vpc_is_gone(p, first) || planner_vpc_is_gone(p, second);
 	case KIND_VM:
 	case KIND_VM_POLICY:
+	case KIND_VM_USE:
 		return planner_port_is_gone(p, planner_find_port(p, first, second));
 	case KIND_PUBLISH:
 		return mapping_goes(p, name);
 	case KIND_USE:
-		return planner_workload_is_gone(p, first, second);
+		return strcmp(name, USE_HOST_NAME) != 0 &&
+		       (*second ? planner_subnet_is_gone(p, first, second)
+				: planner_vpc_is_gone(p, first));
 	case KIND_EGRESS:
 	case KIND_PROCESS:
+	case KIND_RULES:
 	case KIND_NUM_KINDS:
 		break;
 	}
@@ -228,33 +248,54 @@ static int check_going(struct planner *p, struct err *err)
 	return 0;
 }
 
-/* The order in which they come; they go in the reverse. The ways out of networks and subnets are
- * there before NAT, so that nothing goes out by that in the meantime. */
+/* The order in which they come; they go in the reverse. Subnets and VMs are made with their ways
+ * out. Those of networks, and of what is there already, are there before NAT, so that nothing goes
+ * out by that in the meantime. */
 static const unsigned int orders[] = {
-	[KIND_VPC] = 0,       [KIND_SUBNET] = 1,  [KIND_POLICY] = 2,   [KIND_PEERING] = 3,
-	[KIND_EGRESS] = 4,    [KIND_USE] = 5,     [KIND_NAT] = 6,      [KIND_VM] = 7,
-	[KIND_VM_POLICY] = 8, [KIND_PUBLISH] = 9, [KIND_PROCESS] = 10,
+	[KIND_EGRESS] = 0,  [KIND_VPC] = 1,       [KIND_SUBNET] = 2,  [KIND_POLICY] = 3,
+	[KIND_PEERING] = 4, [KIND_USE] = 5,       [KIND_VM_USE] = 5,  [KIND_NAT] = 6,
+	[KIND_VM] = 7,      [KIND_VM_POLICY] = 8, [KIND_PUBLISH] = 9, [KIND_PROCESS] = 10,
 };
-#define ORDER_USE_OF_VM 8
 #define ORDER_LAST 11
 
-static unsigned int order_of(const struct change *c)
+/* One that is there, and stays. */
+static bool is_of_vm_there(const struct planner *p, const struct change *c)
 {
-	const struct config_use *use = c->kind == KIND_USE ? c->want : NULL;
+	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
 
+	split_workload(c->name, vpc, name);
+	return !planner_port_is_gone(p, planner_find_port(p, vpc, name));
+}
+
+/* A subnet becomes private before a way out of it goes, and public when one is there. */
+static unsigned int order_of_type(const struct config_subnet *want)
+{
+	return want->s.is_public ? 2 * ORDER_LAST + orders[KIND_NAT] : 0;
+}
+
+static unsigned int order_of(const struct planner *p, const struct change *c)
+{
+	bool is_after_vm = c->kind == KIND_VM_USE && c->want && !is_of_vm_there(p, c);
+
+	if (c->kind == KIND_RULES)
+		return 0;
+	if (c->kind == KIND_SUBNET && c->action == CHANGE_UPDATE)
+		return order_of_type(c->want);
 	if (c->action != CHANGE_REMOVE)
-		return 2 * ORDER_LAST + (use && use->of_vm ? ORDER_USE_OF_VM : orders[c->kind]);
+		return 2 * ORDER_LAST + orders[is_after_vm ? KIND_VM : c->kind];
 	/* Until then, others may have gone out by it. */
 	return c->kind == KIND_EGRESS ? 4 * ORDER_LAST : ORDER_LAST - orders[c->kind];
 }
 
+/* Egresses stand in the file's order already: one may be changed to go out by another that is new.
+ */
 static int by_order(const void *a, const void *b)
 {
 	const struct change *x = a, *y = b;
 
 	if (x->order != y->order)
 		return x->order < y->order ? -1 : 1;
-	if (x->action != y->action)
+	if (x->action != y->action && x->kind != KIND_EGRESS)
 		return (int)x->action - (int)y->action;
 	return x->no < y->no ? -1 : 1;
 }
@@ -283,12 +324,23 @@ static void put_in_order(struct planner *p)
 	for (size_t i = 0; i < plan->n; i++) {
 		struct change *c = &plan->changes[i];
 
-		c->order = order_of(c);
+		c->order = order_of(p, c);
 		if (c->kind == KIND_EGRESS && c->action == CHANGE_REMOVE)
 			c->no = EGRESS_MAX - egress_depth(p, c->name);
 	}
 	if (plan->n)
 		qsort(plan->changes, plan->n, sizeof(*plan->changes), by_order);
+}
+
+/* Somebody may have flushed them, or a part. Whoever may not read them does not plan them. */
+static int want_rules(struct planner *p, struct err *err)
+{
+	struct err why = {0};
+
+	(void)err;
+	if (ops_rules_verify(p->o, &why) == -ESTALE)
+		planner_add(p, CHANGE_REPAIR, KIND_RULES, "host", why.msg);
+	return 0;
 }
 
 /* An object is decided upon when what it is in is known to go or to stay. */
@@ -300,6 +352,7 @@ static int make_plan(struct planner *p, struct err *err)
 		[KIND_PEERING] = want_peers,     [KIND_VM] = want_vms,
 		[KIND_EGRESS] = want_egress,     [KIND_USE] = want_uses,
 		[KIND_PUBLISH] = want_published, [KIND_VM_POLICY] = want_vm_policies,
+		[KIND_VM_USE] = want_vm_uses,    [KIND_RULES] = want_rules,
 		[KIND_PROCESS] = NULL, /* the egresses' */
 	};
 	int r = planner_load(p, err);
@@ -312,6 +365,10 @@ static int make_plan(struct planner *p, struct err *err)
 	}
 	if (!r)
 		r = check_going(p, err);
+	if (!r && p->c)
+		r = check_policy_names(p, err);
+	if (!r && p->c)
+		r = check_lost(p, err);
 	put_in_order(p);
 	return r;
 }
@@ -324,6 +381,7 @@ int ops_plan(struct ops *o, const struct config *c, const char *path, struct pla
 	int r;
 
 	plan->file = c ? xstrdup(c->path) : file_absolute(path);
+	plan->config = c;
 	r = make_plan(&p, err);
 	if (!r)
 		*ret = TAKE_PTR(plan);

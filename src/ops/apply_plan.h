@@ -6,8 +6,6 @@
 #ifndef BYWAY_OPS_APPLY_PLAN_H
 #define BYWAY_OPS_APPLY_PLAN_H
 
-#include <net/if.h>
-
 #include "base/buf.h"
 #include "ops/apply_impl.h"
 #include "ops/owner.h"
@@ -29,8 +27,7 @@ struct planner {
 	struct owned *owned;
 	bool *vpc_goes, *subnet_goes, *port_goes, *wanted; /* for each of those, and of owned */
 	size_t n_vpcs, n_subnets, n_ports, n_peers, n_mappings, n_owned;
-	char (*links)[IFNAMSIZ]; /* ours, that the kernel has; sorted */
-	size_t n_links;
+	struct seen *seen; /* what the kernel has */
 };
 
 /* ---- apply_there.c ---- */
@@ -38,7 +35,6 @@ struct planner {
 int planner_load(struct planner *p, struct err *err);
 void planner_done(struct planner *p);
 
-bool planner_has_link(const struct planner *p, const char *name);
 struct vpc *planner_find_vpc(const struct planner *p, const char *name);
 struct subnet *planner_find_subnet(const struct planner *p, const char *vpc, const char *name);
 struct port *planner_find_port(const struct planner *p, const char *vpc, const char *name);
@@ -65,6 +61,7 @@ struct subject {
 	const char *broken; /* why what is there is as good as not; or NULL */
 	enum diff diff;
 	struct buf why, will; /* what differs; what it will be */
+	struct buf harm;      /* what of it is not as it was made */
 };
 
 void subject_done(struct subject *s);
@@ -74,11 +71,26 @@ extern const char half_made[]; /* why something is broken */
 
 /* "a/b", or "a" when b is NULL. */
 void object_name(char ret[OBJECT_MAX], const char *a, const char *b);
+/* And back, also of a workload that is a network: the second is "" then. */
+void split_workload(const char *name, char vpc[NAME_MAX_LEN], char ret[NAME_MAX_LEN]);
 /* The plan's, until the next is added. detail: NULL for none. */
 struct change *planner_add(struct planner *p, enum change_action action, enum change_kind kind,
 			   const char *name, const char *detail);
 /* Adds what is to be done about it. ret_anew: what is there goes, with all that is in it. */
 int planner_decide(struct planner *p, const struct subject *s, bool *ret_anew, struct err *err);
+
+/* Whether it goes with something that it is in. */
+bool goes_anyway(const struct planner *p, enum change_kind kind, const char *name);
+
+/* ---- apply_lost.c ---- */
+
+/* When the list of changes is whole. */
+int check_lost(const struct planner *p, struct err *err);
+
+/* ---- apply_names.c ---- */
+
+/* When it is known what goes. Errors are ERR_USAGE and say FILE:LINE:COLUMN of a policy. */
+int check_policy_names(const struct planner *p, struct err *err);
 
 /* ---- apply_want_vpc.c ---- */
 
@@ -98,5 +110,6 @@ int want_published(struct planner *p, struct err *err);
 
 int want_egress(struct planner *p, struct err *err);
 int want_uses(struct planner *p, struct err *err);
+int want_vm_uses(struct planner *p, struct err *err);
 
 #endif

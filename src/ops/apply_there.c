@@ -4,33 +4,9 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "kernel/link.h"
-#include "kernel/netns.h"
 #include "ops/apply_plan.h"
 #include "ops/ops.h"
-#include "vpc/names.h"
-
-static int note_link(const struct link *link, void *arg)
-{
-	struct planner *p = arg;
-
-	if (!link_is_ours(link))
-		return 0;
-	if (!(p->n_links & (p->n_links - 1)))
-		p->links = xrealloc(p->links, p->n_links ? 2 * p->n_links : 1, sizeof(*p->links));
-	memcpy(p->links[p->n_links++], link->name, IFNAMSIZ);
-	return 0;
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
-bool planner_has_link(const struct planner *p, const char *name)
-{
-	return p->n_links && bsearch(name, p->links, p->n_links, IFNAMSIZ, by_text);
-}
+#include "vpc/repair.h"
 
 int planner_load(struct planner *p, struct err *err)
 {
@@ -48,9 +24,7 @@ int planner_load(struct planner *p, struct err *err)
 	if (!r)
 		r = owner_list(st, &p->owned, &p->n_owned, err);
 	if (!r)
-		r = link_each(p->o->host, note_link, p, err);
-	if (p->n_links)
-		qsort(p->links, p->n_links, IFNAMSIZ, by_text);
+		r = seen_read(p->o->host, &p->seen, err);
 	p->vpc_goes = xcalloc(p->n_vpcs + 1, sizeof(bool));
 	p->subnet_goes = xcalloc(p->n_subnets + 1, sizeof(bool));
 	p->port_goes = xcalloc(p->n_ports + 1, sizeof(bool));
@@ -70,7 +44,7 @@ void planner_done(struct planner *p)
 	free(p->subnet_goes);
 	free(p->port_goes);
 	free(p->wanted);
-	free(p->links);
+	seen_free(p->seen);
 }
 
 static int vpc_order(const void *a, const void *b)

@@ -8,20 +8,11 @@
 #include "ops/apply_plan.h"
 #include "ops/egress.h"
 #include "ops/ops.h"
-#include "ops/session.h"
-#include "proc/pidlock.h"
-
-static bool egress_runs(const char *name)
-{
-	char group[NAME_MAX_LEN], path[SESSION_PATH_MAX];
-
-	return pidlock_holder(session_path(egress_group(name, group), ".lock", path)) != 0;
-}
 
 /* Its process, too, is to be as the file says. */
 static void want_process(struct planner *p, const struct config_egress *want, bool changed)
 {
-	bool runs = egress_runs(want->name);
+	bool runs = ops_egress_runs(want->name);
 	struct change *c;
 
 	if (runs && !changed)
@@ -55,27 +46,37 @@ int want_egress(struct planner *p, struct err *err)
 	return r;
 }
 
-/* The workload's VPC, and its name there: "" of a network. */
-static void split_workload(const char *workload, char vpc[NAME_MAX_LEN], char name[NAME_MAX_LEN])
+static bool is_gone(const struct planner *p, enum use_kind kind, const char *vpc, const char *name)
 {
-	size_t len = strcspn(workload, "/");
-
-	snprintf(vpc, NAME_MAX_LEN, "%.*s", (int)len, workload);
-	snprintf(name, NAME_MAX_LEN, "%s", workload[len] ? workload + len + 1 : "");
+	switch (kind) {
+	case USE_NETWORK:
+		return planner_vpc_is_gone(p, vpc);
+	case USE_SUBNET:
+		return planner_subnet_is_gone(p, vpc, name);
+	case USE_PORT:
+		return planner_port_is_gone(p, planner_find_port(p, vpc, name));
+	case USE_HOST:
+	case USE_NUM_KINDS:
+		break;
+	}
+	return false;
 }
 
-static int want_use(struct planner *p, const struct config_use *want, struct err *err)
+static int want_use(struct planner *p, enum change_kind kind, const struct config_use *want,
+		    struct err *err)
 {
-	_subject_ struct subject s = {KIND_USE, .at = want->at, .want = want};
-	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN];
+	_subject_ struct subject s = {kind, .at = want->at, .want = want};
+	char vpc[NAME_MAX_LEN] = "", name[NAME_MAX_LEN] = "";
 	struct use is;
 	bool anew;
 
-	split_workload(want->workload, vpc, name);
+	if (want->kind != USE_HOST)
+		split_workload(want->workload, vpc, name);
 	object_name(s.name, want->workload, NULL);
-	buf_adds(&s.will, want->ways);
-	s.there = !planner_workload_is_gone(p, vpc, name) &&
-		  !use_load(p->o->st, vpc, name, &is, NULL);
+	buf_addf(&s.will, "%s%s%s", want->ways, want->exclude ? ", but for " : "",
+		 want->exclude ? want->exclude : "");
+	s.there = !is_gone(p, want->kind, vpc, name) &&
+		  !use_load(p->o->st, want->kind, vpc, name, &is, NULL);
 	if (s.there) {
 		s.diff = diff_use(want, &is, &s.why);
 		if (is.state != ROW_ACTIVE) {
@@ -86,12 +87,26 @@ static int want_use(struct planner *p, const struct config_use *want, struct err
 	return planner_decide(p, &s, &anew, err);
 }
 
-int want_uses(struct planner *p, struct err *err)
+static int want_each(struct planner *p, enum change_kind kind, struct err *err)
 {
 	int r = 0;
 
-	for (size_t i = 0; !r && i < p->c->n_uses; i++)
-		if (strcmp(p->c->uses[i].ways, EGRESS_NAT) != 0)
-			r = want_use(p, &p->c->uses[i], err);
+	for (size_t i = 0; !r && i < p->c->n_uses; i++) {
+		const struct config_use *want = &p->c->uses[i];
+
+		if ((kind == KIND_VM_USE) == (want->kind == USE_PORT) &&
+		    strcmp(want->ways, EGRESS_NAT) != 0)
+			r = want_use(p, kind, want, err);
+	}
 	return r;
+}
+
+int want_uses(struct planner *p, struct err *err)
+{
+	return want_each(p, KIND_USE, err);
+}
+
+int want_vm_uses(struct planner *p, struct err *err)
+{
+	return want_each(p, KIND_VM_USE, err);
 }

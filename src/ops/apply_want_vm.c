@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "ops/apply_plan.h"
 #include "ops/ops.h"
+#include "ops/repair.h"
 
 static int want_vm_policy(struct planner *p, const struct config_vm *want, struct err *err)
 {
@@ -45,21 +46,20 @@ int want_vms(struct planner *p, struct err *err)
 		const struct config_vm *want = &p->c->vms[i];
 		const struct port *is = planner_find_port(p, want->p.vpc, want->p.name);
 		_subject_ struct subject s = {KIND_VM, .at = want->at, .want = want};
-		bool anew;
+		bool anew = false;
 
 		object_name(s.name, want->p.vpc, want->p.name);
 		tell_vm(want, &s.will);
 		s.there = !planner_port_is_gone(p, is);
 		if (s.there) {
-			s.broken = is->state != ROW_ACTIVE           ? half_made
-				   : planner_has_link(p, is->ifname) ? NULL
-								     : "its TAP device is gone";
-			s.diff = is->kind == PORT_TAP ? diff_vm(want, is, &s.why) : DIFF_ANEW;
-			if (is->kind != PORT_TAP)
-				buf_addf(&s.why, "it is a %s",
-					 is->kind == PORT_CLONE ? "clone" : "container");
+			s.broken = is->state == ROW_ACTIVE ? ops_port_gone(p->o, p->seen, is)
+							   : half_made;
+			s.diff = diff_vm(want, is, &s.why);
+			r = ops_repair_port(p->o, p->seen, planner_find_vpc(p, is->vpc), is,
+					    REPAIR_TELL, &s.harm, err);
 		}
-		r = planner_decide(p, &s, &anew, err);
+		if (!r)
+			r = planner_decide(p, &s, &anew, err);
 		if (is && anew)
 			p->port_goes[is - p->ports] = true;
 	}

@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the file wants of VPCs and networks: their subnets, with policies, peerings and NAT. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/doc.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "kernel/netns.h"
 #include "ops/apply_plan.h"
 #include "ops/dns.h"
 #include "ops/ops.h"
-
-static const char *vpc_broken(const struct planner *p, const struct vpc *v)
-{
-	if (v->state != ROW_ACTIVE)
-		return half_made;
-	return planner_has_link(p, v->bridge) ? NULL : "its bridge is gone";
-}
+#include "ops/repair.h"
 
 int want_vpcs(struct planner *p, struct err *err)
 {
@@ -26,19 +20,20 @@ int want_vpcs(struct planner *p, struct err *err)
 		const struct config_vpc *want = &p->c->vpcs[i];
 		const struct vpc *is = planner_find_vpc(p, want->v.name);
 		_subject_ struct subject s = {KIND_VPC, .at = want->at, .want = want, .there = is};
-		bool anew;
+		bool anew = false;
 
 		object_name(s.name, want->v.name, NULL);
 		tell_vpc(want, &s.will);
 		if (is) {
-			s.broken = vpc_broken(p, is);
+			s.broken = is->state == ROW_ACTIVE ? vpc_gone(p->seen, is) : half_made;
 			s.diff = diff_vpc(want, is, &s.why);
-			if (s.diff == DIFF_NONE && is->dns && !ops_dns_is_served(is->name)) {
-				s.diff = DIFF_IN_PLACE;
-				buf_adds(&s.why, "nobody serves its names");
-			}
+			r = ops_repair_vpc(p->o, p->seen, is, REPAIR_TELL, &s.harm, err);
+			if (!s.harm.len && s.diff == DIFF_NONE && is->dns &&
+			    !ops_dns_is_served(is->name))
+				buf_adds(&s.harm, "nobody serves its names");
 		}
-		r = planner_decide(p, &s, &anew, err);
+		if (!r)
+			r = planner_decide(p, &s, &anew, err);
 		if (is && anew)
 			p->vpc_goes[is - p->vpcs] = true;
 	}
@@ -76,13 +71,16 @@ int want_nat(struct planner *p, struct err *err)
 	return r;
 }
 
-static const char *subnet_broken(const struct planner *p, const struct subnet *s)
+/* As it was made, or, without a policy of the file's, its rules are. */
+static int find_harm(struct planner *p, const struct config_subnet *want, const struct subnet *is,
+		     struct buf *harm, struct err *err)
 {
-	if (s->state != ROW_ACTIVE)
-		return half_made;
-	if (!netns_exists(s->netns))
-		return "its namespace is gone";
-	return planner_has_link(p, s->veth_host) ? NULL : "its link is gone";
+	struct err why = {0};
+
+	if (!want->policy && ops_subnet_rules_verify(p->o, is, &why) == -ESTALE)
+		buf_adds(harm, "the kernel has other rules");
+	return ops_repair_subnet(p->o, p->seen, planner_find_vpc(p, is->vpc), is, REPAIR_TELL, harm,
+				 err);
 }
 
 int want_subnets(struct planner *p, struct err *err)
@@ -93,16 +91,18 @@ int want_subnets(struct planner *p, struct err *err)
 		const struct config_subnet *want = &p->c->subnets[i];
 		const struct subnet *is = planner_find_subnet(p, want->s.vpc, want->s.name);
 		_subject_ struct subject s = {KIND_SUBNET, .at = want->at, .want = want};
-		bool anew;
+		bool anew = false;
 
 		object_name(s.name, want->s.vpc, want->s.name);
 		tell_subnet(want, &s.will);
 		s.there = is && !planner_vpc_is_gone(p, want->s.vpc);
 		if (s.there) {
-			s.broken = subnet_broken(p, is);
+			s.broken = is->state == ROW_ACTIVE ? subnet_gone(p->seen, is) : half_made;
 			s.diff = diff_subnet(want, is, &s.why);
+			r = s.broken ? 0 : find_harm(p, want, is, &s.harm, err);
 		}
-		r = planner_decide(p, &s, &anew, err);
+		if (!r)
+			r = planner_decide(p, &s, &anew, err);
 		if (is && anew)
 			p->subnet_goes[is - p->subnets] = true;
 	}
@@ -129,6 +129,8 @@ static int want_policy(struct planner *p, const struct config_subnet *want, stru
 		  !policy_load(p->o->st, &owner, &is, NULL);
 	if (s.there)
 		s.diff = diff_policy(text.data, &is, &s.why);
+	if (s.there && s.diff == DIFF_NONE && ops_policy_verify(p->o, subnet, NULL) == -ESTALE)
+		buf_adds(&s.harm, "the kernel has other rules");
 	return planner_decide(p, &s, &anew, err);
 }
 

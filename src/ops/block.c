@@ -38,14 +38,15 @@ int ops_block(struct ops *o, char *const files[], size_t n, bool *ret_blocked, s
 	bool wanted = !n;
 	int r;
 
+	*ret_blocked = false;
 	for (size_t i = 0; i < n; i++)
 		failures_add(&f, read_wish(files[i], &wanted, failures_err(&f)));
-	*ret_blocked = wanted || f.code;
-	if (!*ret_blocked)
+	if (!wanted && !f.code)
 		return 0;
 	r = firewall_new(o->backend, o->host, &o->fw, failures_err(&f));
 	if (!r)
 		r = capture_block_all(SSH_GID, o->host, o->fw, failures_err(&f));
+	*ret_blocked = !r;
 	failures_add(&f, r);
 	return failures_tell(&f);
 }

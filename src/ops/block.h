@@ -13,7 +13,7 @@ struct err;
 struct ops;
 
 /* Blocks if one of the files says `block: true` or `block: tunnel`, or when there is no file. A
- * file that cannot be read might say so: its error is returned, and the host is blocked. */
+ * file that cannot be read might say so: its error is returned, and the host is blocked, if *ret_blocked. */
 int ops_block(struct ops *o, char *const files[], size_t n, bool *ret_blocked, struct err *err);
 /* Whichever backend made it. Absent: done. */
 int ops_unblock(struct ops *o, struct err *err);

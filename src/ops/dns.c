@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,13 +24,21 @@
 #include "vm/dnsmasq.h"
 #include "vpc/host_rules.h"
 #include "vpc/port.h"
+#include "vpc/way.h"
 
 #define END_MS 5000 /* of the process: dnsmasq has 2 s of it */
 #define ENTRY_MAX (NAME_MAX_LEN + 16)
+#define WAY_NAME_MAX (NAME_MAX_LEN + 8)
 
-const char *dns_path(const char *vpc, const char *below, char ret[DNS_PATH_MAX])
+static const char *way_name(const char *vpc, unsigned int no, char ret[WAY_NAME_MAX])
 {
-	snprintf(ret, DNS_PATH_MAX, DNS_DIR "/%s%s%s", vpc, *below ? "/" : "", below);
+	snprintf(ret, WAY_NAME_MAX, "%s%c%u", vpc, DNS_WAY_SEPARATOR, no);
+	return ret;
+}
+
+const char *dns_path(const char *name, const char *below, char ret[DNS_PATH_MAX])
+{
+	snprintf(ret, DNS_PATH_MAX, DNS_DIR "/%s%s%s", name, *below ? "/" : "", below);
 	return ret;
 }
 
@@ -50,6 +59,19 @@ int ops_dns_check(const struct vpc *v, struct err *err)
 		r = -ENOENT;
 	}
 	return r;
+}
+
+int dns_user(uid_t *ret_uid, gid_t *ret_gid, struct err *err)
+{
+	const struct passwd *pw = getpwnam("dnsmasq");
+
+	if (!pw)
+		pw = getpwnam("nobody");
+	if (!pw)
+		return err_set(err, ERR_FAILED, -ENOENT, "there is no user dnsmasq, nor nobody");
+	*ret_uid = pw->pw_uid;
+	*ret_gid = pw->pw_gid;
+	return 0;
 }
 
 /* ---- Files. dnsmasq is not root: it must be able to read them ---- */
@@ -232,19 +254,24 @@ static int add_everybody(struct ops *o, const struct vpc *v, struct err *err)
 
 /* ---- Names of elsewhere ---- */
 
+static bool has_nat(struct ops *o, const struct vpc *v)
+{
+	struct nat nat;
+
+	return !nat_load(o->st, v->name, &nat, NULL) && nat.state != ROW_DELETING;
+}
+
 /* Where nothing may go out, no question does. What goes out by the host's own way is asked of the
- * host's resolvers. A workload with another way out has other resolvers, and its questions are the
- * same dnsmasq's as everybody's: then nobody is asked. It is for this that dnsmasq_add_server() knows
- * interfaces. */
+ * host's resolvers. Where a workload has another one, this dnsmasq, which cannot tell who asks,
+ * asks nobody, and others do. */
 static bool is_way_of_host(struct ops *o, const struct vpc *v)
 {
 	int64_t others = 0;
-	struct nat nat;
 
-	if (nat_load(o->st, v->name, &nat, NULL) || nat.state == ROW_DELETING)
+	if (!has_nat(o, v))
 		return false;
-	return !row_number(o->st, "SELECT COUNT(*) FROM egress_use WHERE vpc = ?1", v->name, &others,
-			   NULL) &&
+	return !row_number(o->st, "SELECT COUNT(*) FROM egress_use WHERE vpc = ?1", v->name,
+			   &others, NULL) &&
 	       !others;
 }
 
@@ -258,20 +285,6 @@ static int write_servers(struct ops *o, const struct vpc *v, struct err *err)
 	if (unlink(dns_path(v->name, DNS_SERVERS, path)) && errno != ENOENT)
 		return err_errno(err, -errno, "cannot remove %s", path);
 	return 0;
-}
-
-int ops_dns_refresh(struct ops *o, const char *vpc, struct err *err)
-{
-	char path[DNS_PATH_MAX];
-	struct vpc v;
-	int r = vpc_load(o->st, vpc, &v, err);
-
-	if (r || !v.dns || o->log.dry_run)
-		return r;
-	r = write_servers(o, &v, err);
-	if (!r)
-		pidlock_signal(dns_path(vpc, DNS_LOCK, path), SIGHUP);
-	return r;
 }
 
 /* ---- The process ---- */
@@ -323,6 +336,123 @@ static int end(const char *vpc, struct err *err)
 	return pidlock_end(dns_path(vpc, DNS_LOCK, path), END_MS, err);
 }
 
+static int take_down(struct ops *o, const char *name, struct err *err)
+{
+	char path[DNS_PATH_MAX], below[WAY_NAME_MAX + 8];
+	_close_ int lock = -1;
+	int r;
+
+	if (access(dns_path(name, "", path), F_OK))
+		return 0;
+	oplog_add(&o->log, NULL, "rm -r %s", path);
+	if (oplog_dry(&o->log))
+		return 0;
+	r = end(name, err);
+	if (!r)
+		r = pidlock_take(dns_path(name, DNS_LOCK, path), &lock, err);
+	if (r)
+		return r == -EBUSY ? err_errno(err, r,
+					       "another process has just begun to serve '%s'", name)
+				   : r;
+	snprintf(below, sizeof(below), "dns/%s", name);
+	return store_unpublish_all(o->st, below, err);
+}
+
+/* ---- For those who go out by a way of their own ---- */
+
+static int want_ways(struct ops *o, const struct vpc *v, bool ret[WAY_MAX + 1], struct err *err)
+{
+	_free_ struct use *uses = NULL;
+	struct way way;
+	size_t n = 0;
+	int r = use_list(o->st, &uses, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		if (strcmp(uses[i].vpc, v->name) != 0)
+			continue;
+		ret[0] = has_nat(o, v);
+		if (*uses[i].list && !way_load(o->st, uses[i].list, &way, NULL))
+			ret[way.no] = true;
+	}
+	return r;
+}
+
+static int write_way(const struct vpc *v, const char *name, unsigned int no, struct err *err)
+{
+	_buf_ struct buf config = {0}, servers = {0};
+	char dir[DNS_PATH_MAX], first[DNS_PATH_MAX];
+	struct ip resolver = way_resolver(no);
+	int r = make_dir(dns_path(name, "", dir), 0755, err);
+
+	dnsmasq_way_config(v, dir, dns_path(v->name, "", first), (uint16_t)(WAY_DNS_PORT + no),
+			   &config);
+	if (!r)
+		r = write_file(dir, DNS_CONFIG, &config, err);
+	dnsmasq_add_server(&resolver, &servers);
+	return r || !no ? r : write_file(dir, DNS_SERVERS, &servers, err);
+}
+
+static int sync_way(struct ops *o, const struct vpc *v, unsigned int no, bool wanted,
+		    struct err *err)
+{
+	char name[WAY_NAME_MAX], path[DNS_PATH_MAX];
+	int r;
+
+	if (!wanted)
+		return take_down(o, way_name(v->name, no, name), err);
+	if (ops_dns_is_served(way_name(v->name, no, name)))
+		return 0;
+	oplog_add(&o->log, NULL, "dnsmasq --conf-file=%s", dns_path(name, DNS_CONFIG, path));
+	if (oplog_dry(&o->log))
+		return 0;
+	r = write_way(v, name, no, err);
+	return r ? r : start(name, err);
+}
+
+static int sync_ways(struct ops *o, const struct vpc *v, struct err *err)
+{
+	bool wanted[WAY_MAX + 1] = {0};
+	int r = want_ways(o, v, wanted, err);
+
+	for (unsigned int no = 0; !r && no <= WAY_MAX; no++)
+		r = sync_way(o, v, no, wanted[no], err);
+	return r;
+}
+
+int ops_dns_refresh(struct ops *o, const char *vpc, struct err *err)
+{
+	char path[DNS_PATH_MAX];
+	struct vpc v;
+	int r = vpc_load(o->st, vpc, &v, err);
+
+	if (r || !v.dns || o->log.dry_run)
+		return r;
+	r = write_servers(o, &v, err);
+	if (!r)
+		pidlock_signal(dns_path(vpc, DNS_LOCK, path), SIGHUP);
+	return r ? r : sync_ways(o, &v, err);
+}
+
+int ops_dns_settle(struct ops *o, const struct vpc *v, struct err *err)
+{
+	bool wanted[WAY_MAX + 1] = {0}, differs = false;
+	char name[WAY_NAME_MAX], path[DNS_PATH_MAX];
+	int r;
+
+	if (!v->dns || o->log.dry_run)
+		return 0;
+	r = want_ways(o, v, wanted, err);
+	for (unsigned int no = 0; !r && no <= WAY_MAX; no++) {
+		dns_path(way_name(v->name, no, name), "", path);
+		differs |= wanted[no] != !access(path, F_OK);
+	}
+	if (!r && differs)
+		r = ops_host_sync(o, err);
+	return r || !differs ? r : ops_dns_refresh(o, v->name, err);
+}
+
+/* ---- Up and down ---- */
+
 static int write_all(struct ops *o, const struct vpc *v, struct err *err)
 {
 	char dir[DNS_PATH_MAX];
@@ -350,6 +480,8 @@ int ops_dns_up(struct ops *o, const struct vpc *v, struct err *err)
 		r = add_everybody(o, v, err);
 	if (!r)
 		r = start(v->name, err);
+	if (!r)
+		r = sync_ways(o, v, err);
 	return r ? err_context(err, "names for '%s' are not served", v->name) : 0;
 }
 
@@ -362,28 +494,16 @@ static void close_dirs(void)
 
 int ops_dns_down(struct ops *o, const char *vpc, struct err *err)
 {
-	char path[DNS_PATH_MAX], below[NAME_MAX_LEN + 8];
-	_close_ int lock = -1;
-	int r;
+	char name[WAY_NAME_MAX];
+	int r = 0;
 
-	if (access(dns_path(vpc, "", path), F_OK)) {
-		if (!o->log.dry_run)
-			close_dirs();
+	if (access(DNS_DIR, F_OK)) /* nobody's names are served */
 		return 0;
-	}
-	oplog_add(&o->log, NULL, "rm -r %s", path);
-	if (oplog_dry(&o->log))
-		return 0;
-	r = end(vpc, err);
+	for (unsigned int no = 0; !r && no <= WAY_MAX; no++)
+		r = take_down(o, way_name(vpc, no, name), err);
 	if (!r)
-		r = pidlock_take(dns_path(vpc, DNS_LOCK, path), &lock, err);
-	if (r)
-		return r == -EBUSY ? err_errno(err, r,
-					       "another process has just begun to serve '%s'", vpc)
-				   : r;
-	snprintf(below, sizeof(below), "dns/%s", vpc);
-	r = store_unpublish_all(o->st, below, err);
-	if (!r)
+		r = take_down(o, vpc, err);
+	if (!r && !o->log.dry_run)
 		close_dirs();
 	return r;
 }
@@ -399,6 +519,13 @@ static int save(struct ops *o, const struct vpc *v, struct err *err)
 	return ops_end(o, r, err);
 }
 
+static bool has_users(struct ops *o)
+{
+	int64_t n = 0;
+
+	return !use_count(o->st, &n, NULL) && n;
+}
+
 static int update_rules(struct ops *o, const struct vpc *add, const struct vpc *del,
 			struct err *err)
 {
@@ -410,7 +537,8 @@ static int update_rules(struct ops *o, const struct vpc *add, const struct vpc *
 		host_rules_services(&more, add);
 	if (del)
 		host_rules_services(&less, del);
-	return ops_host_update(o, &more, &less, err);
+	/* Whose names are served by which port is in no rules of a VPC alone. */
+	return has_users(o) ? ops_host_sync(o, err) : ops_host_update(o, &more, &less, err);
 }
 
 /* The row first, so that a crash leaves what `byway gc` makes whole. */
@@ -504,11 +632,15 @@ static int each_dir(int (*fn)(struct ops *o, const char *vpc, size_t *count, str
 	return r;
 }
 
-static int sweep_dir(struct ops *o, const char *vpc, size_t *count, struct err *err)
+/* Of a VPC that is there, those for a way out are sync_ways()' to judge. */
+static int sweep_dir(struct ops *o, const char *name, size_t *count, struct err *err)
 {
+	char vpc[WAY_NAME_MAX];
 	struct vpc v;
-	int r = vpc_load(o->st, vpc, &v, NULL);
+	int r;
 
+	snprintf(vpc, sizeof(vpc), "%.*s", (int)strcspn(name, "@"), name);
+	r = vpc_load(o->st, vpc, &v, NULL);
 	if (r && r != -ENOENT)
 		return err_errno(err, r, "cannot look up VPC '%s'", vpc);
 	if (!r && v.dns)
@@ -526,7 +658,9 @@ int ops_dns_sweep(struct ops *o, size_t *count, struct err *err)
 	if (!r)
 		r = vpc_list(o->st, &v, &n, err);
 	for (size_t i = 0; !r && i < n; i++) {
-		if (!v[i].dns || ops_dns_is_served(v[i].name))
+		if (v[i].dns && ops_dns_is_served(v[i].name))
+			r = sync_ways(o, &v[i], err);
+		if (r || !v[i].dns || ops_dns_is_served(v[i].name))
 			continue;
 		r = ops_dns_up(o, &v[i], err);
 		(*count)++;

@@ -17,7 +17,6 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,20 +75,20 @@ static void compose(const struct server *s, struct buf *ret)
 	struct ip host[SERVERS_MAX];
 	size_t n;
 
-	if (!access(dns_path(s->vpc.name, DNS_SERVERS, path), F_OK)) {
+	if (!access(dns_path(s->c->name, DNS_SERVERS, path), F_OK)) {
 		if (file_read(path, FILE_MAX, ret, NULL))
 			buf_reset(ret); /* nobody, rather than somebody else */
 		return;
 	}
 	n = resolvers_read_own(host, SERVERS_MAX);
 	for (size_t i = 0; i < n; i++)
-		dnsmasq_add_server(&host[i], NULL, ret);
+		dnsmasq_add_server(&host[i], ret);
 }
 
 static int write_upstream(const struct server *s, const struct buf *text)
 {
 	char path[DNS_PATH_MAX];
-	_close_ int fd = open(dns_path(s->vpc.name, DNSMASQ_UPSTREAM, path),
+	_close_ int fd = open(dns_path(s->c->name, DNSMASQ_UPSTREAM, path),
 			      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	ssize_t n = fd < 0 ? -1 : write(fd, text->data ? text->data : "", text->len);
 
@@ -109,7 +108,7 @@ static int refresh(struct server *s, bool *ret_changed, struct err *err)
 		return 0;
 	if (write_upstream(s, &now))
 		return err_set(err, ERR_FAILED, -EIO, "cannot write %s",
-			       dns_path(s->vpc.name, DNSMASQ_UPSTREAM, path));
+			       dns_path(s->c->name, DNSMASQ_UPSTREAM, path));
 	buf_reset(&s->upstream);
 	buf_add(&s->upstream, now.data ? now.data : "", now.len);
 	return 0;
@@ -186,7 +185,7 @@ static void take_line(struct server *s)
 {
 	str_copy(s->last, sizeof(s->last), words(s->line));
 	s->line[0] = '\0';
-	log_info("%s: %s", s->vpc.name, s->last);
+	log_info("%s: %s", s->c->name, s->last);
 	if (s->is_up || strncmp(s->last, "started, version", 16) != 0)
 		return;
 	s->is_up = true;
@@ -233,7 +232,7 @@ static int on_end(struct server *s, struct err *err)
 			       *s->last ? s->last : "ended before it was up");
 	delay_ms = backoff_failed(&s->backoff, clock_ms(), backoff_random());
 	s->start_at_ms = clock_ms() + delay_ms;
-	log_warn("%s: dnsmasq has ended (status %d: %s), again in %u ms", s->vpc.name, status,
+	log_warn("%s: dnsmasq has ended (status %d: %s), again in %u ms", s->c->name, status,
 		 s->last, delay_ms);
 	return 0;
 }
@@ -306,42 +305,30 @@ static int wait_for_more(struct server *s, struct err *err)
 
 /* ---- Beginning and end ---- */
 
-/* That of the Debian package, or the one that has nothing. */
-static int find_user(struct server *s, struct err *err)
-{
-	const struct passwd *pw = getpwnam("dnsmasq");
-
-	if (!pw)
-		pw = getpwnam("nobody");
-	if (!pw)
-		return err_set(err, ERR_FAILED, -ENOENT, "there is no user dnsmasq, nor nobody");
-	s->uid = pw->pw_uid;
-	s->gid = pw->pw_gid;
-	return 0;
-}
-
 /* What is being taken away is not served any more, and who takes it away looks for us later. */
 static int load(struct server *s, struct err *err)
 {
+	size_t len = strcspn(s->c->name, (char[]){DNS_WAY_SEPARATOR, '\0'});
+	_free_ char *vpc = xasprintf("%.*s", (int)len, s->c->name);
 	_store_ struct store *st = NULL;
 	int r = store_open(STORE_DIR, STORE_READ, &st, err);
 
 	if (!r)
-		r = vpc_load(st, s->c->vpc, &s->vpc, err);
+		r = vpc_load(st, vpc, &s->vpc, err);
 	if (!r && (!s->vpc.dns || s->vpc.state == ROW_DELETING))
 		r = err_set(err, ERR_NOT_FOUND, -ENOENT,
-			    "'%s' has no DNS: `byway dns enable %s` turns it on", s->c->vpc,
-			    s->c->vpc);
+			    "'%s' has no DNS: `byway dns enable %s` turns it on", vpc, vpc);
+	s->vpc.dhcp &= !s->c->name[len];
 	return r;
 }
 
 static int take_lock(struct server *s, struct err *err)
 {
 	char path[DNS_PATH_MAX];
-	int r = pidlock_take(dns_path(s->c->vpc, DNS_LOCK, path), &s->lock, err);
+	int r = pidlock_take(dns_path(s->c->name, DNS_LOCK, path), &s->lock, err);
 
 	return r == -EBUSY ? err_set(err, ERR_CONFLICT, r,
-				     "names for '%s' are served already, by process %d", s->c->vpc,
+				     "names for '%s' are served already, by process %d", s->c->name,
 				     (int)pidlock_holder(path))
 			   : r;
 }
@@ -371,7 +358,7 @@ static int prepare(struct server *s, struct err *err)
 	if (!r)
 		r = run_find("dnsmasq", s->program, err);
 	if (!r)
-		r = find_user(s, err);
+		r = dns_user(&s->uid, &s->gid, err);
 	if (!r)
 		r = take_lock(s, err);
 	if (!r)
@@ -380,7 +367,7 @@ static int prepare(struct server *s, struct err *err)
 		r = open_signals(s, err);
 	if (r)
 		return r;
-	dns_path(s->vpc.name, DNS_CONFIG, s->config);
+	dns_path(s->c->name, DNS_CONFIG, s->config);
 	s->changes = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (s->changes < 0)
 		log_warn("changes of /etc/resolv.conf are not followed: %s", strerror(errno));

@@ -192,6 +192,7 @@ static const struct {
 	{"rp-filter", doctor_rp_filter},
 	{"overlaps", doctor_overlaps},
 	{"routing-rules", doctor_routing_rules},
+	{"ways-out", doctor_ways_out},
 	{"marks", doctor_marks},
 	{"resolvers", doctor_resolvers},
 	{"limits", doctor_limits},

@@ -96,6 +96,7 @@ int doctor_forwarding(struct ops *o, struct findings *f, struct err *err);
 int doctor_rp_filter(struct ops *o, struct findings *f, struct err *err);
 int doctor_overlaps(struct ops *o, struct findings *f, struct err *err);
 int doctor_routing_rules(struct ops *o, struct findings *f, struct err *err);
+int doctor_ways_out(struct ops *o, struct findings *f, struct err *err);
 int doctor_resolvers(struct ops *o, struct findings *f, struct err *err);
 
 #endif

@@ -34,8 +34,7 @@ static int change(struct ops *o, const char *const argv[], struct err *err)
 	_buf_ struct buf words = {0}, said = {0};
 	int status = 0, r;
 
-	for (size_t i = 0; argv[i]; i++)
-		buf_addf(&words, strchr(argv[i], ' ') ? "%s'%s'" : "%s%s", i ? " " : "", argv[i]);
+	buf_add_words(&words, argv);
 	oplog_add(&o->log, NULL, "%s", words.data);
 	if (oplog_dry(&o->log))
 		return 0;
@@ -108,17 +107,22 @@ static bool drops_forwarded(const char *rules)
 
 static const char *const directions[] = {"--src-group", "--dst-group"};
 
-/* Our rules, or somebody's for bridges of VPCs; both of them. */
-static bool accepts_group(const char *rules)
+/* Our rule, or somebody's for bridges of VPCs. */
+static bool accepts(const char *rules, const char *direction)
 {
 	char ours[64], bridges[64];
+
+	snprintf(ours, sizeof(ours), "%s 0x%x/", direction, GROUP_OURS);
+	snprintf(bridges, sizeof(bridges), "%s 0x%x ", direction, GROUP_VPC);
+	return strstr(rules, ours) || strstr(rules, bridges);
+}
+
+static bool accepts_group(const char *rules)
+{
 	size_t n = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(directions); i++) {
-		snprintf(ours, sizeof(ours), "%s 0x%x/", directions[i], GROUP_OURS);
-		snprintf(bridges, sizeof(bridges), "%s 0x%x ", directions[i], GROUP_VPC);
-		n += strstr(rules, ours) || strstr(rules, bridges);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(directions); i++)
+		n += accepts(rules, directions[i]);
 	return n == ARRAY_SIZE(directions);
 }
 
@@ -128,10 +132,12 @@ static const char *chain_for_us(const char *rules)
 	return strstr(rules, "-A FORWARD -j DOCKER-USER") ? "DOCKER-USER" : "FORWARD";
 }
 
+/* One of the two may be there already. */
 static int mend_iptables(struct ops *o, const struct finding *f, struct err *err)
 {
+	_buf_ struct buf rules = {0};
 	char group[32];
-	int r = 0;
+	int r = list_table(o, f->target, "filter", &rules, err);
 
 	snprintf(group, sizeof(group), "0x%x/0x%x", GROUP_OURS, GROUP_MASK);
 	for (size_t i = 0; !r && i < ARRAY_SIZE(directions); i++) {
@@ -140,7 +146,8 @@ static int mend_iptables(struct ops *o, const struct finding *f, struct err *err
 					    group,     "-m", "comment",  "--comment",
 					    COMMENT,   "-j", "ACCEPT",   NULL};
 
-		r = change(o, argv, err);
+		if (!rules.data || !accepts(rules.data, directions[i]))
+			r = change(o, argv, err);
 	}
 	return r;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/ip.h"
 #include "base/resolvers.h"
@@ -17,9 +18,12 @@
 #include "kernel/sysctl.h"
 #include "ops/doctor.h"
 #include "ops/ops.h"
+#include "ops/tunnel.h"
+#include "session/session.h"
 #include "tunnel/capture.h"
 #include "vpc/names.h"
 #include "vpc/vpc.h"
+#include "vpc/way.h"
 
 static const int families[] = {AF_INET, AF_INET6};
 
@@ -61,22 +65,34 @@ int doctor_forwarding(struct ops *o, struct findings *f, struct err *err)
 
 /* ---- Reverse path filter ---- */
 
-static int rp_filter_of(struct ops *o, const char *link)
-{
-	char key[64 + IFNAMSIZ], value[SYSCTL_VALUE_MAX];
+#define KEY_MAX (64 + IFNAMSIZ)
 
-	snprintf(key, sizeof(key), "net/ipv4/conf/%s/rp_filter", link);
-	return sysctl_get(o->host, key, value, NULL) ? 0 : atoi(value);
+static const char *key_of(const char *link, const char *name, char ret[KEY_MAX])
+{
+	snprintf(ret, KEY_MAX, "net/ipv4/conf/%s/%s", link, name);
+	return ret;
+}
+
+static int setting_of(struct ops *o, const char *link, const char *name)
+{
+	char key[KEY_MAX], value[SYSCTL_VALUE_MAX];
+
+	return sysctl_get(o->host, key_of(link, name, key), value, NULL) ? 0 : atoi(value);
+}
+
+/* The larger of the two counts (ip-sysctl.rst); 1 is strict. */
+static bool is_strict(struct ops *o, const char *link)
+{
+	return MAX(setting_of(o, link, "rp_filter"), setting_of(o, "all", "rp_filter")) == 1;
 }
 
 static void check_way_out(struct ops *o, const char *link, const char *default_link,
 			  struct findings *f)
 {
-	char key[64 + IFNAMSIZ];
+	char key[KEY_MAX];
 	struct finding *one;
 
-	/* The larger of the two counts (ip-sysctl.rst); 1 is strict. */
-	if (!strcmp(link, default_link) || MAX(rp_filter_of(o, link), rp_filter_of(o, "all")) != 1)
+	if (!strcmp(link, default_link) || !is_strict(o, link))
 		return;
 	one = doctor_found(
 		f, SEVERITY_WARNING,
@@ -86,11 +102,65 @@ static void check_way_out(struct ops *o, const char *link, const char *default_l
 	doctor_why(one,
 		   "answers from addresses that the main table would send elsewhere are dropped "
 		   "where they come in");
-	snprintf(key, sizeof(key), "net/ipv4/conf/%s/rp_filter", link);
+	doctor_fix_setting(one, key_of(link, "rp_filter", key), "2");
+}
+
+/* The way back is looked up with the mark that says by which egress a packet leaves, and found to
+ * be that egress's leg. */
+static void check_marked(struct ops *o, const char *link, struct findings *f)
+{
+	char key[KEY_MAX];
+	struct finding *one;
+
+	if (!is_strict(o, link) ||
+	    !(setting_of(o, link, "src_valid_mark") || setting_of(o, "all", "src_valid_mark")))
+		return;
+	key_of(link, "rp_filter", key);
+	for (size_t i = 0; i < f->n; i++)
+		if (!strcmp(f->v[i].target, key))
+			return;
+	one = doctor_found(
+		f, SEVERITY_PROBLEM,
+		"the reverse path filter of %s is strict and looks at marks (src_valid_mark)",
+		link);
+	doctor_why(one, "what goes out by an egress is dropped where it comes in");
 	doctor_fix_setting(one, key, "2");
 }
 
-int doctor_rp_filter(struct ops *o, struct findings *f, struct err *err)
+static int check_users(struct ops *o, struct findings *f, struct err *err)
+{
+	_free_ struct use *uses = NULL;
+	struct vpc v;
+	size_t n = 0;
+	int r = use_list(o->st, &uses, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++)
+		if (*uses[i].list && !vpc_load(o->st, uses[i].vpc, &v, NULL))
+			check_marked(o, v.bridge, f);
+	return r;
+}
+
+/* Those that go out by another egress. */
+static int check_carriers(struct ops *o, struct findings *f, struct err *err)
+{
+	struct egress *e = NULL;
+	struct session *s = NULL;
+	size_t n = 0, n_sessions = 0;
+	char group[NAME_MAX_LEN];
+	int r = egress_list(o->st, &e, &n, err);
+
+	if (!r)
+		r = session_list(o->st, NULL, &s, &n_sessions, err);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; *e[i].via && k < n_sessions; k++)
+			if (!strcmp(s[k].group, egress_group(e[i].name, group)))
+				check_marked(o, s[k].veth_host, f);
+	session_list_free(s, n_sessions);
+	egress_list_free(e, n);
+	return r;
+}
+
+static int check_nats(struct ops *o, struct findings *f, struct err *err)
 {
 	_free_ struct nat *nats = NULL;
 	char default_link[IFNAMSIZ] = "";
@@ -107,6 +177,15 @@ int doctor_rp_filter(struct ops *o, struct findings *f, struct err *err)
 			check_way_out(o, nats[i].interface, default_link, f);
 	}
 	return r;
+}
+
+int doctor_rp_filter(struct ops *o, struct findings *f, struct err *err)
+{
+	int r = check_nats(o, f, err);
+
+	if (!r)
+		r = check_users(o, f, err);
+	return r ? r : check_carriers(o, f, err);
 }
 
 /* ---- Routes of others into networks of ours ---- */
@@ -270,6 +349,56 @@ int doctor_routing_rules(struct ops *o, struct findings *f, struct err *err)
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(families); i++)
 		r = rule_each(o->host, families[i], check_rule, &c, err);
+	return r;
+}
+
+/* ---- Ways out, beside a tunnel of the host's ---- */
+
+/* One for everybody, and for all networks. */
+static bool takes_all(const json_t *tunnel)
+{
+	const json_t *captures = json_object_get(tunnel, "captures");
+
+	return captures && !json_array_size(json_object_get(captures, "include")) &&
+	       !json_is_true(json_object_get(captures, "members_only"));
+}
+
+static void check_blocked(const struct use *uses, size_t n, const char *kind, struct findings *f)
+{
+	_buf_ struct buf names = {0};
+	char user[USE_STRLEN];
+	struct finding *one;
+
+	for (size_t i = 0; i < n; i++)
+		if (*uses[i].list)
+			buf_addf(&names, "%s%s", names.len ? ", " : "", use_format(&uses[i], user));
+	if (!names.len)
+		return;
+	one = doctor_found(
+		f, SEVERITY_PROBLEM,
+		"the host has a tunnel, beside which nobody goes out by egresses: %.200s",
+		names.data);
+	doctor_why(one,
+		   "it captures what carries egresses, and blocks what is sent into them and "
+		   "what gateways ask there for names; `byway egress use host` is a way out of "
+		   "the host's that goes with them");
+	doctor_fix(one, "byway %s down", kind);
+}
+
+int doctor_ways_out(struct ops *o, struct findings *f, struct err *err)
+{
+	_free_ struct use *uses = NULL;
+	json_t *tunnel = NULL;
+	const char *kind;
+	size_t n = 0;
+	int r = f->tunnel ? use_list(o->st, &uses, &n, err) : 0;
+
+	if (!r && n)
+		r = ops_tunnel_status(TUNNEL_DIR, NULL, &tunnel, err);
+	kind = json_string_value(json_object_get(tunnel, "kind"));
+	if (!r && n && takes_all(tunnel))
+		check_blocked(uses, n, kind ? kind : "ssh", f);
+	json_decref(tunnel);
 	return r;
 }
 

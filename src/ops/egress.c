@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/etc.h"
 #include "egress/leg.h"
 #include "egress/spec.h"
@@ -35,6 +36,9 @@ static int check_name(const char *name, struct err *err)
 	if (!strcmp(name, EGRESS_NAT) || !strcmp(name, EGRESS_NONE))
 		return err_set(err, ERR_CONFLICT, -EEXIST,
 			       "'%s' is a way out that is built in: give yours another name", name);
+	if (!strcmp(name, USE_HOST_NAME))
+		return err_set(err, ERR_CONFLICT, -EEXIST,
+			       "'%s' is this machine: give the egress another name", name);
 	if (strlen(name) > EGRESS_NAME_MAX)
 		return err_set(err, ERR_USAGE, -EINVAL,
 			       "the name of an egress has at most %d characters", EGRESS_NAME_MAX);
@@ -148,40 +152,20 @@ int ops_egress_add(struct ops *o, const struct egress_params *p, bool *ret_chang
 
 /* ---- Who uses it ---- */
 
-struct mention {
-	const char *name;
-	bool found;
-};
-
-static int is_mentioned(const char *name, void *arg)
-{
-	struct mention *m = arg;
-
-	m->found |= !strcmp(name, m->name);
-	return 0;
-}
-
-static bool list_has(const char *list, const char *name)
-{
-	struct mention m = {.name = name};
-
-	way_each(list, is_mentioned, &m);
-	return m.found;
-}
-
 static int check_unused(struct ops *o, const char *name, struct err *err)
 {
 	_free_ struct use *uses = NULL;
 	struct egress *e = NULL;
+	char user[USE_STRLEN];
 	size_t n_uses = 0, n = 0;
 	int r = use_list(o->st, &uses, &n_uses, err);
 
 	for (size_t i = 0; !r && i < n_uses; i++)
-		if (list_has(uses[i].list, name))
+		if (way_has(uses[i].list, name))
 			r = err_set(err, ERR_CONFLICT, -EBUSY,
-				    "%s%s%s goes out by egress '%s': give it another way first, "
+				    "%s goes out by egress '%s': give it another way first, "
 				    "`byway egress use`",
-				    uses[i].vpc, *uses[i].name ? "/" : "", uses[i].name, name);
+				    use_format(&uses[i], user), name);
 	if (!r)
 		r = egress_list(o->st, &e, &n, err);
 	for (size_t i = 0; !r && i < n; i++)
@@ -196,6 +180,7 @@ static int check_unused(struct ops *o, const char *name, struct err *err)
 
 struct workload {
 	char vpc[NAME_MAX_LEN], name[NAME_MAX_LEN]; /* name "": all of a network */
+	enum use_kind kind;
 	struct vpc v;
 	struct subnet s; /* zeros where it is none */
 };
@@ -213,8 +198,10 @@ static int split(const char *text, struct workload *w, struct err *err)
 	return 0;
 }
 
+/* w->kind: USE_PORT for that alone. */
 static int find_workload(struct ops *o, const char *text, struct workload *w, struct err *err)
 {
+	bool port_only = w->kind == USE_PORT;
 	struct port p;
 	int r = split(text, w, err);
 
@@ -222,14 +209,17 @@ static int find_workload(struct ops *o, const char *text, struct workload *w, st
 		r = ops_vpc_active(o, w->vpc, &w->v, err);
 	if (r)
 		return r;
+	w->kind = USE_NETWORK;
 	if (!*w->name)
 		return w->v.flat ? 0
 				 : err_set(err, ERR_USAGE, -EINVAL,
 					   "VPC '%s' is not flat: its subnets have ways out, "
 					   "'%s/SUBNET'",
 					   w->vpc, w->vpc);
-	if (!subnet_load(o->st, w->vpc, w->name, &w->s, NULL))
+	w->kind = USE_SUBNET;
+	if (!port_only && !subnet_load(o->st, w->vpc, w->name, &w->s, NULL))
 		return 0;
+	w->kind = USE_PORT;
 	w->s = (struct subnet){0};
 	return port_load(o->st, w->vpc, w->name, &p, NULL)
 		       ? err_set(err, ERR_NOT_FOUND, -ENOENT,
@@ -254,8 +244,9 @@ static int read_name(const char *name, void *arg)
 	int r = 0;
 
 	if (!strcmp(name, EGRESS_NAT) || !strcmp(name, EGRESS_NONE))
-		r = err_set(rd->err, ERR_USAGE, -EINVAL, "'%s' stands alone, in no list", name);
-	else if (rd->list.len && list_has(rd->list.data, name))
+		r = err_set(rd->err, ERR_USAGE, -EINVAL, "'%s' stands alone, in no list%s", name,
+			    strcmp(name, EGRESS_NAT) ? "" : " (byway-egress(8) says why)");
+	else if (rd->list.len && way_has(rd->list.data, name))
 		r = err_set(rd->err, ERR_USAGE, -EINVAL, "egress '%s' is in the list twice", name);
 	else if (rd->n++ == WAY_EGRESSES_MAX)
 		r = err_set(rd->err, ERR_USAGE, -E2BIG, "at most %u egresses in a list",
@@ -268,8 +259,7 @@ static int read_name(const char *name, void *arg)
 	return r;
 }
 
-/* ret->list as rows have it. */
-static int read_list(struct ops *o, const char *ways, struct use *ret, struct err *err)
+int egress_read_list(struct ops *o, const char *ways, char ret[WAY_LIST_LEN], struct err *err)
 {
 	struct reading rd = {.o = o, .err = err};
 	int r = 0;
@@ -279,7 +269,7 @@ static int read_list(struct ops *o, const char *ways, struct use *ret, struct er
 	if (strcmp(ways, EGRESS_NAT) && strcmp(ways, EGRESS_NONE))
 		r = way_each(ways, read_name, &rd);
 	if (!r && rd.list.len)
-		str_copy(ret->list, sizeof(ret->list), rd.list.data);
+		str_copy(ret, WAY_LIST_LEN, rd.list.data);
 	buf_done(&rd.list);
 	return r;
 }
@@ -310,14 +300,9 @@ static void add_nat(struct change *c, struct host_rules *h)
 static int elements(struct change *c, struct host_rules *h, struct err *err)
 {
 	host_rules_init(h);
-	if (!use_is_there(c->o->st, c->w.vpc, c->w.name))
+	if (!use_is_there(c->o->st, c->w.kind, c->w.vpc, c->w.name))
 		add_nat(c, h);
-	return host_rules_use(c->o->st, h, c->w.vpc, c->w.name, err);
-}
-
-static int count_uses(struct ops *o, int64_t *ret, struct err *err)
-{
-	return row_number(o->st, "SELECT COUNT(*) FROM egress_use", NULL, ret, err);
+	return host_rules_use(c->o->st, h, c->w.kind, c->w.vpc, c->w.name, err);
 }
 
 static int write_use(struct change *c, const struct use *u, struct err *err)
@@ -327,17 +312,18 @@ static int write_use(struct change *c, const struct use *u, struct err *err)
 	int r = ops_begin(c->o, err);
 
 	if (!r)
-		r = count_uses(c->o, &before, err);
+		r = use_count(c->o->st, &before, err);
 	if (!r && *u->list) {
 		c->whole |= way_load(c->o->st, u->list, &way, NULL) == -ENOENT;
 		r = way_take(c->o->st, u->list, &way, err);
 	}
 	if (!r)
 		r = *u->vpc ? use_save(c->o->st, u, err)
-			    : use_remove(c->o->st, c->w.vpc, c->w.name, err);
+			    : use_remove(c->o->st, c->w.kind, c->w.vpc, c->w.name, err);
 	if (!r)
-		r = count_uses(c->o, &after, err);
-	c->whole |= !before || !after;
+		r = use_count(c->o->st, &after, err);
+	/* Which ports its gateway answers at is in no elements of this workload. */
+	c->whole |= !before || !after || c->w.v.dns;
 	if (!r)
 		r = ops_record_firewall(c->o, err);
 	return ops_end(c->o, r, err);
@@ -379,14 +365,15 @@ static int load_change(struct change *c, const char *workload, const char *ways,
 	int r = find_workload(c->o, workload, &c->w, err);
 
 	if (!r)
-		r = read_list(c->o, ways, &c->new, err);
+		r = egress_read_list(c->o, ways, c->new.list, err);
 	if (r)
 		return r;
-	use_load(c->o->st, c->w.vpc, c->w.name, &c->old, NULL);
+	use_load(c->o->st, c->w.kind, c->w.vpc, c->w.name, &c->old, NULL);
 	if (!strcmp(ways, EGRESS_NAT))
 		return 0;
 	str_copy(c->new.vpc, sizeof(c->new.vpc), c->w.vpc);
 	str_copy(c->new.name, sizeof(c->new.name), c->w.name);
+	c->new.kind = c->w.kind;
 	return 0;
 }
 
@@ -396,10 +383,10 @@ static bool is_change(const struct change *c)
 	       (*c->old.vpc && c->old.state != ROW_ACTIVE);
 }
 
-int ops_egress_use(struct ops *o, const char *workload, const char *ways, bool *ret_changed,
-		   struct err *err)
+static int use(struct ops *o, enum use_kind kind, const char *workload, const char *ways,
+	       bool *ret_changed, struct err *err)
 {
-	struct change c = {.o = o};
+	struct change c = {.o = o, .w.kind = kind};
 	int r = load_change(&c, workload, ways, err);
 
 	if (!r)
@@ -420,6 +407,18 @@ int ops_egress_use(struct ops *o, const char *workload, const char *ways, bool *
 	return r;
 }
 
+int ops_egress_use(struct ops *o, const char *workload, const char *ways, bool *ret_changed,
+		   struct err *err)
+{
+	return use(o, USE_NETWORK, workload, ways, ret_changed, err);
+}
+
+int ops_egress_use_port(struct ops *o, const char *workload, const char *ways, bool *ret_changed,
+			struct err *err)
+{
+	return use(o, USE_PORT, workload, ways, ret_changed, err);
+}
+
 /* ---- Ending it ---- */
 
 static const char *lock_path(const char *name, char path[SESSION_PATH_MAX])
@@ -427,6 +426,13 @@ static const char *lock_path(const char *name, char path[SESSION_PATH_MAX])
 	char group[NAME_MAX_LEN];
 
 	return session_path(egress_group(name, group), ".lock", path);
+}
+
+bool ops_egress_runs(const char *name)
+{
+	char path[SESSION_PATH_MAX];
+
+	return pidlock_holder(lock_path(name, path)) != 0;
 }
 
 static int load_session(struct ops *o, const char *name, struct session **ret, size_t *n,
@@ -458,7 +464,7 @@ int egress_clean_up(struct ops *o, const struct egress *e, struct err *err)
 			failures_add(&f, etc_remove(carrier, failures_err(&f)));
 	}
 	session_list_free(s, n);
-	failures_add(&f, ops_legs_sync(o, failures_err(&f)));
+	failures_add(&f, ops_table_sync(o, ops_legs_rules, failures_err(&f)));
 	return failures_tell(&f);
 }
 
@@ -472,22 +478,20 @@ static int end_process(const char *name, struct err *err)
 static int is_running(struct ops *o, const char *name, bool *ret, struct err *err)
 {
 	struct session *s = NULL;
-	char path[SESSION_PATH_MAX];
 	size_t n = 0;
 	int r = load_session(o, name, &s, &n, err);
 
 	session_list_free(s, n);
-	*ret = n || pidlock_holder(lock_path(name, path));
+	*ret = n || ops_egress_runs(name);
 	return r;
 }
 
 static int sweep_one(struct ops *o, const struct egress *e, size_t *count, struct err *err)
 {
-	char path[SESSION_PATH_MAX];
 	bool there = false;
 	int r = is_running(o, e->name, &there, err);
 
-	if (r || !there || pidlock_holder(lock_path(e->name, path)))
+	if (r || !there || ops_egress_runs(e->name))
 		return r;
 	(*count)++;
 	return egress_clean_up(o, e, err);
@@ -550,16 +554,22 @@ int ops_egress_start(const char *self, const char *name, enum fw_backend_id back
 			      firewall_backend_name(backend),
 			      name,
 			      NULL};
-	struct child_spec spec = {.path = self, .argv = argv, .env = (const char *const *)environ};
-	char group[NAME_MAX_LEN], path[SESSION_PATH_MAX];
+	/* A key that ends us ends us alone: it would be on its way out when the next one looks. */
+	struct child_spec spec = {.path = self,
+				  .argv = argv,
+				  .env = (const char *const *)environ,
+				  .own_session = true};
 	_buf_ struct buf said = {0};
 	int status = 0, r;
 
-	if (pidlock_holder(session_path(egress_group(name, group), ".lock", path)))
+	if (ops_egress_runs(name))
 		return 0;
+	r = fault_point("start byway egress run");
+	if (r)
+		return err_errno(err, r, "cannot start byway egress run");
 	r = run_spec(&spec, NULL, NULL, &said, &status, err);
-	if (r || !status)
-		return r;
+	if (r || !status || (status == ERR_CONFLICT && ops_egress_runs(name)))
+		return r; /* another may have been faster */
 	if (said.len)
 		said.data[strcspn(said.data, "\n")] = '\0';
 	return err_set(err, (enum err_kind)status, -ECHILD, "egress '%s' does not start: %s", name,
@@ -627,11 +637,10 @@ static json_t *users_of(const struct use *uses, size_t n, const char *name)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
-		_free_ char *user =
-			xasprintf("%s%s%s", uses[i].vpc, *uses[i].name ? "/" : "", uses[i].name);
+		char user[USE_STRLEN];
 
-		if (list_has(uses[i].list, name))
-			json_array_append_new(list, json_string(user));
+		if (way_has(uses[i].list, name))
+			json_array_append_new(list, json_string(use_format(&uses[i], user)));
 	}
 	return list;
 }

@@ -40,18 +40,30 @@ int ops_egress_add(struct ops *o, const struct egress_params *p, bool *ret_chang
 int ops_egress_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err);
 
 /* From now on the workload goes out by ways and nothing else: "VPC/SUBNET", "NETWORK", or
- * "NETWORK/NAME" for a virtual machine or a container. ways: names of egresses with commas between
- * them, of which the first that is up counts; or EGRESS_NONE; or EGRESS_NAT for what it would have
- * without. Its addresses and connections to its VPC and peers are not touched. Goes with the
- * workload. ERR_NOT_FOUND names what is not there. */
+ * "NETWORK/NAME" for a virtual machine or a container, of which a subnet's name comes first. ways:
+ * names of egresses with commas between them, of which the first that is up counts; or EGRESS_NONE;
+ * or EGRESS_NAT for what it would have without. Its addresses and connections to its VPC and peers
+ * are not touched. Goes with the workload. ERR_NOT_FOUND names what is not there. */
 int ops_egress_use(struct ops *o, const char *workload, const char *ways, bool *ret_changed,
 		   struct err *err);
+
+/* The same of a virtual machine or container, whatever else has that name. */
+int ops_egress_use_port(struct ops *o, const char *workload, const char *ways, bool *ret_changed,
+			struct err *err);
+/* The same of the machine itself (host_way.c): all that it sends, and forwards for others than
+ * byway's networks, goes out by ways or is blocked; EGRESS_NAT for the usual way. exclude:
+ * networks, with commas between them, that it reaches as usual, or NULL. With a tunnel of the
+ * host's: ERR_CONFLICT. */
+int ops_egress_use_host(struct ops *o, const char *ways, const char *exclude, bool *ret_changed,
+			struct err *err);
 
 /* Starts its process in the background and returns when its namespaces stand and it has begun to
  * connect; done when it runs already. self: byway's own path. The state must not be open
  * (ops_suspend()): the process takes its lock. */
 int ops_egress_start(const char *self, const char *name, enum fw_backend_id backend,
 		     struct err *err);
+/* Whether its process runs. */
+bool ops_egress_runs(const char *name);
 /* Ends its process and takes away what it made; the row stays, and who uses it is blocked. The same
  * about the state. */
 int ops_egress_stop(const char *name, enum fw_backend_id backend, bool *ret_existed,
@@ -61,6 +73,10 @@ int ops_egress_end(struct ops *o, const char *name, bool *ret_existed, struct er
 
 /* An array of objects, byway.egress/1: of that name, NULL for all; a new reference. -ENOENT. */
 int ops_egress_status(struct ops *o, const char *name, json_t **ret, struct err *err);
+
+/* Appends to the array what the host is, when it goes out by egresses: an object with its egress,
+ * a list; exclude; state, "up" or "blocked"; and by, which of them it goes out by now, or null. */
+int ops_egress_host_status(struct ops *o, json_t *list, struct err *err);
 
 /* ---- The process (egress_run.c) ---- */
 

@@ -5,10 +5,13 @@
 
 #include <stddef.h>
 
-struct egress;
+#include "vpc/way.h"
+
 struct err;
 struct ops;
 
+/* A list as rows have it, from what was asked for: names of egresses that are there, or none. */
+int egress_read_list(struct ops *o, const char *ways, char ret[WAY_LIST_LEN], struct err *err);
 /* Takes away what is left of a process that has ended. Absent: done. Goes on after errors; returns
  * the first. */
 int egress_clean_up(struct ops *o, const struct egress *e, struct err *err);

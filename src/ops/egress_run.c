@@ -16,8 +16,7 @@
  *	state                       route into the leg
  *	up                          there
  *	connecting, reconnecting    none: lists go on to the next egress, or nowhere
- *	error                       none; there for a moment now and then, of a tunnel, which has
- *	                            nothing else to find out by that it is over
+ *	error                       none; a proxy is asked by the tunnel itself whether that is over
  *	stopped, killed             as it was: the namespace blocks
  *	ended                       none, and no leg
  */
@@ -33,7 +32,6 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -53,6 +51,7 @@
 #include "proc/pidlock.h"
 #include "session/etc.h"
 #include "session/file.h"
+#include "session/server.h"
 #include "session/spec.h"
 #include "session/vpn.h"
 #include "session/watch.h"
@@ -61,7 +60,6 @@
 
 #define LEG_MTU_MIN 1280u /* RFC 8200 5 */
 #define SETTLE_MS 60000
-#define RETRY_MS 30000 /* of a tunnel that does not carry: between two tries */
 #define PASSWORD_FILE_MAX 4096
 #define TUN_CIDR "198.18.0.1/30" /* of the range for tests between networks, RFC 2544 */
 #define TUN_CIDR6 "fd62:7977:6179::1/126"
@@ -83,7 +81,6 @@ struct run {
 	struct leg_rules rules;
 	enum fw_backend_id backend; /* chosen */
 	bool routed;
-	uint64_t retry_ms;
 	int pipe; /* of the child, to the process that waits for it */
 };
 
@@ -184,7 +181,7 @@ static int make_leg(struct run *x, struct ops *o, const struct session *row, str
 	if (!r)
 		r = apply_rules(x, inside, err);
 	if (!r)
-		r = ops_legs_sync(o, err);
+		r = ops_table_sync(o, ops_legs_rules, err);
 	return r ? r : leg_up(o->host, inside, &x->e, leg_mtu(x), err);
 }
 
@@ -295,17 +292,40 @@ static void on_settled(void *arg, const struct err *result)
 		log_warn("egress '%s': %s", x->e.name, result->msg);
 }
 
-static void resolve_via(const char *name, struct connect_addrs *ret)
+static void ask(const struct ip servers[], size_t n, const char *name, struct connect_addrs *ret)
 {
 	struct resolve_answer answer = {0};
 	struct resolver *r;
 
-	if (resolver_new(&via_resolver, 1, 0, &r, NULL))
+	if (resolver_new(servers, n, 0, &r, NULL))
 		return;
 	resolver_ask(r, name, &answer);
 	resolver_wait(r);
 	resolver_free(r);
 	*ret = answer.addrs;
+}
+
+static void resolve_via(const char *name, struct connect_addrs *ret)
+{
+	ask(&via_resolver, 1, name, ret);
+}
+
+static void resolve_outside(const char *name, struct connect_addrs *ret)
+{
+	struct ip servers[SESSION_DNS_MAX];
+
+	ask(servers, resolvers_read(servers, ARRAY_SIZE(servers)), name, ret);
+}
+
+/* By sockets of the carrier's: the host's own questions may have to go out by this very egress.
+ * Whom only the host can ask, it asks. */
+static servers_resolve_fn choose_resolve(const struct run *x)
+{
+	struct ip any;
+
+	if (*x->e.via)
+		return resolve_via;
+	return resolvers_read(&any, 1) ? resolve_outside : NULL;
 }
 
 static int run_session(struct run *x, struct err *err)
@@ -315,7 +335,7 @@ static int run_session(struct run *x, struct err *err)
 						.backend = x->c->backend,
 						.verbose = x->c->verbose,
 						.settle_ms = SETTLE_MS,
-						.resolve = *x->e.via ? resolve_via : NULL,
+						.resolve = choose_resolve(x),
 						.made = on_made,
 						.news = on_news,
 						.begun = on_begun,
@@ -344,19 +364,10 @@ static void on_ready(void *arg)
 	tell(arg, &none);
 }
 
-/* One that cannot be reached is not tried by the route: it would take the connections from whoever
- * is next in a list. */
-static void on_judged(void *arg, bool carries, bool refused)
+/* Never tried by the route: it would take the connections from whoever is next in a list. */
+static void on_judged(void *arg, bool carries)
 {
-	struct run *x = arg;
-	uint64_t now_ms = clock_ms();
-
-	if (carries || x->routed) {
-		route(x, carries);
-		x->retry_ms = now_ms + RETRY_MS;
-	} else if (refused && now_ms >= x->retry_ms) {
-		route(x, true); /* by what comes in, it is asked again */
-	}
+	route(arg, carries);
 }
 
 static int tunnel_config(struct run *x, struct tunnel_config *t, struct err *err)

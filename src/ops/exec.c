@@ -19,8 +19,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "kernel/netns.h"
+#include "kernel/oplog.h"
 #include "ops/ops.h"
 #include "ops/session.h"
 
@@ -129,13 +131,26 @@ static int bind_etc(const char *netns, struct err *err)
 	return r;
 }
 
+static void say(struct oplog *log, const char *netns, char *const argv[])
+{
+	_buf_ struct buf words = {0};
+
+	buf_add_words(&words, (const char *const *)argv);
+	oplog_add(log, NULL, "ip netns exec %s %s", netns, words.data);
+}
+
 static int exec_in(struct ops *o, const char *netns, bool hide_daemons, char *const argv[],
 		   struct err *err)
 {
 	_netns_ struct netns *ns = NULL;
 	int r = netns_open(netns, &o->log, &ns, err);
 
-	if (!r && netns_enter(ns))
+	if (r)
+		return r;
+	say(&o->log, netns, argv);
+	if (oplog_dry(&o->log))
+		return 0;
+	if (netns_enter(ns))
 		r = err_errno(err, -errno, "cannot enter namespace %s", netns);
 	if (!r)
 		r = own_mounts(err);

@@ -182,6 +182,41 @@ int ops_forwarding_on(struct ops *o, bool v6, bool *ret_changed, struct err *err
 	return r ? r : change(o, FORWARD6, "1", ret_changed, err);
 }
 
+static int count_v6(struct ops *o, int64_t *ret, struct err *err)
+{
+	return row_number(o->st, "SELECT COUNT(*) FROM vpc WHERE cidr6 IS NOT NULL", NULL, ret, err);
+}
+
+int ops_forwarding_keep(struct ops *o, bool *ret_changed, struct err *err)
+{
+	int64_t users = 0, v6 = 0;
+	int r = ops_forwarding_users(o, &users, err);
+
+	if (!r)
+		r = count_v6(o, &v6, err);
+	return r || !users ? r : ops_forwarding_on(o, v6 > 0, ret_changed, err);
+}
+
+static int verify(struct ops *o, const char *key, struct err *err)
+{
+	char now[SYSCTL_VALUE_MAX];
+	int r = sysctl_get(o->host, key, now, err);
+
+	return r || !strcmp(now, "1") ? r : err_set(err, ERR_FAILED, -ESTALE, "%s is %s", key, now);
+}
+
+int ops_forwarding_verify(struct ops *o, struct err *err)
+{
+	int64_t users = 0, v6 = 0;
+	int r = ops_forwarding_users(o, &users, err);
+
+	if (!r)
+		r = count_v6(o, &v6, err);
+	if (!r && users)
+		r = verify(o, FORWARD4, err);
+	return r || !v6 ? r : verify(o, FORWARD6, err);
+}
+
 static int put_back(struct ops *o, const struct saved *s, struct err *err)
 {
 	char now[SYSCTL_VALUE_MAX];

@@ -9,6 +9,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,14 @@
 #include "ops/doctor.h"
 #include "ops/egress_impl.h"
 #include "ops/ops.h"
+#include "ops/repair.h"
 #include "ops/session.h"
 #include "ops/tunnel.h"
-#include "proc/identity.h"
+#include "ops/tunnel_files.h"
 #include "ops/ways.h"
 #include "proc/pidlock.h"
 #include "proc/reap.h"
+#include "session/net.h"
 #include "vpc/host_rules.h"
 #include "vpc/names.h"
 #include "vpc/net.h"
@@ -219,7 +222,8 @@ static bool netns_is_ours(struct ops *o, const char *name)
 
 	if (netns_open(name, &o->log, &ns, NULL))
 		return false;
-	return !link_get(ns, "lo", &lo, NULL) && !strncmp(lo.alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX));
+	return !link_get(ns, "lo", &lo, NULL) &&
+	       !strncmp(lo.alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX));
 }
 
 static int remove_namespaces(struct ops *o, const struct claims *c, size_t *count, struct err *err)
@@ -304,72 +308,53 @@ static int remove_proxies(struct ops *o, const struct claims *c, size_t *count, 
 	return r;
 }
 
-/* Another of that name may have been made when ours was gone: by a virtual machine monitor, which
- * found no TAP, or by hand. */
-static bool link_there(struct ops *o, const char *name)
-{
-	struct link link;
-
-	return !link_get(o->host, name, &link, NULL) && link_is_ours(&link);
-}
-
-static bool subnet_there(struct ops *o, const struct subnet *s)
-{
-	return netns_exists(s->netns) && link_there(o, s->veth_host);
-}
-
-static int sweep_vpcs(struct ops *o, size_t *count, struct err *err)
+static int sweep_vpcs(struct ops *o, const struct seen *seen, size_t *count, struct err *err)
 {
 	_free_ struct vpc *v = NULL;
-	size_t n = 0;
+	size_t n = 0, n_gone = 0;
 	int r = vpc_list(o->st, &v, &n, err);
 
-	for (size_t i = 0; !r && i < n; i++) {
-		if (v[i].state == ROW_ACTIVE && link_there(o, v[i].bridge))
-			continue;
-		r = ops_teardown_vpc(o, &v[i], err);
-		(*count)++;
-	}
-	return r;
+	for (size_t i = 0; !r && i < n; i++)
+		if (v[i].state != ROW_ACTIVE || vpc_gone(seen, &v[i]))
+			v[n_gone++] = v[i];
+	*count += n_gone;
+	return r ? r : ops_teardown_vpcs(o, v, n_gone, err);
 }
 
-static int sweep_subnets(struct ops *o, size_t *count, struct err *err)
+/* Those of one VPC together, as they are listed. */
+static int sweep_subnets(struct ops *o, const struct seen *seen, size_t *count, struct err *err)
 {
 	_free_ struct subnet *s = NULL;
-	size_t n = 0;
+	size_t n = 0, n_gone = 0;
 	int r = subnet_list(o->st, NULL, &s, &n, err);
 
-	for (size_t i = 0; !r && i < n; i++) {
+	for (size_t i = 0; !r && i < n; i++)
+		if (s[i].state != ROW_ACTIVE || subnet_gone(seen, &s[i]))
+			s[n_gone++] = s[i];
+	*count += n_gone;
+	for (size_t i = 0, end; !r && i < n_gone; i = end) {
 		struct vpc v;
 
-		if (s[i].state == ROW_ACTIVE && subnet_there(o, &s[i]))
-			continue;
+		for (end = i + 1; end < n_gone && !strcmp(s[end].vpc, s[i].vpc); end++)
+			;
 		r = vpc_load(o->st, s[i].vpc, &v, err);
 		if (!r)
-			r = ops_teardown_subnets(o, &v, &s[i], 1, err);
-		(*count)++;
+			r = ops_teardown_subnets(o, &v, &s[i], end - i, err);
 	}
 	return r;
 }
 
-static int sweep_ports(struct ops *o, size_t *count, struct err *err)
+static int sweep_ports(struct ops *o, const struct seen *seen, size_t *count, struct err *err)
 {
 	_free_ struct port *p = NULL;
-	size_t n = 0;
+	size_t n = 0, n_gone = 0;
 	int r = port_list(o->st, NULL, &p, &n, err);
 
-	for (size_t i = 0; !r && i < n; i++) {
-		struct vpc v;
-
-		if (p[i].state == ROW_ACTIVE && ops_port_there(o, &p[i]) &&
-		    (!p[i].life.pid || identity_alive(&p[i].life)))
-			continue;
-		r = vpc_load(o->st, p[i].vpc, &v, err);
-		if (!r)
-			r = ops_teardown_ports(o, &v, &p[i], 1, err);
-		(*count)++;
-	}
-	return r;
+	for (size_t i = 0; !r && i < n; i++)
+		if (p[i].state != ROW_ACTIVE || ops_port_gone(o, seen, &p[i]))
+			p[n_gone++] = p[i];
+	*count += n_gone;
+	return r ? r : ops_ports_delete(o, p, n_gone, err);
 }
 
 /* Sessions are their process's as long as it lives, however they look. */
@@ -417,6 +402,43 @@ static int sweep_groups(struct ops *o, struct err *err)
 		free(groups[i]);
 	}
 	free(groups);
+	return r;
+}
+
+/* What `prove --states` took, if it was killed with its guard. */
+static int mend_sessions(struct ops *o, size_t *count, struct err *err)
+{
+	struct session *s = NULL;
+	size_t n = 0;
+	int r = session_list(o->st, NULL, &s, &n, err);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		bool changed = false;
+
+		r = session_net_mend(&s[i], &o->log, &changed, err);
+		*count += changed;
+	}
+	session_list_free(s, n);
+	return r;
+}
+
+static int continue_tunnels(struct ops *o, size_t *count, struct err *err)
+{
+	char **names = NULL, path[TUNNEL_PATH_LEN];
+	size_t n = 0;
+	int r = ops_tunnel_list(TUNNEL_DIR, &names, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		bool stopped;
+
+		tunnel_path(TUNNEL_DIR, names[i], ".lock", path);
+		stopped = pidlock_is_stopped(path);
+		if (stopped && !o->log.dry_run)
+			pidlock_signal(path, SIGCONT);
+		*count += stopped;
+		free(names[i]);
+	}
+	free(names);
 	return r;
 }
 
@@ -468,17 +490,19 @@ static int repair_host(struct ops *o, size_t *count, struct err *err)
 	return empty ? ops_host_remove(o, err) : repair_tables(o, &h.rs, count, err);
 }
 
-static int repair_sessions(struct ops *o, size_t *count, struct err *err)
+static int repair_table(struct ops *o, ops_table_fn *table,
+			int (*remove)(struct ops *o, struct err *err), size_t *count,
+			struct err *err)
 {
 	_ruleset_ struct ruleset rs;
 	bool empty;
 	int r;
 
 	ruleset_init(&rs);
-	r = ops_session_rules(o, &rs, &empty, err);
+	r = table(o, &rs, &empty, err);
 	if (r)
 		return r;
-	return empty ? ops_session_rules_remove(o, err) : repair_tables(o, &rs, count, err);
+	return empty ? remove(o, err) : repair_tables(o, &rs, count, err);
 }
 
 static int repair_ports(struct ops *o, size_t *count, struct err *err)
@@ -486,19 +510,6 @@ static int repair_ports(struct ops *o, size_t *count, struct err *err)
 	int r = ops_port_rules_repair(o, count, err);
 
 	return r ? r : ops_port_take(o, err);
-}
-
-static int repair_ways(struct ops *o, size_t *count, struct err *err)
-{
-	_ruleset_ struct ruleset rs;
-	bool empty;
-	int r;
-
-	ruleset_init(&rs);
-	r = ops_legs_rules(o, &rs, &empty, err);
-	if (!r)
-		r = empty ? ops_legs_remove(o, err) : repair_tables(o, &rs, count, err);
-	return r ? r : ops_ways_sync(o, false, err);
 }
 
 static int repair_policies(struct ops *o, size_t *count, struct err *err)
@@ -532,19 +543,16 @@ static int republish(struct ops *o, struct err *err)
 /* The host routes for VPCs and sessions: somebody may have switched that off. */
 static int repair_forwarding(struct ops *o, size_t *count, struct err *err)
 {
-	int64_t users = 0, vpcs6 = 0;
+	int64_t users = 0;
 	bool changed = false;
 	int r = ops_forwarding_users(o, &users, err);
 
-	if (!r)
-		r = row_number(o->st, "SELECT COUNT(*) FROM vpc WHERE cidr6 IS NOT NULL", NULL, &vpcs6, err);
 	if (!r && !users) {
 		r = ops_forwarding_restore(o, count, err);
 		return r ? r : ops_forwarding_rescue(o, count, err); /* what a lost database knew */
 	}
-	if (r)
-		return r;
-	r = ops_forwarding_on(o, vpcs6 > 0, &changed, err);
+	if (!r)
+		r = ops_forwarding_keep(o, &changed, err);
 	*count += changed;
 	return r;
 }
@@ -564,14 +572,16 @@ static int remove_orphans(struct ops *o, const struct claims *c, struct gc_repor
 int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 {
 	_cleanup_(claims_done) struct claims c = {0};
-	int r;
+	_seen_ struct seen *seen = NULL;
+	int r = seen_read(o->host, &seen, err);
 
 	*ret = (struct gc_report){0};
-	r = sweep_vpcs(o, &ret->rows, err);
 	if (!r)
-		r = sweep_subnets(o, &ret->rows, err);
+		r = sweep_vpcs(o, seen, &ret->rows, err);
 	if (!r)
-		r = sweep_ports(o, &ret->rows, err);
+		r = sweep_subnets(o, seen, &ret->rows, err);
+	if (!r)
+		r = sweep_ports(o, seen, &ret->rows, err);
 	if (!r)
 		r = sweep_rows(o, &ret->rows, err);
 	if (!r)
@@ -581,19 +591,26 @@ int ops_gc(struct ops *o, struct gc_report *ret, struct err *err)
 	if (!r)
 		r = sweep_groups(o, err);
 	if (!r)
+		r = mend_sessions(o, &ret->services, err);
+	if (!r)
+		r = continue_tunnels(o, &ret->services, err);
+	if (!r)
 		r = claim_rows(o, &c, err);
 	if (!r)
 		r = remove_orphans(o, &c, ret, err);
 	if (!r)
 		r = repair_host(o, &ret->rulesets, err);
 	if (!r)
-		r = ops_repair_links(o, &ret->ports, err);
+		r = ops_repair_all(o, &ret->ports, err);
 	if (!r)
-		r = ops_mappings_repair(o, &ret->sysctls, err);
+		r = repair_table(o, ops_session_rules, ops_session_rules_remove, &ret->rulesets,
+				 err);
 	if (!r)
-		r = repair_sessions(o, &ret->rulesets, err);
+		r = repair_table(o, ops_host_way_rules, ops_host_way_remove, &ret->rulesets, err);
 	if (!r)
-		r = repair_ways(o, &ret->rulesets, err);
+		r = repair_table(o, ops_legs_rules, ops_legs_remove, &ret->rulesets, err);
+	if (!r)
+		r = ops_ways_sync(o, false, err);
 	if (!r)
 		r = repair_policies(o, &ret->rulesets, err);
 	if (!r)
@@ -627,20 +644,28 @@ static int look_rows(struct ops *o, size_t *count, struct err *err)
 	return r;
 }
 
-/* Rows whose bridge or namespace is gone. */
+/* Rows whose bridge, namespace or port is gone. */
 static int look_gone(struct ops *o, size_t *count, struct err *err)
 {
 	_free_ struct vpc *v = NULL;
 	_free_ struct subnet *s = NULL;
-	size_t n_vpcs = 0, n_subnets = 0;
-	int r = vpc_list(o->st, &v, &n_vpcs, err);
+	_free_ struct port *p = NULL;
+	_seen_ struct seen *seen = NULL;
+	size_t n_vpcs = 0, n_subnets = 0, n_ports = 0;
+	int r = seen_read(o->host, &seen, err);
 
+	if (!r)
+		r = vpc_list(o->st, &v, &n_vpcs, err);
 	for (size_t i = 0; !r && i < n_vpcs; i++)
-		*count += v[i].state == ROW_ACTIVE && !link_there(o, v[i].bridge);
+		*count += v[i].state == ROW_ACTIVE && vpc_gone(seen, &v[i]);
 	if (!r)
 		r = subnet_list(o->st, NULL, &s, &n_subnets, err);
 	for (size_t i = 0; !r && i < n_subnets; i++)
-		*count += s[i].state == ROW_ACTIVE && !subnet_there(o, &s[i]);
+		*count += s[i].state == ROW_ACTIVE && subnet_gone(seen, &s[i]);
+	if (!r)
+		r = port_list(o->st, NULL, &p, &n_ports, err);
+	for (size_t i = 0; !r && i < n_ports; i++)
+		*count += p[i].state == ROW_ACTIVE && ops_port_gone(o, seen, &p[i]);
 	return r;
 }
 
@@ -685,10 +710,8 @@ static int reset_vpcs(struct ops *o, struct err *err)
 	size_t n = 0;
 	int r = vpc_list(o->st, &v, &n, err);
 
-	for (size_t i = 0; !r && i < n; i++) {
-		if (ops_teardown_vpc(o, &v[i], err))
-			log_warn("%s", err->msg);
-	}
+	if (!r && ops_teardown_vpcs(o, v, n, err))
+		log_warn("%s", err->msg);
 	return r;
 }
 

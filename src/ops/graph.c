@@ -119,6 +119,7 @@ static void draw_node(void *arg, const struct look_object *o)
 		const char *const *more;
 	} inside[] = {{"subnet", by_type}, {"vm", by_address}, {"container", by_address}},
 	  outside[] = {{"interface", by_nothing},
+		       {"host", by_nothing},
 		       {"egress", by_server},
 		       {"tunnel", by_server},
 		       {"session", by_server}};

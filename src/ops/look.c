@@ -148,9 +148,12 @@ static bool is_active(const json_t *o)
 	return !*state || !strcmp(state, row_state_name(ROW_ACTIVE));
 }
 
-static json_t *why_missing(const char *name)
+/* A way out is not byway's to put right. */
+static json_t *why_missing(const struct wire *w, const char *name)
 {
-	return json_sprintf("interface %s is gone: `byway gc` puts right what can be", name);
+	return json_sprintf("interface %s is gone: %s", name,
+			    w->is_hosts_end ? "`byway gc` puts right what can be"
+					    : "nothing leaves by it before one of that name is back");
 }
 
 static void set_link(const struct links *links, const struct wire *w, json_t *o)
@@ -160,7 +163,7 @@ static void set_link(const struct links *links, const struct wire *w, json_t *o)
 	bool active = is_active(o);
 
 	set_condition(o, active ? condition_of(w, link) : look_text(o, "state"),
-		      active && !link ? why_missing(name) : json_null());
+		      active && !link ? why_missing(w, name) : json_null());
 	if (link)
 		set_counts(o, &link->counts, w->is_hosts_end);
 }
@@ -233,6 +236,8 @@ static void complete(void *arg, const struct look_object *o)
 		set_link(arg, w, o->json);
 	else if (!strcmp(o->kind, "egress"))
 		set_egress(o->json);
+	else if (!strcmp(o->kind, "host"))
+		set_condition(o->json, look_text(o->json, "state"), json_null());
 	else if (!strcmp(o->kind, "tunnel"))
 		set_tunnel(o->json);
 	else if (!strcmp(o->kind, "session"))
@@ -289,6 +294,15 @@ static json_t *find_workload(const json_t *vpcs, const char *vpc, const char *na
 	return one ? one : find_named(json_object_get(in, "vms"), name);
 }
 
+static json_t *find_user(const json_t *vpcs, const struct use *u)
+{
+	static const char *const lists[USE_NUM_KINDS] = {
+		[USE_SUBNET] = "subnets", [USE_PORT] = "vms"};
+	json_t *vpc = find_named(vpcs, u->vpc);
+
+	return lists[u->kind] ? find_named(json_object_get(vpc, lists[u->kind]), u->name) : vpc;
+}
+
 /* Who goes out by which egresses. */
 static int read_uses(struct ops *o, const json_t *vpcs, struct err *err)
 {
@@ -297,7 +311,7 @@ static int read_uses(struct ops *o, const json_t *vpcs, struct err *err)
 	int r = use_list(o->st, &uses, &n, err);
 
 	for (size_t i = 0; i < n; i++)
-		json_object_set_new(find_workload(vpcs, uses[i].vpc, uses[i].name), "egress",
+		json_object_set_new(find_user(vpcs, &uses[i]), "egress",
 				    json_string(*uses[i].list ? uses[i].list : EGRESS_NONE));
 	return r;
 }
@@ -339,7 +353,8 @@ static int read_vpcs(struct ops *o, json_t *ret, struct err *err)
 }
 
 /* All rows, as they were at one moment. */
-static int read_rows(struct ops *o, json_t *ret_vpcs, json_t **ret_egresses, struct err *err)
+static int read_rows(struct ops *o, json_t *ret_vpcs, json_t *ret_hosts, json_t **ret_egresses,
+		     struct err *err)
 {
 	int r = store_begin(o->st, err);
 
@@ -349,6 +364,8 @@ static int read_rows(struct ops *o, json_t *ret_vpcs, json_t **ret_egresses, str
 		r = read_uses(o, ret_vpcs, err);
 	if (!r)
 		r = read_published(o, ret_vpcs, err);
+	if (!r)
+		r = ops_egress_host_status(o, ret_hosts, err);
 	if (!r)
 		r = ops_egress_status(o, NULL, ret_egresses, err);
 	store_rollback(o->st);
@@ -413,12 +430,14 @@ static json_t *find_interfaces(const json_t *vpcs, const json_t *sessions, const
 /* What there is is in the document, also when not all could be read. */
 static int read_lists(struct ops *o, json_t *doc, struct err *err)
 {
-	json_t *vpcs = json_array(), *egresses = NULL, *tunnels = NULL, *sessions = NULL, *one;
+	json_t *vpcs = json_array(), *hosts = json_array(), *egresses = NULL;
+	json_t *tunnels = NULL, *sessions = NULL, *one;
 	char dir[256];
 	size_t i;
-	int r = read_rows(o, vpcs, &egresses, err);
+	int r = read_rows(o, vpcs, hosts, &egresses, err);
 
 	json_object_set_new(doc, "vpcs", vpcs);
+	json_object_set_new(doc, "hosts", hosts);
 	json_object_set_new(doc, "egresses", egresses);
 	if (!r)
 		r = ops_tunnel_statuses(tunnel_default_dir(dir), &tunnels, err);

@@ -4,7 +4,8 @@
  * page all show.
  *
  * The document has lists: interfaces (the ways out of the host), vpcs with what is in them,
- * egresses, tunnels and sessions, but for those that an egress is made of. Each object is as its
+ * egresses, tunnels and sessions, but for those that an egress is made of, and hosts: this one, when
+ * it goes out by egresses. Each object is as its
  * own command shows it; a workload with a way out of its own has egress, one that ports of the host
  * lead to has published. Besides, all have, in words and numbers that mean the same for each:
  *
@@ -48,7 +49,7 @@ void look_rates(const struct look *now, const struct look *before);
 
 struct look_object {
 	const char *kind;     /* "vpc", "subnet", "vm", "container", "nat", "peer", "interface",
-			       * "egress", "tunnel" or "session" */
+			       * "egress", "tunnel", "session" or "host" */
 	char id[LOOK_ID_MAX]; /* of which there is one of a kind: "shop/web", "a/b", "eth0" */
 	json_t *json, *vpc;   /* vpc: the one it is in, or NULL */
 };

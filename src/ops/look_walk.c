@@ -80,7 +80,8 @@ void look_walk(const json_t *doc, look_fn fn, void *arg)
 	} lists[] = {{"interfaces", "interface"},
 		     {"tunnels", "tunnel"},
 		     {"sessions", "session"},
-		     {"egresses", "egress"}};
+		     {"egresses", "egress"},
+		     {"hosts", "host"}};
 	const struct walk w = {fn, arg};
 	json_t *one;
 	size_t i;

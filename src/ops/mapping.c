@@ -14,12 +14,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "kernel/addr.h"
 #include "kernel/conntrack.h"
 #include "kernel/sysctl.h"
 #include "ops/ops.h"
+#include "ops/repair.h"
 #include "vpc/host_rules.h"
 #include "vpc/mapping.h"
 #include "vpc/port.h"
@@ -226,7 +228,8 @@ static int end_earlier(struct ops *o, const struct mapping *m, size_t n, struct 
 /* What a process of the host sends to its 127.0.0.1 has that for its source when it is routed to the
  * bridge, which the kernel takes for a mistake unless told. The host's rules let nothing in that a
  * workload sends to 127.0.0.0/8 (vpc/host_rules.c). */
-static int allow_loopback(struct ops *o, const struct vpc *v, bool *ret_changed, struct err *err)
+int ops_loopback_repair(struct ops *o, const struct vpc *v, enum repair how, struct buf *why,
+			struct err *err)
 {
 	char key[64 + IFNAMSIZ], now[SYSCTL_VALUE_MAX];
 	int64_t n = 0;
@@ -237,8 +240,17 @@ static int allow_loopback(struct ops *o, const struct vpc *v, bool *ret_changed,
 	snprintf(key, sizeof(key), "net/ipv4/conf/%s/route_localnet", v->bridge);
 	if (r || sysctl_get(o->host, key, now, NULL)) /* the bridge is gone */
 		return r;
-	*ret_changed = (now[0] == '1') != (n > 0);
-	return *ret_changed ? sysctl_set(o->host, key, n ? "1" : "0", err) : 0;
+	if ((now[0] == '1') == (n > 0))
+		return 0;
+	buf_addf(why, "%s%s is %s", why->len ? ", " : "", key, now);
+	return how == REPAIR_DO ? sysctl_set(o->host, key, n ? "1" : "0", err) : 0;
+}
+
+static int allow_loopback(struct ops *o, const struct vpc *v, struct err *err)
+{
+	_buf_ struct buf why = {0};
+
+	return ops_loopback_repair(o, v, REPAIR_DO, &why, err);
 }
 
 static int count_live(struct ops *o, int64_t *ret, struct err *err)
@@ -315,7 +327,6 @@ static int forget(struct ops *o, const struct mapping *m, size_t n, struct err *
 int ops_mappings_delete(struct ops *o, struct mapping *m, size_t n, struct err *err)
 {
 	struct vpc v;
-	bool changed;
 	int r = n ? vpc_load(o->st, m->vpc, &v, err) : 0;
 
 	if (r || !n)
@@ -326,13 +337,12 @@ int ops_mappings_delete(struct ops *o, struct mapping *m, size_t n, struct err *
 	if (!r)
 		r = end_connections(o, m, n, err);
 	if (!r)
-		r = allow_loopback(o, &v, &changed, err);
+		r = allow_loopback(o, &v, err);
 	return r ? r : forget(o, m, n, err);
 }
 
 int ops_mappings_up(struct ops *o, const struct mapping *m, size_t n, struct err *err)
 {
-	bool changed;
 	struct vpc v;
 	int r = vpc_load(o->st, m->vpc, &v, err);
 
@@ -340,7 +350,7 @@ int ops_mappings_up(struct ops *o, const struct mapping *m, size_t n, struct err
 		r = change_rules(o, m, n, true, err);
 	if (!r)
 		r = end_earlier(o, m, n, err);
-	return r ? r : allow_loopback(o, &v, &changed, err);
+	return r ? r : allow_loopback(o, &v, err);
 }
 
 int ops_mappings_choose(struct ops *o, struct mapping *m, size_t n, size_t *ret_new,
@@ -393,20 +403,5 @@ int ops_mappings_add(struct ops *o, struct mapping *m, size_t n, size_t *ret_new
 		r = save(o, m, *ret_new, ROW_ACTIVE, err);
 	if (r)
 		ops_mappings_delete(o, m, *ret_new, NULL);
-	return r;
-}
-
-int ops_mappings_repair(struct ops *o, size_t *count, struct err *err)
-{
-	_free_ struct vpc *v = NULL;
-	size_t n = 0;
-	int r = vpc_list(o->st, &v, &n, err);
-
-	for (size_t i = 0; !r && i < n; i++) {
-		bool changed = false;
-
-		r = allow_loopback(o, &v[i], &changed, err);
-		*count += changed;
-	}
 	return r;
 }

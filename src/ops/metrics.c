@@ -279,6 +279,12 @@ static const struct metric egress_metrics[] = {
 	 "bytes_up", put_number},
 };
 
+static const struct metric host_metrics[] = {
+	{"byway_host_up", "gauge", "Whether one of the egresses that the host goes out by is up.",
+	 NULL, put_up},
+};
+
+static const char *const host_states[] = {"up", "blocked"};
 static const char *const egress_states[] = {"down",         "connecting", "starting", "up",
 					    "reconnecting", "error",      "killed"};
 static const char *const tunnel_states[] = {"down",         "connecting", "up",
@@ -312,6 +318,7 @@ static const struct scope scopes[] = {
 	{"tunnel", "tunnel", {"kind"}, STATES("state", tunnel_states), METRICS(tunnel_metrics)},
 	{"session", "session", {NULL}, STATES("state", session_states), METRICS(session_metrics)},
 	{"egress", "egress", {"kind"}, STATES("state", egress_states), METRICS(egress_metrics)},
+	{"host", "host", {NULL}, STATES("state", host_states), METRICS(host_metrics)},
 };
 
 struct pick {

@@ -13,14 +13,17 @@
 #include "vpc/names.h"
 #include "vpc/way.h"
 
+#define LOOPBACK_INDEX 1 /* in every namespace: LOOPBACK_IFINDEX of the kernel */
+
 static int check_interface(struct ops *o, const char *interface, struct err *err)
 {
 	struct link link;
 	int r = link_get(o->host, interface, &link, err);
 
-	if (!r && link_is_ours(&link))
-		r = err_set(err, ERR_USAGE, -EINVAL,
-			    "%s belongs to a VPC: NAT needs an interface that leads out", interface);
+	if (!r && (link_is_ours(&link) || link.index == LOOPBACK_INDEX))
+		r = err_set(err, ERR_USAGE, -EINVAL, "%s %s: NAT needs an interface that leads out",
+			    interface,
+			    link.index == LOOPBACK_INDEX ? "is the host itself" : "belongs to a VPC");
 	return r;
 }
 
@@ -41,12 +44,12 @@ static int ways_out(struct ops *o, const struct nat *nat, struct host_rules *ret
 	struct vpc v;
 	int r = vpc_load(o->st, nat->vpc, &v, err);
 
-	if (!r && v.flat && !use_is_there(o->st, nat->vpc, ""))
+	if (!r && v.flat && !use_is_there(o->st, USE_NETWORK, nat->vpc, ""))
 		host_rules_nat(ret, &v.cidr, &v.cidr6, nat->interface);
 	if (!r)
 		r = subnet_list(o->st, nat->vpc, &s, &n, err);
 	for (size_t i = 0; !r && i < n; i++) {
-		if (s[i].is_public && !use_is_there(o->st, nat->vpc, s[i].name))
+		if (s[i].is_public && !use_is_there(o->st, USE_SUBNET, nat->vpc, s[i].name))
 			host_rules_nat(ret, &s[i].cidr, &s[i].cidr6, nat->interface);
 	}
 	return r;

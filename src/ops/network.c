@@ -127,17 +127,14 @@ int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *re
 	return r;
 }
 
-int ops_network_down(struct ops *o, const char *name, bool *ret_existed, struct err *err)
+int ops_network_down(struct ops *o, const char *const names[], size_t n, bool ret_existed[],
+		     struct err *err)
 {
 	struct vpc v;
-	int r = vpc_load(o->st, name, &v, NULL);
+	int r = 0;
 
-	*ret_existed = !r;
-	if (r == -ENOENT)
-		return 0;
-	if (!r)
-		r = check_flat(&v, err);
-	else
-		err_errno(err, r, "cannot look up network '%s'", name);
-	return r ? r : ops_teardown_vpc(o, &v, err);
+	for (size_t i = 0; !r && i < n; i++)
+		if (!vpc_load(o->st, names[i], &v, NULL))
+			r = check_flat(&v, err);
+	return r ? r : ops_vpc_delete(o, names, n, ret_existed, err);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "kernel/caps.h"
 #include "kernel/netns.h"
 #include "ops/ops.h"
@@ -28,9 +29,9 @@ void ops_suspend(struct ops *o)
 		store_rollback(o->st);
 	store_free(TAKE_PTR(o->st));
 	for (size_t i = 0; i < OPS_RESTING; i++)
-		netns_free(TAKE_PTR(o->resting[i]));
+		netns_leave(TAKE_PTR(o->resting[i]));
 	firewall_free(TAKE_PTR(o->fw));
-	netns_free(TAKE_PTR(o->host));
+	netns_leave(TAKE_PTR(o->host));
 	o->in_dry_transaction = false;
 }
 
@@ -76,7 +77,8 @@ static int recorded_backend(struct ops *o, enum fw_backend_id *ret, struct err *
 	_stmt_ struct sqlite3_stmt *q = NULL;
 	int r = store_query(o->st, &q, err,
 			    "SELECT value FROM meta WHERE key = 'firewall' AND"
-			    " (EXISTS (SELECT 1 FROM vpc) OR EXISTS (SELECT 1 FROM session))",
+			    " (EXISTS (SELECT 1 FROM vpc) OR EXISTS (SELECT 1 FROM session)"
+			    " OR EXISTS (SELECT 1 FROM egress_use WHERE kind = 'host'))",
 			    "");
 
 	*ret = FW_AUTO;
@@ -106,8 +108,11 @@ int ops_firewall(struct ops *o, struct err *err)
 			    "before another "
 			    "--firewall is used",
 			    recorded == FW_IPTABLES ? "iptables" : "nftables");
-	return r ? r
-		 : firewall_new(o->backend == FW_AUTO ? recorded : o->backend, o->host, &o->fw, err);
+	if (!r)
+		r = firewall_new(o->backend == FW_AUTO ? recorded : o->backend, o->host, &o->fw, err);
+	if (!r)
+		log_debug("firewall backend: %s", firewall_name(o->fw));
+	return r;
 }
 
 int ops_record_firewall(struct ops *o, struct err *err)
@@ -125,11 +130,15 @@ int ops_each_firewall(struct ops *o,
 
 	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
 		_firewall_ struct firewall *fw = NULL;
-		int r;
+		struct err why = {0};
+		int r = firewall_new(each[i], o->host, &fw, &why);
 
-		if (firewall_new(each[i], o->host, &fw, NULL))
-			continue; /* cannot be asked, so has left nothing */
-		r = fn(o, fw, arg, err);
+		if (r && (why.kind == ERR_UNSUPPORTED || why.kind == ERR_PERMISSION))
+			continue; /* does not work here, so has left nothing */
+		if (r && err)
+			*err = why;
+		if (!r)
+			r = fn(o, fw, arg, err);
 		if (r)
 			return r;
 	}
@@ -149,12 +158,12 @@ int ops_rules_remove(struct ops *o, const struct ruleset *rs, struct err *err)
 int ops_host_verify(struct ops *o, struct err *err)
 {
 	_host_rules_ struct host_rules h = {0};
-	bool empty;
+	bool empty = true;
 	int r = ops_firewall(o, err);
 
 	if (!r)
 		r = host_rules_build(o->st, &h, &empty, err);
-	return r ? r : firewall_verify(o->fw, o->host, &h.rs, err);
+	return r || empty ? r : firewall_verify(o->fw, o->host, &h.rs, err);
 }
 
 int ops_host_remove(struct ops *o, struct err *err)

@@ -39,6 +39,7 @@ struct ops {
 	struct netns *host;
 	struct firewall *fw; /* chosen when first needed */
 	bool in_dry_transaction;
+	bool names_may_come; /* a policy may name what is not there yet: nobody, until it is */
 	struct netns *resting[OPS_RESTING]; /* see ops_rest() */
 	size_t next_resting;
 };
@@ -59,7 +60,10 @@ struct vpc_params {
 	const struct nat *nat; /* made with it; or NULL */
 };
 int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, struct err *err);
-int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err);
+/* All at once, which is much quicker than one by one. ret_existed has room for n: those that are not
+ * there are left out. */
+int ops_vpc_delete(struct ops *o, const char *const names[], size_t n, bool ret_existed[],
+		   struct err *err);
 
 #define OPS_NETWORK_CIDR "10.10.0.0/24"
 
@@ -75,20 +79,21 @@ int ops_network_up(struct ops *o, const struct network_params *p, struct vpc *re
 		   bool *ret_changed, struct err *err);
 /* 0 when the network that is there is the one wanted. What is not asked for may be any. */
 int ops_network_same(const struct vpc *v, const struct vpc_params *p, struct err *err);
-/* A VPC that is not flat is a conflict. */
-int ops_network_down(struct ops *o, const char *name, bool *ret_existed, struct err *err);
+/* The same of these. A VPC that is not flat is a conflict. */
+int ops_network_down(struct ops *o, const char *const names[], size_t n, bool ret_existed[],
+		     struct err *err);
 
 struct subnet_params {
 	const char *name, *cidr; /* cidr NULL: the next free /prefix */
 	const char *cidr6;       /* NULL: the next free /64 when the VPC has IPv6 */
 	unsigned int prefix;
 	bool is_public;
+	const char *ways; /* what it goes out by from its first packet on (egress.h); or NULL */
 };
 /* All of them or none. ret, when not NULL, has room for n. */
 int ops_subnet_add(struct ops *o, const char *vpc, const struct subnet_params *p, size_t n,
 		   struct subnet *ret, struct err *err);
-/* All at once, which is much quicker than one by one. ret_existed has room for n: those that are not
- * there are left out. */
+/* As ops_vpc_delete(). */
 int ops_subnet_delete(struct ops *o, const char *vpc, const char *const names[], size_t n,
 		      bool ret_existed[], struct err *err);
 
@@ -102,11 +107,15 @@ int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct e
 /* The same with what belongs to it from its first frame on: all of it or nothing. */
 struct port_with {
 	const char *policy;       /* the file of its policy, or NULL */
+	const char *ways;         /* what it goes out by (egress.h), or NULL */
 	struct mapping *mappings; /* published ports, of which vpc and target are the port's */
 	size_t n_mappings;
 };
 int ops_port_add_with(struct ops *o, struct port *ret, struct netns *inside,
 		      const struct port_with *with, struct err *err);
+/* Ports of one VPC: all of them or none. ret and with have n of them; inside: of the only one. */
+int ops_ports_add(struct ops *o, struct port *ret, struct netns *inside,
+		  const struct port_with *with, size_t n, struct err *err);
 int ops_port_delete(struct ops *o, const char *vpc, const char *name, bool *ret_existed,
 		    struct err *err);
 
@@ -152,11 +161,14 @@ int ops_policy_apply(struct ops *o, const struct subnet *s, size_t n, const char
 int ops_policy_remove(struct ops *o, const struct subnet *s, bool *ret_existed, struct err *err);
 /* -ESTALE: the kernel has something else. -ENOENT: the subnet has no policy. */
 int ops_policy_verify(struct ops *o, const struct subnet *s, struct err *err);
-/* The same of a port. */
-int ops_port_policy_apply(struct ops *o, const struct port *p, const char *file, struct err *err);
+/* The same of ports: all of them or none, each with a file of its own. */
+int ops_ports_policy_apply(struct ops *o, const struct port *p, const char *const files[], size_t n,
+			   struct err *err);
 int ops_port_policy_remove(struct ops *o, const struct port *p, bool *ret_existed, struct err *err);
 int ops_port_policy_verify(struct ops *o, const struct port *p, struct err *err);
-/* Makes the kernel's table what the state says, with a policy or without. */
+/* -ESTALE: the kernel's table is not what the state says, with a policy or without. */
+int ops_subnet_rules_verify(struct ops *o, const struct subnet *s, struct err *err);
+/* Makes it so. */
 int ops_policy_repair(struct ops *o, const struct subnet *s, bool *ret_changed, struct err *err);
 /* The subnet that a policy file says it is for ("namespace", else "subnet"). */
 int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struct err *err);
@@ -164,7 +176,7 @@ int ops_policy_target(struct ops *o, const char *file, struct subnet *ret, struc
 /* What gc found and put right. */
 struct gc_report {
 	size_t rows, links, namespaces, rulesets, ports, sysctls; /* ports: and bridges */
-	size_t services;                                          /* DNS of VPCs */
+	size_t services; /* DNS of VPCs, and what carries tunnels */
 };
 int ops_gc(struct ops *o, struct gc_report *ret, struct err *err);
 /* How many objects and links it would take away. Reads only; 0 while a command is changing something. */
@@ -173,7 +185,7 @@ int ops_gc_look(struct ops *o, size_t *ret, struct err *err);
  * it works when ops_open() refuses the database. */
 int ops_reset(struct ops *o, struct gc_report *ret, struct err *err);
 
-/* Replaces this process by argv inside the subnet's namespace; returns on failure only. */
+/* Replaces this process by argv inside the subnet's namespace; returns on failure, and 0 after a dry run. */
 int ops_exec(struct ops *o, const struct subnet *s, char *const argv[], struct err *err);
 
 /* Moves this process, which has one thread, into a namespace for good, with the namespace's files of
@@ -188,7 +200,8 @@ int ops_end(struct ops *o, int r, struct err *err);
 
 /* Takes over a handle to be freed later. Whoever closes a netfilter socket waits until the rules that
  * were replaced through it are freed, an RCU grace period of some 10 ms: with many namespaces one after
- * the other, each rests until that is long over. */
+ * the other, each rests until that is long over. What rests at the end is left to the kernel
+ * (netns_leave()). */
 void ops_rest(struct ops *o, struct netns *ns);
 
 /* Chooses the backend: the one that the present VPCs and sessions stand on, else the wanted one. */
@@ -200,8 +213,18 @@ int ops_host_update(struct ops *o, const struct host_rules *add, const struct ho
 		    struct err *err);
 /* Makes the host's tables what the state says, or removes them with the last VPC. */
 int ops_host_sync(struct ops *o, struct err *err);
-/* -ESTALE: they are something else. */
+/* -ESTALE: they are something else. Without a VPC they are not looked for. */
 int ops_host_verify(struct ops *o, struct err *err);
+/* A table of the host's as the state has it, added to ret, which the caller has initialised. *empty:
+ * there should be none. */
+typedef int ops_table_fn(struct ops *o, struct ruleset *ret, bool *empty, struct err *err);
+/* Makes the kernel's so. */
+int ops_table_sync(struct ops *o, ops_table_fn *table, struct err *err);
+/* -ESTALE: it is something else. One that should not be is not looked for. */
+int ops_table_verify(struct ops *o, ops_table_fn *table, struct err *err);
+/* The same of all tables and rules of the host, where there are any that should be. */
+int ops_rules_verify(struct ops *o, struct err *err);
+int ops_rules_restore(struct ops *o, struct err *err);
 /* Removes them, whichever backend made them: for when the state does not know. */
 int ops_host_remove(struct ops *o, struct err *err);
 /* NAT of a VPC, which may not be there yet, through the interface or, with NULL, that with the
@@ -222,13 +245,14 @@ int ops_mappings_save(struct ops *o, struct mapping *m, size_t n, enum row_state
 		      struct err *err);
 /* In the kernel, once the rows are there. */
 int ops_mappings_up(struct ops *o, const struct mapping *m, size_t n, struct err *err);
-/* What bridges must let through for published ports. */
-int ops_mappings_repair(struct ops *o, size_t *count, struct err *err);
 /* The text of a policy's file, and what it says. */
 int ops_policy_read(const char *file, struct buf *text, struct policy **ret, struct err *err);
 /* A subnet, VM or VPC of the name is there now, with its addresses, or will be gone: policies that name it
  * are made what that means. */
 int ops_policy_refresh(struct ops *o, const char *name, struct err *err);
+/* What its names stand for, in a policy of the VPC's. One of nobody's is an error (ERR_USAGE). */
+int ops_policy_names(struct ops *o, const char *vpc, const char *file, struct policy *p,
+		     struct err *err);
 /* What a policy's file is known by: freed by the caller. */
 char *ops_policy_path(const char *file);
 /* Does the file say that it is for somebody else? */
@@ -241,8 +265,9 @@ int ops_port_rules_sync(struct ops *o, const struct port *changed, struct err *e
 int ops_port_rules_repair(struct ops *o, size_t *count, struct err *err);
 /* Removes it, whichever backend made it. */
 int ops_port_rules_remove(struct ops *o, struct err *err);
-/* A port is under a policy as soon as the state says so, but for the bridge's sets: host_rules_port() has them. */
-int ops_port_under(struct ops *o, const struct port *p, struct err *err);
+/* Ports are under their policies as soon as the state says so, but for the bridge's sets: host_rules_port() has
+ * them. n are new; p is one of these. */
+int ops_ports_under(struct ops *o, const struct port *p, size_t n, struct err *err);
 /* Has frames that are taken off bridges reach the host, also of bridges that an older byway made. */
 int ops_port_take(struct ops *o, struct err *err);
 
@@ -281,10 +306,6 @@ int ops_ways_sync(struct ops *o, bool tables_too, struct err *err);
 /* After workloads went: those of their lists that nobody else goes out by. */
 int ops_ways_prune(struct ops *o, struct err *err);
 
-/* Ports and bridges of the state that are there, but not as they were made. After the rules: the guard is
- * there before what it guards. */
-int ops_repair_links(struct ops *o, size_t *count, struct err *err);
-
 int ops_publish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish(struct ops *o, const char *vpc, struct err *err);
 int ops_unpublish_all(struct ops *o, struct err *err);
@@ -300,6 +321,10 @@ int ops_setting_change(struct ops *o, const char *owner, const char *key, const 
 int ops_setting_restore(struct ops *o, const char *owner, size_t *ret_changed, struct err *err);
 /* ret_changed, when not NULL, becomes true when a switch had to be changed. */
 int ops_forwarding_on(struct ops *o, bool v6, bool *ret_changed, struct err *err);
+/* The same, as what there is needs it. */
+int ops_forwarding_keep(struct ops *o, bool *ret_changed, struct err *err);
+/* -ESTALE: somebody has switched it off. */
+int ops_forwarding_verify(struct ops *o, struct err *err);
 /* How many VPCs and sessions there are. */
 int ops_forwarding_users(struct ops *o, int64_t *ret, struct err *err);
 /* When there is none left. */
@@ -307,9 +332,9 @@ int ops_forwarding_restore(struct ops *o, size_t *ret_changed, struct err *err);
 /* The same from the published view, for when the state cannot be read. */
 int ops_forwarding_rescue(struct ops *o, size_t *ret_changed, struct err *err);
 
-/* Take away everything of a VPC, of some of its subnets with their ports, or some ports, whatever
+/* Take away everything of VPCs, of some of one's subnets with their ports, or some ports, whatever
  * state it is in. They go on after errors and return the first, with the count of the others. */
-int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err);
+int ops_teardown_vpcs(struct ops *o, const struct vpc *v, size_t n, struct err *err);
 int ops_teardown_subnets(struct ops *o, const struct vpc *v, const struct subnet *s, size_t n,
 			 struct err *err);
 int ops_teardown_ports(struct ops *o, const struct vpc *v, const struct port *p, size_t n,

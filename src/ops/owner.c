@@ -14,6 +14,15 @@
 #include "store/store.h"
 #include "vpc/columns.h"
 
+/* As in the schema's triggers. */
+#define USE_KIND(row) "CASE " row ".kind WHEN 'port' THEN 'vm-use' ELSE 'use' END"
+#define USE_NAME(row)                                                                              \
+	"CASE " row ".kind WHEN 'host' THEN 'host'"                                                \
+	" ELSE rtrim(" row ".vpc || '/' || " row ".name, '/') END"
+#define MAPPING_NAME(row)                                                                          \
+	"CASE " row ".host_addr WHEN '' THEN '' ELSE " row ".host_addr || ':' END || " row         \
+	".host_port || CASE " row ".protocol WHEN 6 THEN '/tcp' ELSE '/udp' END"
+
 static void read_owned(sqlite3_stmt *q, void *row)
 {
 	struct owned *o = row;
@@ -23,12 +32,32 @@ static void read_owned(sqlite3_stmt *q, void *row)
 	o->file = xstrdup(column_text(q, 2));
 }
 
+static const struct row_reader reader = {sizeof(struct owned), read_owned};
+
 int owner_list(struct store *st, struct owned **ret, size_t *n, struct err *err)
 {
-	static const struct row_reader reader = {sizeof(struct owned), read_owned};
-
 	return rows_read(st, &reader, "SELECT kind, name, file FROM owner ORDER BY kind, name",
 			 NULL, NULL, ret, n, err);
+}
+
+int owner_list_others(struct store *st, const char *file, struct owned **ret, size_t *n,
+		      struct err *err)
+{
+	static const char sql[] =
+		"SELECT kind, name, '' FROM ("
+		"  SELECT 'nat' AS kind, vpc AS name FROM nat WHERE state = 'active'"
+		"  UNION ALL SELECT CASE kind WHEN 'subnet' THEN 'policy' ELSE 'vm-policy' END,"
+		"    vpc || '/' || name FROM policy"
+		"  UNION ALL SELECT 'peering', a || '/' || b FROM peer WHERE state = 'active'"
+		"  UNION ALL SELECT " USE_KIND("egress_use") ", " USE_NAME("egress_use")
+		"    FROM egress_use"
+		"    WHERE state = 'active'"
+		"  UNION ALL SELECT 'publish', " MAPPING_NAME("mapping") " FROM mapping"
+		"    WHERE state = 'active') AS said"
+		" WHERE NOT EXISTS (SELECT 1 FROM owner WHERE owner.kind = said.kind"
+		"   AND owner.name = said.name AND owner.file = ?1)";
+
+	return rows_read(st, &reader, sql, file, NULL, ret, n, err);
 }
 
 void owner_list_free(struct owned *o, size_t n)
@@ -74,11 +103,10 @@ int owner_begin(struct store *st, const char *file, struct err *err)
 		OWN("peering", "peer", "new.a || '/' || new.b"),
 		OWN("vm", "port", "new.vpc || '/' || new.name"),
 		OWN("egress", "egress", "new.name"),
-		OWN("publish", "mapping",
-		    "CASE new.host_addr WHEN '' THEN '' ELSE new.host_addr || ':' END || "
-		    "new.host_port"
-		    " || CASE new.protocol WHEN 6 THEN '/tcp' ELSE '/udp' END"),
-		OWN("use", "egress_use", "rtrim(new.vpc || '/' || new.name, '/')"),
+		OWN("publish", "mapping", MAPPING_NAME("new")),
+		"CREATE TEMP TRIGGER IF NOT EXISTS own_use AFTER INSERT ON main.egress_use BEGIN"
+		"  INSERT OR IGNORE INTO owner"
+		"    SELECT " USE_KIND("new") ", " USE_NAME("new") ", file FROM applying; END",
 	};
 	int r = 0;
 
@@ -90,6 +118,6 @@ int owner_begin(struct store *st, const char *file, struct err *err)
 int owner_adopt(struct store *st, const char *kind, const char *name, const char *file,
 		struct err *err)
 {
-	return store_exec(st, err, "INSERT INTO owner (kind, name, file) VALUES (?1, ?2, ?3)",
+	return store_exec(st, err, "INSERT OR REPLACE INTO owner (kind, name, file) VALUES (?1, ?2, ?3)",
 			  "sss", kind, name, file);
 }

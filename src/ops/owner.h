@@ -24,6 +24,9 @@ struct owned {
 
 /* All of them, ordered by kind and name. */
 int owner_list(struct store *st, struct owned **ret, size_t *n, struct err *err);
+/* What is said of objects (NAT, policies, peerings, ways out, published ports) and is not this file's. */
+int owner_list_others(struct store *st, const char *file, struct owned **ret, size_t *n,
+		      struct err *err);
 void owner_list_free(struct owned *o, size_t n);
 /* NULL when nobody owns it. */
 struct owned *owner_find(struct owned *list, size_t n, const char *kind, const char *name);
@@ -31,7 +34,7 @@ struct owned *owner_find(struct owned *list, size_t n, const char *kind, const c
 /* Rows that are inserted by this store from now on belong to the file, unless they have an owner.
  */
 int owner_begin(struct store *st, const char *file, struct err *err);
-/* One that is there, and nobody's. */
+/* One that is there, and nobody's, or a file's that is gone. */
 int owner_adopt(struct store *st, const char *kind, const char *name, const char *file,
 		struct err *err);
 

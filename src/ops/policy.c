@@ -28,6 +28,13 @@ int ops_policy_read(const char *file, struct buf *text, struct policy **ret, str
 	return r ? r : policy_parse(file, text->data, text->len, ret, err);
 }
 
+int ops_policy_names(struct ops *o, const char *vpc, const char *file, struct policy *p,
+		     struct err *err)
+{
+	return o->names_may_come ? policy_groups_resolve(o->st, vpc, p, err)
+				 : policy_groups_check(o->st, vpc, file, p, err);
+}
+
 char *ops_policy_path(const char *file)
 {
 	char *full = strcmp(file, "-") ? realpath(file, NULL) : xstrdup("standard input");
@@ -43,14 +50,14 @@ static int check_target(const char *file, const struct policy *p, const struct s
 
 	if (p->netns && strcmp(p->netns, s->netns))
 		return err_set(err, ERR_USAGE, -EINVAL,
-			       "%s is for namespace '%s', but '%s/%s' is '%s': remove the key \"namespace\" "
-			       "to use the file anywhere",
-			       file, p->netns, s->vpc, s->name, s->netns);
+			       "%s:%u: this is for namespace '%s', but '%s/%s' is '%s': remove the key "
+			       "\"namespace\" to use the file anywhere",
+			       file, p->netns_line, p->netns, s->vpc, s->name, s->netns);
 	if (p->has_subnet && !cidr_equal(&p->subnet, &s->cidr) && !cidr_equal(&p->subnet, &s->cidr6))
 		return err_set(err, ERR_USAGE, -EINVAL,
-			       "%s is for subnet %s, but '%s/%s' is %s: remove the key \"subnet\" to use the "
-			       "file anywhere",
-			       file, cidr_format(&p->subnet, theirs), s->vpc, s->name,
+			       "%s:%u: this is for subnet %s, but '%s/%s' is %s: remove the key \"subnet\" to "
+			       "use the file anywhere",
+			       file, p->subnet_line, cidr_format(&p->subnet, theirs), s->vpc, s->name,
 			       cidr_format(&s->cidr, ours));
 	return 0;
 }
@@ -159,7 +166,7 @@ static int resolve_for(struct ops *o, const struct subnet *s, const struct polic
 {
 	int r = p->has_groups ? policy_parse(file, text, strlen(text), ret, err) : 0;
 
-	return r || !p->has_groups ? r : policy_groups_check(o->st, s->vpc, file, *ret, err);
+	return r || !p->has_groups ? r : ops_policy_names(o, s->vpc, file, *ret, err);
 }
 
 /* How many of them, from the first, until one fails. Those are in force, whatever becomes of the rest. */
@@ -252,6 +259,14 @@ int ops_policy_verify(struct ops *o, const struct subnet *s, struct err *err)
 	if (r == -ESTALE)
 		err_append(err, ": `byway policy apply` again, or `byway gc`");
 	return r;
+}
+
+int ops_subnet_rules_verify(struct ops *o, const struct subnet *s, struct err *err)
+{
+	_policy_ struct policy *p = NULL;
+	int r = load_policy(o, s, &p, err);
+
+	return r ? r : compare(o, s, p, err);
 }
 
 int ops_policy_repair(struct ops *o, const struct subnet *s, bool *ret_changed, struct err *err)

@@ -6,7 +6,9 @@
 #include "base/err.h"
 #include "kernel/link.h"
 #include "ops/dns.h"
+#include "ops/egress.h"
 #include "ops/ops.h"
+#include "ops/repair.h"
 #include "ops/segments.h"
 #include "vpc/clone.h"
 #include "vpc/host_rules.h"
@@ -14,20 +16,20 @@
 #include "vpc/names.h"
 #include "vpc/net.h"
 #include "vpc/policy.h"
-#include "vpc/policy_groups.h"
 #include "vpc/port.h"
 
 /* One port on its way up. */
 struct job {
 	struct ops *o;
-	struct vpc vpc;
+	const struct vpc *vpc;
+	struct segments *segments;
 	struct subnet subnet; /* of a VPC that has any */
-	struct segments segments;
 	struct port *port;
 	struct netns *inside; /* borrowed; NULL for what is no container's */
 	struct mapping *mappings; /* borrowed */
 	size_t n_mappings;
 	const char *file;     /* of its policy, or NULL */
+	const char *ways;     /* what it goes out by, or NULL */
 	struct policy *policy;
 	struct buf text;
 	struct netns *own;    /* a clone's, which is made here */
@@ -35,10 +37,26 @@ struct job {
 
 static void job_done(struct job *j)
 {
-	segments_done(&j->segments);
 	policy_free(j->policy);
 	buf_done(&j->text);
 	netns_free(j->own);
+}
+
+/* Ports of one VPC that are added together. */
+struct batch {
+	struct ops *o;
+	struct vpc vpc;
+	struct segments segments;
+	struct job *jobs;
+	size_t n, n_policies;
+};
+
+static void batch_done(struct batch *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		job_done(&b->jobs[i]);
+	free(b->jobs);
+	segments_done(&b->segments);
 }
 
 static int load_subnet(struct job *j, struct err *err)
@@ -46,13 +64,13 @@ static int load_subnet(struct job *j, struct err *err)
 	const struct port *p = j->port;
 	int r;
 
-	if (j->vpc.flat != !*p->subnet)
+	if (j->vpc->flat != !*p->subnet)
 		return err_set(
 			err, ERR_USAGE, -EINVAL,
-			j->vpc.flat ? "network '%s' is flat: it has no subnet '%s'"
+			j->vpc->flat ? "network '%s' is flat: it has no subnet '%s'"
 				    : "VPC '%s' is not flat: name one of its subnets, '%s/SUBNET'",
-			p->vpc, j->vpc.flat ? p->subnet : p->vpc);
-	if (j->vpc.flat)
+			p->vpc, j->vpc->flat ? p->subnet : p->vpc);
+	if (j->vpc->flat)
 		return 0;
 	r = subnet_load(j->o->st, p->vpc, p->subnet, &j->subnet, err);
 	if (!r && j->subnet.state != ROW_ACTIVE)
@@ -76,20 +94,20 @@ static int clear_name(struct job *j, struct err *err)
 	if (old.state == ROW_ACTIVE)
 		return err_set(err, ERR_CONFLICT, -EEXIST, "%s '%s/%s' exists already",
 			       port_kind_what(p->kind), p->vpc, p->name);
-	return ops_teardown_ports(j->o, &j->vpc, &old, 1, err);
+	return ops_teardown_ports(j->o, j->vpc, &old, 1, err);
 }
 
 static int read_policy(struct job *j, struct err *err)
 {
 	int r = ops_policy_read(j->file, &j->text, &j->policy, err);
 
-	return r ? r : policy_groups_check(j->o->st, j->port->vpc, j->file, j->policy, err);
+	return r ? r : ops_policy_names(j->o, j->port->vpc, j->file, j->policy, err);
 }
 
 static int check_clone(struct job *j, struct err *err)
 {
 	const char *name = j->port->clone.netns;
-	int r = clone_check(&j->vpc, j->port, err);
+	int r = clone_check(j->vpc, j->port, err);
 
 	if (!r)
 		r = name_netns_taken(j->o->st, name, err);
@@ -100,33 +118,27 @@ static int check_clone(struct job *j, struct err *err)
 
 static int load(struct job *j, struct err *err)
 {
-	int r = name_check(port_kind_what(j->port->kind), j->port->name, err);
+	int r = load_subnet(j, err);
 
-	if (!r)
-		r = ops_vpc_active(j->o, j->port->vpc, &j->vpc, err);
-	if (!r)
-		r = load_subnet(j, err);
 	if (!r && j->file)
 		r = read_policy(j, err);
 	if (!r)
 		r = clear_name(j, err);
 	if (!r && j->n_mappings)
 		r = ops_mappings_choose(j->o, j->mappings, j->n_mappings, &j->n_mappings, err);
-	if (!r && j->port->kind == PORT_CLONE)
-		r = check_clone(j, err);
-	return r ? r : segments_init(&j->segments, j->o, &j->vpc, err);
+	return r || j->port->kind != PORT_CLONE ? r : check_clone(j, err);
 }
 
 /* A clone has IPv4 only. */
 static int lease(struct job *j, struct err *err)
 {
-	const struct subnet *s = j->vpc.flat ? NULL : &j->subnet;
+	const struct subnet *s = j->vpc->flat ? NULL : &j->subnet;
 	char owner[OPS_OWNER_MAX];
 	struct port *p = j->port;
 
 	if (p->kind != PORT_CLONE)
-		return ops_lease_port(j->o, &j->vpc, s, p->name, &p->addr, &p->addr6, err);
-	return ops_lease(j->o, &j->vpc, s ? s->name : OPS_NO_SUBNET, s ? &s->cidr : &j->vpc.cidr,
+		return ops_lease_port(j->o, j->vpc, s, p->name, &p->addr, &p->addr6, err);
+	return ops_lease(j->o, j->vpc, s ? s->name : OPS_NO_SUBNET, s ? &s->cidr : &j->vpc->cidr,
 			 ops_port_owner(p->name, owner), &p->addr, err);
 }
 
@@ -137,7 +149,7 @@ static int mac_taken(struct job *j, const char *mac, struct err *err)
 	int r = store_query(j->o->st, &q, err,
 			    "SELECT 1 FROM port WHERE vpc = ?1 AND mac = ?2"
 			    " UNION SELECT 1 FROM subnet WHERE vpc = ?1 AND mac = ?2",
-			    "ss", j->vpc.name, mac);
+			    "ss", j->vpc->name, mac);
 
 	return r ? r : store_step(j->o->st, q, err);
 }
@@ -174,7 +186,7 @@ static int choose_mac(struct job *j, struct err *err)
 	if (r <= 0)
 		return r;
 	return err_set(err, ERR_CONFLICT, -EEXIST, "somebody else in '%s' has the MAC address %s",
-		       j->vpc.name, mac);
+		       j->vpc->name, mac);
 }
 
 static int insert(struct job *j, struct err *err)
@@ -197,11 +209,9 @@ static int insert(struct job *j, struct err *err)
 static int intend(struct job *j, struct err *err)
 {
 	struct port *p = j->port;
-	int r = ops_begin(j->o, err);
+	int r = p->isolated || j->policy ? segments_place_first(j->segments, err)
+					 : segments_place(j->segments, &p->segment, err);
 
-	if (!r)
-		r = p->isolated || j->policy ? segments_place_first(&j->segments, err)
-				: segments_place(&j->segments, &p->segment, err);
 	if (!r)
 		r = name_port(j->o->st, j->o->host, p, err);
 	if (!r)
@@ -214,23 +224,17 @@ static int intend(struct job *j, struct err *err)
 		r = insert(j, err);
 	if (!r)
 		r = ops_mappings_lead_to(j->mappings, j->n_mappings, p, err);
-	if (!r)
-		r = ops_mappings_save(j->o, j->mappings, j->n_mappings, ROW_CREATING, err);
-	return ops_end(j->o, r, err);
+	return r ? r : ops_mappings_save(j->o, j->mappings, j->n_mappings, ROW_CREATING, err);
 }
 
 static int finish(struct job *j, struct err *err)
 {
-	int r = ops_begin(j->o, err);
+	int r = port_set_state(j->o->st, j->port, ROW_ACTIVE, err);
 
-	if (!r)
-		r = segments_finish(&j->segments, err);
-	if (!r)
-		r = port_set_state(j->o->st, j->port, ROW_ACTIVE, err);
 	if (!r)
 		r = ops_mappings_save(j->o, j->mappings, j->n_mappings, ROW_ACTIVE, err);
 	j->port->state = ROW_ACTIVE;
-	return ops_end(j->o, r, err);
+	return r;
 }
 
 static int make_namespace(struct job *j, struct err *err)
@@ -247,57 +251,154 @@ static int make_namespace(struct job *j, struct err *err)
 	return r ? r : firewall_apply(j->o->fw, j->own, &rs, err);
 }
 
-/* The firewall first: the port meets it from its first frame. */
-static int bring_up(struct job *j, struct err *err)
+static int ways_up(struct job *j, struct err *err)
+{
+	char name[2 * NAME_MAX_LEN];
+	bool changed;
+
+	snprintf(name, sizeof(name), "%s/%s", j->port->vpc, j->port->name);
+	return j->ways ? ops_egress_use_port(j->o, name, j->ways, &changed, err) : 0;
+}
+
+/* The firewall first: a port meets it from its first frame. */
+static int rules_up(struct batch *b, struct err *err)
 {
 	_host_rules_ struct host_rules add = {0};
-	struct port *p = j->port;
-	int r;
+	int r = 0;
 
 	host_rules_init(&add);
-	host_rules_port(&add, p, &j->vpc);
-	r = ops_policy_refresh(j->o, p->name, err);
-	if (!r && p->has_policy)
-		r = ops_port_under(j->o, p, err);
+	for (size_t i = 0; !r && i < b->n; i++) {
+		host_rules_port(&add, b->jobs[i].port, &b->vpc);
+		r = ops_policy_refresh(b->o, b->jobs[i].port->name, err);
+	}
+	if (!r && b->n_policies)
+		r = ops_ports_under(b->o, b->jobs[0].port, b->n_policies, err);
+	return r ? r : ops_host_update(b->o, &add, NULL, err);
+}
+
+static int bring_up(struct job *j, struct err *err)
+{
+	struct port *p = j->port;
+	int r = p->kind == PORT_CLONE ? make_namespace(j, err) : 0;
+
 	if (!r)
-		r = ops_host_update(j->o, &add, NULL, err);
-	if (!r)
-		r = segments_up(&j->segments, err);
-	if (!r && p->kind == PORT_CLONE)
-		r = make_namespace(j, err);
-	if (!r)
-		r = port_up(j->o->host, &j->vpc, p, segments_bridge(&j->segments, p->segment),
+		r = port_up(j->o->host, j->vpc, p, segments_bridge(j->segments, p->segment),
 			    j->inside, err);
 	if (!r && j->n_mappings)
 		r = ops_mappings_up(j->o, j->mappings, j->n_mappings, err);
+	return r ? r : ops_dns_add_port(j->o, j->vpc, p, err);
+}
+
+/* One after the other, until one fails: which is said where it is one of several. */
+static int each(struct batch *b, int (*step)(struct job *j, struct err *err), struct err *err)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		const struct port *p = b->jobs[i].port;
+		int r = step(&b->jobs[i], err);
+
+		if (r && b->n > 1)
+			return err_context(err, "%s '%s/%s'", port_kind_what(p->kind), p->vpc,
+					   p->name);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int batch_load(struct batch *b, struct err *err)
+{
+	const struct port *first = b->jobs[0].port;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < b->n; i++)
+		r = name_check(port_kind_what(first->kind), b->jobs[i].port->name, err);
 	if (!r)
-		r = ops_dns_add_port(j->o, &j->vpc, p, err);
-	return r ? r : finish(j, err);
+		r = ops_vpc_active(b->o, first->vpc, &b->vpc, err);
+	if (!r)
+		r = each(b, load, err);
+	for (size_t i = 0; i < b->n; i++)
+		b->n_policies += b->jobs[i].policy != NULL;
+	return r ? r : segments_init(&b->segments, b->o, &b->vpc, err);
+}
+
+static int batch_intend(struct batch *b, struct err *err)
+{
+	int r = ops_begin(b->o, err);
+
+	return ops_end(b->o, r ? r : each(b, intend, err), err);
+}
+
+static int batch_up(struct batch *b, struct err *err)
+{
+	int r = rules_up(b, err);
+
+	if (!r)
+		r = each(b, ways_up, err);
+	if (!r)
+		r = segments_up(&b->segments, err);
+	return r ? r : each(b, bring_up, err);
+}
+
+static int batch_finish(struct batch *b, struct err *err)
+{
+	int r = ops_begin(b->o, err);
+
+	if (!r)
+		r = segments_finish(&b->segments, err);
+	return ops_end(b->o, r ? r : each(b, finish, err), err);
+}
+
+static void batch_undo(struct batch *b)
+{
+	_free_ struct port *ports = xcalloc(b->n, sizeof(*ports));
+
+	for (size_t i = 0; i < b->n; i++)
+		ports[i] = *b->jobs[i].port;
+	ops_teardown_ports(b->o, &b->vpc, ports, b->n, NULL);
+	segments_undo(&b->segments);
+}
+
+static int batch_add(struct batch *b, struct err *err)
+{
+	int r = batch_load(b, err);
+
+	if (!r)
+		r = ops_firewall(b->o, err);
+	if (!r)
+		r = batch_intend(b, err);
+	if (r)
+		return r;
+	r = batch_up(b, err);
+	if (!r)
+		r = batch_finish(b, err);
+	if (r)
+		batch_undo(b);
+	return r;
+}
+
+int ops_ports_add(struct ops *o, struct port *ret, struct netns *inside,
+		  const struct port_with *with, size_t n, struct err *err)
+{
+	_cleanup_(batch_done) struct batch b = {
+		.o = o, .jobs = xcalloc(n, sizeof(*b.jobs)), .n = n};
+
+	for (size_t i = 0; i < n; i++)
+		b.jobs[i] = (struct job){.o = o,
+					 .vpc = &b.vpc,
+					 .segments = &b.segments,
+					 .port = &ret[i],
+					 .inside = inside,
+					 .file = with[i].policy,
+					 .ways = with[i].ways,
+					 .mappings = with[i].mappings,
+					 .n_mappings = with[i].n_mappings};
+	return batch_add(&b, err);
 }
 
 int ops_port_add_with(struct ops *o, struct port *ret, struct netns *inside,
 		      const struct port_with *with, struct err *err)
 {
-	_cleanup_(job_done) struct job j = {.o = o,
-					    .port = ret,
-					    .inside = inside,
-					    .file = with->policy,
-					    .mappings = with->mappings,
-					    .n_mappings = with->n_mappings};
-	int r = load(&j, err);
-
-	if (!r)
-		r = ops_firewall(o, err);
-	if (!r)
-		r = intend(&j, err);
-	if (r)
-		return r;
-	r = bring_up(&j, err);
-	if (r) {
-		ops_teardown_ports(o, &j.vpc, ret, 1, NULL);
-		segments_undo(&j.segments);
-	}
-	return r;
+	return ops_ports_add(o, ret, inside, with, 1, err);
 }
 
 int ops_port_add(struct ops *o, struct port *ret, struct netns *inside, struct err *err)
@@ -393,4 +494,14 @@ bool ops_port_there(struct ops *o, const struct port *p)
 	if (link_get(o->host, p->ifname, &link, NULL) || !link_is_ours(&link))
 		return false;
 	return p->kind != PORT_CLONE || clone_there(o, p);
+}
+
+const char *ops_port_gone(struct ops *o, const struct seen *s, const struct port *p)
+{
+	if (p->life.pid && !identity_alive(&p->life))
+		return "its process has ended";
+	if (!seen_has(s, p->ifname))
+		return p->kind == PORT_TAP ? "its TAP device is gone" : "its link is gone";
+	return p->kind != PORT_CLONE || clone_there(o, p) ? NULL
+							  : "its namespace or a device is gone";
 }

@@ -18,7 +18,6 @@
 #include "vpc/host_rules.h"
 #include "vpc/net.h"
 #include "vpc/policy.h"
-#include "vpc/policy_groups.h"
 #include "vpc/port.h"
 #include "vpc/port_rules.h"
 
@@ -142,15 +141,15 @@ int ops_port_take(struct ops *o, struct err *err)
 	return r;
 }
 
-int ops_port_under(struct ops *o, const struct port *p, struct err *err)
+int ops_ports_under(struct ops *o, const struct port *p, size_t n, struct err *err)
 {
-	int64_t n = 0;
+	int64_t all = 0;
 	int r = ops_port_rules_sync(o, p, err);
 
 	if (!r)
-		r = row_number(o->st, "SELECT COUNT(*) FROM policy WHERE kind = 'port'", NULL, &n,
+		r = row_number(o->st, "SELECT COUNT(*) FROM policy WHERE kind = 'port'", NULL, &all,
 			       err);
-	return r || n > 1 ? r : ops_port_take(o, err);
+	return r || all > (int64_t)n ? r : ops_port_take(o, err);
 }
 
 int ops_port_policy_check(const struct policy *p, const char *file, const struct port *port,
@@ -160,16 +159,16 @@ int ops_port_policy_check(const struct policy *p, const char *file, const struct
 
 	if (p->netns)
 		return err_set(err, ERR_USAGE, -EINVAL,
-			       "%s is for namespace '%s', and '%s/%s' has none: remove the key "
+			       "%s:%u: this is for namespace '%s', and '%s/%s' has none: remove the key "
 			       "\"namespace\" to use the file anywhere",
-			       file, p->netns, port->vpc, port->name);
+			       file, p->netns_line, p->netns, port->vpc, port->name);
 	if (p->has_subnet && !cidr_has(&p->subnet, &port->addr) &&
 	    !cidr_has(&p->subnet, &port->addr6))
 		return err_set(err, ERR_USAGE, -EINVAL,
-			       "%s is for subnet %s, in which '%s/%s' is not: remove the key "
-			       "\"subnet\" to "
-			       "use the file anywhere",
-			       file, cidr_format(&p->subnet, theirs), port->vpc, port->name);
+			       "%s:%u: this is for subnet %s, in which '%s/%s' is not: remove the key "
+			       "\"subnet\" to use the file anywhere",
+			       file, p->subnet_line, cidr_format(&p->subnet, theirs), port->vpc,
+			       port->name);
 	return 0;
 }
 
@@ -186,31 +185,17 @@ static int check_place(const struct port *p, struct err *err)
 }
 
 /* Into the bridge's sets, or out of them. */
-static int update_sets(struct ops *o, const struct port *p, bool in, struct err *err)
+static int update_sets(struct ops *o, const struct port *p, size_t n, bool in, struct err *err)
 {
 	_host_rules_ struct host_rules h = {0};
 
 	host_rules_init(&h);
-	host_rules_policy(&h, p);
+	for (size_t i = 0; i < n; i++)
+		host_rules_policy(&h, &p[i]);
 	return in ? ops_host_update(o, &h, NULL, err) : ops_host_update(o, NULL, &h, err);
 }
 
-static int enforce(struct ops *o, const struct port *p, struct err *err)
-{
-	int r = ops_port_under(o, p, err);
-
-	return r || p->has_policy ? r : update_sets(o, p, true, err);
-}
-
-/* The state is as before again: so shall the kernel be. */
-static void back(struct ops *o, const struct port *p)
-{
-	if (!p->has_policy)
-		update_sets(o, p, false, NULL);
-	ops_port_rules_sync(o, p, NULL);
-}
-
-int ops_port_policy_apply(struct ops *o, const struct port *p, const char *file, struct err *err)
+static int save(struct ops *o, const struct port *p, const char *file, struct err *err)
 {
 	struct policy_owner owner = port_owner(p);
 	_policy_ struct policy *policy = NULL;
@@ -219,23 +204,53 @@ int ops_port_policy_apply(struct ops *o, const struct port *p, const char *file,
 	int r = ops_policy_read(file, &text, &policy, err);
 
 	if (!r)
-		r = policy_groups_check(o->st, p->vpc, file, policy, err);
+		r = ops_policy_names(o, p->vpc, file, policy, err);
 	if (!r)
 		r = ops_port_policy_check(policy, file, p, err);
 	if (!r)
 		r = check_place(p, err);
-	if (!r)
-		r = ops_begin(o, err);
+	return r ? r : policy_save(o->st, &owner, full, text.data, policy, err);
+}
+
+/* In the kernel; fresh are those of them that have had no policy. */
+static int enforce(struct ops *o, const struct port *p, size_t n, const struct port *fresh,
+		   size_t n_fresh, struct err *err)
+{
+	int r = ops_ports_under(o, p, n, err);
+
+	if (!r && n_fresh)
+		r = update_sets(o, fresh, n_fresh, true, err);
+	return r ? err_context(err, "%s '%s/%s'", port_kind_what(p->kind), p->vpc, p->name) : 0;
+}
+
+/* The state is as before again: so shall the kernel be. */
+static void back(struct ops *o, const struct port *p, const struct port *fresh, size_t n_fresh)
+{
+	if (n_fresh)
+		update_sets(o, fresh, n_fresh, false, NULL);
+	ops_port_rules_sync(o, p, NULL);
+}
+
+int ops_ports_policy_apply(struct ops *o, const struct port *p, const char *const files[], size_t n,
+			   struct err *err)
+{
+	_free_ struct port *fresh = xcalloc(n, sizeof(*fresh));
+	size_t n_fresh = 0;
+	int r = ops_begin(o, err);
+
 	if (r)
 		return r;
-	r = policy_save(o->st, &owner, full, text.data, policy, err);
-	if (!r)
-		r = enforce(o, p, err);
+	for (size_t i = 0; !r && i < n; i++) {
+		r = save(o, &p[i], files[i], err);
+		if (!p[i].has_policy)
+			fresh[n_fresh++] = p[i];
+	}
 	if (r)
-		err_context(err, "%s '%s/%s'", port_kind_what(p->kind), p->vpc, p->name);
+		return ops_end(o, r, err);
+	r = enforce(o, p, n, fresh, n_fresh, err);
 	r = ops_end(o, r, err);
 	if (r)
-		back(o, p);
+		back(o, p, fresh, n_fresh);
 	return r;
 }
 
@@ -252,11 +267,11 @@ int ops_port_policy_remove(struct ops *o, const struct port *p, bool *ret_existe
 		return r;
 	r = policy_remove(o->st, &owner, err);
 	if (!r)
-		r = update_sets(o, p, false, err);
+		r = update_sets(o, p, 1, false, err);
 	if (!r)
 		r = ops_port_rules_sync(o, p, err);
 	r = ops_end(o, r, err);
-	if (r && !update_sets(o, p, true, NULL))
+	if (r && !update_sets(o, p, 1, true, NULL))
 		ops_port_rules_sync(o, p, NULL);
 	return r;
 }

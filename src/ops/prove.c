@@ -31,6 +31,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "firewall/ruleset.h"
@@ -60,12 +61,23 @@ struct workload {
 	bool by_nat;
 	char interface[IFNAMSIZ]; /* of NAT */
 	struct cidr net, net6;    /* addresses that nobody outside may see; of NAT */
+	struct use use;           /* of egresses; zeros for none */
+	enum prove_way way;       /* what states are walked through, if asked to */
+	const char *list;         /* of those; NULL: it has one state */
+};
+
+/* In one state of its way out. */
+struct run {
+	const struct workload *w;
+	const char *state, *lost, *by; /* see struct prove_states; state NULL: as it is */
 };
 
 struct proof {
 	struct ops *o;
 	const char *name, *kind;
-	char state[32]; /* of a tunnel, session or egress; "" for none */
+	char state[32];       /* of a tunnel, session or egress; "" for none */
+	bool states;          /* that are walked through */
+	const char *in_state; /* of them, NULL: none */
 	struct port stand_in;
 	bool has_stand_in;
 	json_t *workloads, *leaks, *obstacles;
@@ -86,13 +98,17 @@ static const char *result_name(enum prove_result r)
 
 _printf_(2, 3) static void obstacle(struct proof *p, const char *fmt, ...)
 {
+	_buf_ struct buf said = {0};
 	char text[1536];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	json_array_append_new(p->obstacles, json_string(text));
+	if (p->in_state)
+		buf_addf(&said, "%s: ", p->in_state);
+	buf_adds(&said, text);
+	json_array_append_new(p->obstacles, json_string(said.data));
 }
 
 /* ---- What was seen ---- */
@@ -125,12 +141,13 @@ static bool passes(const struct observer *o, const char *upper, const char *lowe
 }
 
 /* From its own address, or one that is nobody's, NAT has not replaced it. */
-static bool is_leak(const struct workload *w, const struct observer *o, const struct sighting *s)
+static bool is_leak(const struct workload *w, const struct observer *o, const struct probe *probe,
+		    const struct sighting *s)
 {
 	const struct watcher *at = &o->watchers[s->watcher];
 	struct ip foreign;
 
-	if (!at->outside)
+	if (!at->outside || use_excludes(&w->use, &probe->to, probe_port(probe)))
 		return false;
 	if (!w->by_nat || !passes(o, w->interface, at->name, LOWER_MAX))
 		return true;
@@ -159,14 +176,14 @@ static json_t *view_sighting(const struct sighting *s, const struct watcher *at,
 			 s->asked_only, "leak", leak);
 }
 
-static void add_leak(struct proof *p, const struct workload *w, const struct probe *probe,
+static void add_leak(struct proof *p, const struct run *run, const struct probe *probe,
 		     const struct sighting *s, const struct watcher *at)
 {
-	json_array_append_new(p->leaks,
-			      json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "workload", w->name,
-					"probe", probe_name(probe), "family",
-					family_name(probe->to.family), "interface", at->name,
-					"source", view_ip(&s->source), "to", view_ip(&probe->to)));
+	json_array_append_new(
+		p->leaks, json_pack("{s:s, s:s?, s:s, s:s, s:s, s:o, s:o}", "workload",
+				    run->w->name, "state", run->state, "probe", probe_name(probe),
+				    "family", family_name(probe->to.family), "interface", at->name,
+				    "source", view_ip(&s->source), "to", view_ip(&probe->to)));
 }
 
 static const char *verdict(const struct probe *p, bool outside, bool leaked)
@@ -180,7 +197,7 @@ static const char *verdict(const struct probe *p, bool outside, bool leaked)
 	return p->sent ? "contained" : "blocked";
 }
 
-static json_t *view_probe(struct proof *p, const struct workload *w, const struct observer *o,
+static json_t *view_probe(struct proof *p, const struct run *run, const struct observer *o,
 			  const struct probe *probe)
 {
 	json_t *inside = json_array(), *seen = json_array();
@@ -189,7 +206,7 @@ static json_t *view_probe(struct proof *p, const struct workload *w, const struc
 	for (size_t i = 0; i < o->n_sightings; i++) {
 		const struct sighting *s = &o->sightings[i];
 		const struct watcher *at = &o->watchers[s->watcher];
-		bool leak = is_leak(w, o, s);
+		bool leak = is_leak(run->w, o, probe, s);
 
 		if (s->no != probe->no)
 			continue;
@@ -198,7 +215,7 @@ static json_t *view_probe(struct proof *p, const struct workload *w, const struc
 		else
 			json_array_append_new(inside, json_string(at->name));
 		if (leak)
-			add_leak(p, w, probe, s, at);
+			add_leak(p, run, probe, s, at);
 		leaked |= leak;
 	}
 	return json_pack(
@@ -265,21 +282,42 @@ static void note_failures(struct proof *p, const struct workload *w, const struc
 		obstacle(p, "%s has more interfaces than there are probes", w->name);
 }
 
-static void add_run(struct proof *p, const struct workload *w, const struct observer *o,
+static const char *expected(const struct workload *w)
+{
+	if (w->by_nat)
+		return "leaves by NAT only";
+	return *w->use.exclude ? "nothing leaves, but to what is excluded" : "nothing leaves";
+}
+
+static int add_name(const char *name, void *arg)
+{
+	return json_array_append_new(arg, json_string(name));
+}
+
+static json_t *view_names(const char *names)
+{
+	json_t *ret = json_array();
+
+	way_each(names, add_name, ret);
+	return ret;
+}
+
+static void add_run(struct proof *p, const struct run *run, const struct observer *o,
 		    const struct probes *probes)
 {
+	const struct workload *w = run->w;
 	json_t *list = json_array();
 	json_t *watched = view_watchers(p, w, o);
 
 	note_failures(p, w, probes);
 	for (size_t i = 0; i < probes->n; i++)
-		json_array_append_new(list, view_probe(p, w, o, &probes->list[i]));
+		json_array_append_new(list, view_probe(p, run, o, &probes->list[i]));
 	json_array_append_new(p->workloads,
-			      json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o}", "name", w->name,
-					"expected",
-					w->by_nat ? "leaves by NAT only" : "nothing leaves",
-					"nat_interface", w->by_nat ? w->interface : NULL, "token",
-					o->token->text, "watched", watched, "probes", list));
+			      json_pack("{s:s, s:s?, s:o, s:s?, s:s, s:s?, s:s, s:o, s:o}", "name",
+					w->name, "state", run->state, "lost", view_names(run->lost),
+					"by", run->by, "expected", expected(w), "nat_interface",
+					w->by_nat ? w->interface : NULL, "token", o->token->text,
+					"watched", watched, "probes", list));
 }
 
 /* ---- A run ---- */
@@ -329,8 +367,9 @@ static int observe(struct observer *o, const struct workload *w, struct probes *
 	return 0;
 }
 
-static int run(struct proof *p, const struct workload *w)
+static int run_once(struct proof *p, const struct run *run)
 {
+	const struct workload *w = run->w;
 	struct prove_token token;
 	struct probes *probes = xcalloc(1, sizeof(*probes));
 	struct observer o = {0};
@@ -344,11 +383,51 @@ static int run(struct proof *p, const struct workload *w)
 	if (!r)
 		r = observe(&o, w, probes, p->err);
 	if (!r)
-		add_run(p, w, &o, probes);
+		add_run(p, run, &o, probes);
 	probes_close(probes);
 	observer_done(&o);
 	free(probes);
 	return r;
+}
+
+struct walking {
+	struct proof *p;
+	const struct workload *w;
+};
+
+static int run_in_state(void *arg, const char *state, const char *lost, const char *by)
+{
+	const struct walking *k = arg;
+	const struct run run = {.w = k->w, .state = state, .lost = lost, .by = by};
+
+	int r;
+
+	k->p->in_state = state;
+	r = run_once(k->p, &run);
+	k->p->in_state = NULL;
+	return r;
+}
+
+static void note_obstacle(void *arg, const char *text)
+{
+	const struct walking *k = arg;
+
+	obstacle(k->p, "%s", text);
+}
+
+static int run(struct proof *p, const struct workload *w)
+{
+	struct walking k = {.p = p, .w = w};
+	const struct prove_states states = {.o = p->o,
+					    .of = w->name,
+					    .way = w->way,
+					    .list = w->list,
+					    .probe = run_in_state,
+					    .obstacle = note_obstacle,
+					    .arg = &k};
+
+	return p->states && w->list ? prove_states_walk(&states, p->err)
+				    : run_in_state(&k, p->states ? "the only one" : NULL, "", NULL);
 }
 
 static int run_in(struct proof *p, struct workload *w, const char *netns)
@@ -363,17 +442,25 @@ static int run_in(struct proof *p, struct workload *w, const char *netns)
 
 /* ---- Subnets, VMs and networks ---- */
 
+static void set_list(struct workload *w, enum prove_way way, const char *list)
+{
+	w->way = way;
+	w->list = *list ? list : NULL;
+}
+
 /* NAT is not the way out of who has one of its own. */
-static void expect(struct proof *p, struct workload *w, const struct vpc *v, const char *name,
-		   bool is_public)
+static void expect(struct proof *p, struct workload *w, const struct vpc *v, const char *subnet,
+		   const char *port, bool is_public)
 {
 	struct nat nat;
 
 	w->net = v->cidr;
 	w->net6 = v->cidr6;
-	if (!is_public || use_is_there(p->o->st, v->name, name) ||
-	    (v->flat && use_is_there(p->o->st, v->name, "")) ||
-	    nat_load(p->o->st, v->name, &nat, NULL) || nat.state == ROW_DELETING)
+	if (use_find(p->o->st, v, subnet, port, &w->use)) {
+		set_list(w, PROVE_WAY_LIST, w->use.list);
+		return;
+	}
+	if (!is_public || nat_load(p->o->st, v->name, &nat, NULL) || nat.state == ROW_DELETING)
 		return;
 	w->by_nat = true;
 	str_copy(w->interface, sizeof(w->interface), nat.interface);
@@ -384,7 +471,7 @@ static int prove_subnet(struct proof *p, const struct vpc *v, const struct subne
 	struct workload w = {0};
 
 	snprintf(w.name, sizeof(w.name), "%s/%s", s->vpc, s->name);
-	expect(p, &w, v, s->name, s->is_public);
+	expect(p, &w, v, s->name, "", s->is_public);
 	return run_in(p, &w, s->netns);
 }
 
@@ -415,15 +502,17 @@ static int take_way(struct proof *p, const struct port *of)
 	struct use use;
 	bool changed;
 
-	if (use_load(p->o->st, of->vpc, of->name, &use, NULL))
+	if (use_load(p->o->st, USE_PORT, of->vpc, of->name, &use, NULL))
 		return 0;
 	snprintf(name, sizeof(name), "%s/%s", p->stand_in.vpc, p->stand_in.name);
-	return ops_egress_use(p->o, name, *use.list ? use.list : EGRESS_NONE, &changed, p->err);
+	return ops_egress_use_port(p->o, name, *use.list ? use.list : EGRESS_NONE, &changed,
+				   p->err);
 }
 
 static int make_stand_in(struct proof *p, const struct port *of, struct netns **ret)
 {
 	struct port *s = &p->stand_in;
+	_close_ int fd = -1;
 	int r = reopen(p, STORE_WRITE);
 
 	if (!r)
@@ -439,7 +528,10 @@ static int make_stand_in(struct proof *p, const struct port *of, struct netns **
 	snprintf(s->name, sizeof(s->name), "prove-%d", (int)getpid());
 	str_copy(s->attachment.container, sizeof(s->attachment.container), s->name);
 	str_copy(s->attachment.ifname, sizeof(s->attachment.ifname), "eth0");
-	r = ops_port_add(p->o, s, *ret, p->err);
+	/* The kernel takes its link away a while after us: gc need not wait for that. */
+	r = identity_open(getpid(), &s->life, &fd, p->err);
+	if (!r)
+		r = ops_port_add(p->o, s, *ret, p->err);
 	p->has_stand_in = !r;
 	return r ? r : take_way(p, of);
 }
@@ -454,24 +546,13 @@ static int remove_stand_in(struct proof *p, struct err *err)
 	return r ? r : ops_port_delete(p->o, p->stand_in.vpc, p->stand_in.name, &existed, err);
 }
 
-static int verify_legs(struct ops *o, struct err *err)
-{
-	_ruleset_ struct ruleset rs;
-	bool empty = true;
-	int r;
-
-	ruleset_init(&rs);
-	r = ops_legs_rules(o, &rs, &empty, err);
-	return r || empty ? r : firewall_verify(o->fw, o->host, &rs, err);
-}
-
 /* To make a port puts right what rules differ from the state: then something else would be proved
  * than what is there. */
 static bool rules_differ(struct proof *p)
 {
 	struct err why;
 
-	if (!ops_host_verify(p->o, &why) && !verify_legs(p->o, &why))
+	if (!ops_host_verify(p->o, &why) && !ops_table_verify(p->o, ops_legs_rules, &why))
 		return false;
 	obstacle(p,
 		 "%s, and a port beside it could not be made without putting that right: "
@@ -488,7 +569,7 @@ static int expect_of_port(struct proof *p, struct workload *w, const struct vpc 
 
 	snprintf(w->name, sizeof(w->name), "%s/%s", port->vpc, port->name);
 	if (!r)
-		expect(p, w, v, port->name, v->flat || s.is_public);
+		expect(p, w, v, port->subnet, port->name, v->flat || s.is_public);
 	return r;
 }
 
@@ -510,6 +591,8 @@ static int prove_port(struct proof *p, const struct vpc *v, const struct port *p
 		r = run(p, &w);
 	if (p->has_stand_in)
 		removed = remove_stand_in(p, r ? NULL : p->err);
+	if (removed)
+		err_append(p->err, "; what is left of the port beside it: `byway gc`");
 	netns_free(w.ns);
 	return r ? r : removed;
 }
@@ -544,10 +627,11 @@ static void take_state(struct proof *p, const json_t *object)
 
 static int prove_session(struct proof *p, const struct session *s)
 {
+	bool is_egress = strcmp(p->kind, "session") != 0;
 	struct workload w = {0};
 	json_t *status = NULL;
 
-	if (s->mode != SESSION_FULL && !strcmp(p->kind, "session"))
+	if (s->mode != SESSION_FULL && !is_egress)
 		return err_set(p->err, ERR_UNSUPPORTED, -EOPNOTSUPP,
 			       "session '%s' lets out beside its tunnel what is not included (mode "
 			       "split): that nothing leaves cannot be proved",
@@ -556,6 +640,7 @@ static int prove_session(struct proof *p, const struct session *s)
 		take_state(p, json_array_get(status, 0));
 	json_decref(status);
 	str_copy(w.name, sizeof(w.name), s->name);
+	set_list(&w, is_egress ? PROVE_WAY_LIST : PROVE_WAY_SESSION, s->name);
 	return run_in(p, &w, s->netns);
 }
 
@@ -579,6 +664,21 @@ static int prove_egress(struct proof *p)
 	return r;
 }
 
+static int prove_host(struct proof *p, const struct use *u)
+{
+	struct workload w = {.ns = p->o->host};
+	json_t *status = json_array();
+	int r = ops_egress_host_status(p->o, status, p->err);
+
+	p->kind = "host";
+	take_state(p, json_array_get(status, 0));
+	json_decref(status);
+	str_copy(w.name, sizeof(w.name), p->name);
+	w.use = *u;
+	set_list(&w, PROVE_WAY_LIST, w.use.list);
+	return r ? r : run(p, &w);
+}
+
 static int prove_tunnel(struct proof *p)
 {
 	bool host = !strcmp(p->name, TUNNEL_HOST_NAME);
@@ -597,6 +697,7 @@ static int prove_tunnel(struct proof *p)
 			       "'%s' is no egress, session, tunnel, VPC, VPC/SUBNET nor NETWORK/VM",
 			       p->name);
 	str_copy(w.name, sizeof(w.name), p->name);
+	set_list(&w, PROVE_WAY_TUNNEL, p->name);
 	return host ? run(p, &w) : run_in(p, &w, p->name);
 }
 
@@ -606,12 +707,15 @@ static int prove_named(struct proof *p)
 	_cleanup_(session_done) struct session s = {0};
 	_free_ char *vpc = xstrdup(p->name);
 	char *slash = strchr(vpc, '/');
+	struct use u;
 	struct vpc v;
 
 	if (slash) {
 		*slash = '\0';
 		return prove_in_vpc(p, vpc, slash + 1);
 	}
+	if (!strcmp(p->name, USE_HOST_NAME) && !use_load(p->o->st, USE_HOST, "", "", &u, NULL))
+		return prove_host(p, &u);
 	if (!egress_load(p->o->st, p->name, &e, NULL))
 		return prove_egress(p);
 	if (!session_load(p->o->st, p->name, &s, NULL)) {
@@ -625,9 +729,14 @@ static int prove_named(struct proof *p)
 
 /* ---- The evidence ---- */
 
-static const char *const not_proved[] = {
+static const char one_state[] =
 	"Only the state that it was in at that time is shown: not other states of its way out, nor "
-	"what changes of state let through.",
+	"what changes of state let through.";
+static const char some_states[] =
+	"Only the states that are listed are shown, each once it had come about: not what changes "
+	"of state let through, nor states such as a refusal by the server, or that byway's own "
+	"process is killed.";
+static const char *const not_proved[] = {
 	"Only what this host sends was seen: neither what becomes of packets behind the tunnel's "
 	"far "
 	"end nor what other machines send.",
@@ -646,10 +755,11 @@ static const char *const not_proved[] = {
 	"asked.",
 };
 
-static json_t *view_not_proved(void)
+static json_t *view_not_proved(bool states)
 {
 	json_t *ret = json_array();
 
+	json_array_append_new(ret, json_string(states ? some_states : one_state));
 	for (size_t i = 0; i < ARRAY_SIZE(not_proved); i++)
 		json_array_append_new(ret, json_string(not_proved[i]));
 	return ret;
@@ -665,20 +775,21 @@ static json_t *view_proof(const struct proof *p, enum prove_result result, uint6
 
 	uname(&machine);
 	return json_pack(
-		"{s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:s?, s:s, s:f, s:O, s:O, s:O, s:o}",
+		"{s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:s?, s:s, s:f, s:b, s:O, s:O, s:O, "
+		"s:o}",
 		"result", result_name(result), "name", p->name, "kind", p->kind, "state",
 		*p->state ? p->state : NULL, "machine", machine.nodename, "kernel", machine.release,
 		"version", BYWAY_VERSION, "by", who ? who->pw_name : "", "sudo_by", sudo, "ended",
 		time_format(now, began), "seconds", (double)(clock_ms() - since_ms) / 1000.0,
-		"workloads", p->workloads, "leaks", p->leaks, "obstacles", p->obstacles,
-		"not_proved", view_not_proved());
+		"states", p->states, "workloads", p->workloads, "leaks", p->leaks, "obstacles",
+		p->obstacles, "not_proved", view_not_proved(p->states));
 }
 
-int ops_prove(struct ops *o, const char *name, json_t **ret, enum prove_result *ret_result,
-	      struct err *err)
+int ops_prove(struct ops *o, const char *name, enum prove_extent extent, json_t **ret,
+	      enum prove_result *ret_result, struct err *err)
 {
 	static const int caps[] = {CAP_NET_RAW, CAP_NET_ADMIN, CAP_SYS_ADMIN};
-	struct proof p = {.o = o, .name = name, .err = err};
+	struct proof p = {.o = o, .name = name, .states = extent == PROVE_STATES, .err = err};
 	uint64_t since_ms = clock_ms();
 	int r = caps_require(caps, ARRAY_SIZE(caps), err);
 

@@ -12,6 +12,7 @@
 
 struct err;
 struct netns;
+struct ops;
 
 /* A probe is known by its number: in its payload, after the token, and by an address that no other
  * probe is sent to. */
@@ -69,6 +70,26 @@ void probes_close(struct probes *p);
 size_t control_packet(const struct prove_token *t, unsigned int kind, unsigned int no,
 		      uint8_t ret[PROVE_PACKET_MAX], int *ret_family);
 const char *control_name(unsigned int kind);
+
+/* ---- States of ways out (prove_states.c) ---- */
+
+enum prove_way { PROVE_WAY_LIST, PROVE_WAY_SESSION, PROVE_WAY_TUNNEL };
+
+struct prove_states {
+	struct ops *o;  /* its state is read */
+	const char *of; /* the workload, for words */
+	enum prove_way way;
+	const char *list; /* of egresses; or the name of the session or tunnel */
+	/* Called in each state. lost: what carried it before, names with commas between them, ""
+	 * for nothing; by: what carries it now, NULL when it is blocked. */
+	int (*probe)(void *arg, const char *state, const char *lost, const char *by);
+	/* What could not be shown. */
+	void (*obstacle)(void *arg, const char *text);
+	void *arg;
+};
+/* Brings the states about, one after the other, and undoes that: what goes out this way is
+ * interrupted meanwhile. */
+int prove_states_walk(const struct prove_states *c, struct err *err);
 
 /* ---- The observer (prove_watch.c) ---- */
 

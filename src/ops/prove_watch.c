@@ -46,14 +46,20 @@ static struct ip read_ip(int family, const uint8_t *at)
 	return ip;
 }
 
+static bool has_number(const struct prove_token *t, unsigned int no, const struct ip *to)
+{
+	struct ip its = prove_address(t, no, to->family);
+
+	return ip_equal(&its, to);
+}
+
+/* The probe that is sent there; or from there, which is an answer to it. */
 static int by_address(const struct prove_token *t, const struct ip *to)
 {
-	for (unsigned int no = 0; no < PROVE_NUMBERS; no++) {
-		struct ip its = prove_address(t, no, to->family);
-
-		if (ip_equal(&its, to))
+	for (unsigned int no = 0; no < PROVE_NUMBERS; no++)
+		if (has_number(t, no, to) ||
+		    (no < PROVE_PROBES_MAX && has_number(t, PROVE_NUMBERS + no, to)))
 			return (int)no;
-	}
 	return -1;
 }
 

@@ -49,23 +49,36 @@ static void stop(struct tunnel *t)
 }
 
 /* The proxy was reached, but does not do its work. */
-static bool is_error(const struct worker_status *s)
+static bool is_refusal(enum dial_status s)
 {
-	return s->proxy_fails && (s->last_failure == DIAL_AUTH || s->last_failure == DIAL_BROKEN);
+	return s == DIAL_AUTH || s == DIAL_BROKEN;
 }
 
-/* Of what streams and probes say, the later word counts. */
+/* Of what streams, probes and questions say, the later word counts. */
 static bool is_away(const struct proxy *p, const struct worker_status *s)
 {
 	uint64_t probed_ms;
 	bool reached = roam_reached(p->roam, &probed_ms);
 
-	return probed_ms > s->judged_ms ? !reached : s->proxy_fails && !is_error(s);
+	if (probed_ms > s->judged_ms)
+		return !reached;
+	return s->proxy_failure != DIAL_PENDING && !is_refusal(s->proxy_failure);
 }
 
-static enum tunnel_state state_of(const struct worker_status *s, bool away)
+/* DIAL_PENDING: none. */
+static enum dial_status refusal(const struct proxy *p, const struct worker_status *s)
 {
-	if (!away && is_error(s))
+	uint64_t asked_ms;
+	enum dial_status answer = roam_answer(p->roam, &asked_ms);
+
+	if (asked_ms > s->judged_ms)
+		return answer;
+	return is_refusal(s->proxy_failure) ? s->proxy_failure : DIAL_PENDING;
+}
+
+static enum tunnel_state state_of(const struct worker_status *s, bool away, bool refused)
+{
+	if (!away && refused)
 		return TUNNEL_ERROR;
 	if (!s->tcp.accepted)
 		return TUNNEL_CONNECTING;
@@ -75,14 +88,15 @@ static enum tunnel_state state_of(const struct worker_status *s, bool away)
 static void update(struct tunnel *t, const struct worker_status *s)
 {
 	struct proxy *p = proxy_of(t);
-	bool away = is_away(p, s);
+	enum dial_status why = refusal(p, s);
+	bool away = is_away(p, s), refused = why != DIAL_PENDING;
 
+	roam_set_refused(p->roam, why, &s->failed_target);
 	roam_set_away(p->roam, away);
 	if (s->dials && clock_ms() > s->judged_ms + SLOW_MS)
 		roam_doubt(p->roam);
-	t->state = state_of(s, away);
-	t->refused = !away && is_error(s);
-	t->carries = !away && !t->refused; /* with no stream yet, nobody knows */
+	t->state = state_of(s, away, refused);
+	t->carries = !away && !refused; /* with no stream yet, nobody knows */
 }
 
 static void describe(const struct tunnel *t, json_t *status)

@@ -12,6 +12,7 @@
  *	the proxy is away       names are resolved at once and then ever more rarely, the proxy is
  *	                        probed every PROBE_MS
  *	streams take long       the proxy is probed, every DOUBT_MS at most
+ *	streams are refused     the proxy is asked for a stream of our own, again and again
  *	other addresses         into the firewall, then into the dialer; dials begin anew
  *
  * 1. An address is in the firewall before anything is sent to it. It stays there as long as a
@@ -21,7 +22,10 @@
  * 3. Names are asked of the capture's resolvers, from sockets that are marked as ours, and of
  *    nobody else. The rules let that through whatever becomes of everybody's port 53: own_lookups.
  * 4. A probe is a TCP connection that is closed at once. It tells whether the way to the proxy is
- *    there, not whether the proxy does its work: that, streams tell.
+ *    there, not whether the proxy does its work: that, streams tell, or a question of ours.
+ * 5. Who refused credentials is asked for what it refused them for: for something else it may not
+ *    want any. Whose answer made no sense is asked for a name that is nobody's, for the sense may
+ *    have been lost on the way to that one target; no answer to this leads anywhere.
  *
  * What is not followed: the list of resolvers, which is that of the beginning.
  */
@@ -49,10 +53,12 @@
 #define PROBE_MS 1000
 #define DOUBT_MS 5000 /* a target that takes its time is no reason to ask more often */
 #define PRUNE_MS 10000
+#define ASK_MS 5000
+#define ASK_AUTH_MS 30000 /* rarely: accounts are locked after too many wrong passwords */
 #define ADDRS_MAX (CONNECT_UPSTREAMS_MAX * CONNECT_ADDRS_MAX)
 #define NEVER UINT64_MAX
 
-enum { FD_SIGNAL, FD_MONITOR, FD_FIRST };
+enum { FD_SIGNAL, FD_MONITOR, FD_ASK, FD_FIRST };
 
 struct roam {
 	struct proxy_config *c;
@@ -62,7 +68,7 @@ struct roam {
 	struct monitor *monitor;
 	bool away;
 	/* Each is a time of CLOCK_MONOTONIC, or NEVER. */
-	uint64_t settle_ms, settle_max_ms, resolve_ms, probe_ms, prune_ms;
+	uint64_t settle_ms, settle_max_ms, resolve_ms, probe_ms, prune_ms, ask_ms;
 
 	struct resolver *resolver; /* NULL: nothing is being asked */
 	struct resolve_answer answers[CONNECT_UPSTREAMS_MAX];
@@ -76,6 +82,11 @@ struct roam {
 	uint64_t probe_end_ms;
 	bool reached;
 	uint64_t judged_ms;
+
+	struct dial ask; /* fd -1: nothing is being asked */
+	struct dial_target question;
+	enum dial_status answer;
+	uint64_t answered_ms;
 };
 
 /* ---- Addresses ---- */
@@ -203,6 +214,8 @@ static void begin_anew(struct roam *r, uint64_t now_ms)
 	dialer_connect_renew(r->dialer);
 	sweep_reset(r->c->connect.mark);
 	r->probe_ms = now_ms;
+	if (r->ask_ms != NEVER)
+		r->ask_ms = now_ms;
 }
 
 /* In the order of invariant 1. */
@@ -375,6 +388,61 @@ bool roam_reached(const struct roam *r, uint64_t *ret_ms)
 	return r->reached;
 }
 
+/* ---- Questions ---- */
+
+static bool is_asking(const struct roam *r)
+{
+	return r->ask.fd >= 0;
+}
+
+/* Not reached: what was known of its work is still all that is known. */
+static void take_answer(struct roam *r, enum dial_status s, uint64_t now_ms)
+{
+	if (s == DIAL_PENDING)
+		return;
+	if (s == DIAL_AUTH || s == DIAL_BROKEN)
+		r->answer = s;
+	else if (r->ask.answered)
+		r->answer = DIAL_PENDING;
+	else if (!r->n_probes)
+		r->probe_ms = now_ms;
+	r->answered_ms = now_ms;
+	dial_abort(&r->ask);
+	r->ask.fd = -1;
+}
+
+static void start_asking(struct roam *r, uint64_t now_ms)
+{
+	r->ask_ms = NEVER;
+	take_answer(r, dial_start(r->dialer, &r->ask, &r->question, now_ms), now_ms);
+}
+
+static void step_question(struct roam *r, short revents, uint64_t now_ms)
+{
+	if (revents || now_ms >= r->ask.deadline_ms)
+		take_answer(r, dial_step(&r->ask, (uint32_t)revents, now_ms), now_ms);
+}
+
+void roam_set_refused(struct roam *r, enum dial_status why, const struct dial_target *target)
+{
+	/* RFC 6761 6.4 */
+	static const struct dial_target nobody = {.host = "byway.invalid", .port = 443};
+
+	if (why == DIAL_PENDING) {
+		r->ask_ms = NEVER;
+	} else if (r->ask_ms == NEVER && !is_asking(r)) {
+		r->answer = why;
+		r->question = why == DIAL_AUTH ? *target : nobody;
+		r->ask_ms = clock_ms() + (why == DIAL_AUTH ? ASK_AUTH_MS : ASK_MS);
+	}
+}
+
+enum dial_status roam_answer(const struct roam *r, uint64_t *ret_ms)
+{
+	*ret_ms = r->answered_ms;
+	return r->answer;
+}
+
 /* ---- The network ---- */
 
 static void take_events(struct roam *r, uint64_t now_ms)
@@ -401,8 +469,13 @@ static void settle(struct roam *r, uint64_t now_ms)
 
 static uint64_t next_deadline(const struct roam *r, uint64_t until_ms)
 {
-	const uint64_t deadlines[] = {r->settle_ms, r->resolve_ms, r->probe_ms, r->prune_ms,
-				      r->n_probes ? r->probe_end_ms : NEVER};
+	const uint64_t deadlines[] = {r->settle_ms,
+				      r->resolve_ms,
+				      r->probe_ms,
+				      r->prune_ms,
+				      r->ask_ms,
+				      r->n_probes ? r->probe_end_ms : NEVER,
+				      is_asking(r) ? r->ask.deadline_ms : NEVER};
 
 	for (size_t i = 0; i < ARRAY_SIZE(deadlines); i++)
 		until_ms = MIN(until_ms, deadlines[i]);
@@ -421,6 +494,8 @@ static void do_what_is_due(struct roam *r, uint64_t now_ms)
 		take_answers(r, now_ms);
 	if (now_ms >= r->probe_ms)
 		start_probes(r, now_ms);
+	if (now_ms >= r->ask_ms)
+		start_asking(r, now_ms);
 }
 
 /* True when signal_fd is readable. */
@@ -429,6 +504,7 @@ static bool turn(struct roam *r, int signal_fd, uint64_t until_ms)
 	struct pollfd fds[FD_FIRST + RESOLVER_FDS_MAX + ADDRS_MAX] = {
 		[FD_SIGNAL] = {.fd = signal_fd, .events = POLLIN},
 		[FD_MONITOR] = {.fd = monitor_fd(r->monitor), .events = POLLIN},
+		[FD_ASK] = {.fd = r->ask.fd, .events = (short)r->ask.events},
 	};
 	uint64_t now = clock_ms(), end = next_deadline(r, until_ms);
 	int timeout_ms = end > now ? (int)(end - now) : 0;
@@ -446,18 +522,21 @@ static bool turn(struct roam *r, int signal_fd, uint64_t until_ms)
 		resolver_step(r->resolver, &fds[FD_FIRST], n);
 	if (r->n_probes)
 		step_probes(r, probes, now);
+	if (is_asking(r))
+		step_question(r, fds[FD_ASK].revents, now);
 	do_what_is_due(r, now);
 	return fds[FD_SIGNAL].revents;
 }
 
 bool roam_wait(struct roam *r, int signal_fd, int timeout_ms)
 {
-	uint64_t until = clock_ms() + (unsigned int)timeout_ms, before = r->judged_ms;
+	uint64_t until = clock_ms() + (unsigned int)timeout_ms;
+	uint64_t judged = r->judged_ms, answered = r->answered_ms;
 
 	do
 		if (turn(r, signal_fd, until))
 			return true;
-	while (clock_ms() < until && r->judged_ms == before);
+	while (clock_ms() < until && r->judged_ms == judged && r->answered_ms == answered);
 	return false;
 }
 
@@ -478,7 +557,8 @@ int roam_new(struct proxy_config *c, struct netns *ns, struct firewall *fw, stru
 	r->ns = ns;
 	r->fw = fw;
 	r->dialer = dialer;
-	r->settle_ms = r->resolve_ms = r->probe_ms = r->prune_ms = NEVER;
+	r->settle_ms = r->resolve_ms = r->probe_ms = r->prune_ms = r->ask_ms = NEVER;
+	r->ask.fd = -1;
 	for (unsigned int i = 0; i < c->connect.n_upstreams; i++)
 		dialer_connect_set_addrs(dialer, i, &c->addrs[i]);
 	*ret = r;
@@ -490,6 +570,7 @@ void roam_free(struct roam *r)
 	if (!r)
 		return;
 	stop_probes(r);
+	dial_abort(&r->ask);
 	resolver_free(r->resolver);
 	monitor_free(r->monitor);
 	free(r);

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct dialer;
+#include "tunnel/dialer.h"
+
 struct err;
 struct firewall;
 struct netns;
@@ -33,5 +34,10 @@ void roam_doubt(struct roam *r);
 /* Whether the proxy could be reached by TCP when this was last tried; *ret_ms is when that was
  * (CLOCK_MONOTONIC), or 0. */
 bool roam_reached(const struct roam *r, uint64_t *ret_ms);
+/* Streams are refused, DIAL_AUTH or DIAL_BROKEN, the latest one for target: it is asked now and then
+ * whether that is over. DIAL_PENDING: they are not. */
+void roam_set_refused(struct roam *r, enum dial_status why, const struct dial_target *target);
+/* What it said to that, DIAL_PENDING for that it does its work, and when: CLOCK_MONOTONIC, or 0. */
+enum dial_status roam_answer(const struct roam *r, uint64_t *ret_ms);
 
 #endif

@@ -389,12 +389,14 @@ static int one_up(struct job *j, size_t i, struct err *err)
 	return r;
 }
 
-/* The file may include other networks by now. */
+/* The file may include other networks by now; and prove may have been killed. */
 static int one_again(struct job *j, size_t i, struct err *err)
 {
 	_netns_ struct netns *inner = NULL;
 	int r = netns_open(j->rows[i].netns, j->o->host->log, &inner, err);
 
+	if (!r)
+		r = session_net_mend(&j->rows[i], j->o->host->log, NULL, err);
 	return r ? r : inner_prepare(inner, &j->f->sessions[i], err);
 }
 
@@ -412,7 +414,7 @@ static int finish(struct job *j, struct err *err)
 /* The rules first: a pair meets them from its first packet. */
 static int bring_up(struct job *j, struct err *err)
 {
-	int r = ops_session_sync(j->o, err);
+	int r = ops_table_sync(j->o, ops_session_rules, err);
 
 	if (!r)
 		r = ops_forwarding_on(j->o, false, NULL, err);
@@ -533,7 +535,7 @@ int ops_session_remove(struct ops *o, const struct session *s, size_t n, struct 
 	if (r)
 		return r;
 	failures_add(&f, session_net_down(o->host, s, n, failures_err(&f)));
-	failures_add(&f, ops_session_sync(o, failures_err(&f)));
+	failures_add(&f, ops_table_sync(o, ops_session_rules, failures_err(&f)));
 	for (size_t i = 0; i < n && !o->log.dry_run; i++)
 		failures_add(&f, remove_status(&s[i], failures_err(&f)));
 	if (!f.code)
@@ -557,21 +559,6 @@ int ops_session_rules(struct ops *o, struct ruleset *ret, bool *empty, struct er
 	session_rules(ret, all, n);
 	session_list_free(all, n);
 	return r;
-}
-
-int ops_session_sync(struct ops *o, struct err *err)
-{
-	_ruleset_ struct ruleset rs;
-	bool empty;
-	int r = ops_firewall(o, err);
-
-	ruleset_init(&rs);
-	if (!r)
-		r = ops_session_rules(o, &rs, &empty, err);
-	if (r)
-		return r;
-	return empty ? firewall_remove(o->fw, o->host, &rs, err)
-		     : firewall_apply(o->fw, o->host, &rs, err);
 }
 
 int ops_session_rules_remove(struct ops *o, struct err *err)

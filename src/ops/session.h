@@ -14,11 +14,11 @@
 #include <stddef.h>
 
 #include "firewall/firewall.h"
+#include "ops/ops.h"
 #include "session/file.h"
 
 struct err;
 struct ip;
-struct ops;
 
 #define SESSION_DIR "/run/byway/session"
 
@@ -40,7 +40,7 @@ int ops_session_prepare(struct ops *o, const struct session_file *f, session_mad
 int ops_session_remove(struct ops *o, const struct session *s, size_t n, struct err *err);
 /* Replaces this process by argv inside the session's namespace, with its files of /etc, and away
  * from daemons that would ask the host's network (nscd, systemd-resolved, D-Bus, avahi); returns on
- * failure only. -ENOENT: no such session. */
+ * failure, and 0 after a dry run. -ENOENT: no such session. */
 int ops_session_exec(struct ops *o, const char *name, char *const argv[], struct err *err);
 
 /* ---- The process of a group (supervisor.c) ---- */
@@ -101,13 +101,8 @@ const char *session_path(const char *name, const char *suffix, char buf[SESSION_
  * caller holds the lock. */
 int session_remove_files(const char *group, struct err *err);
 
-struct ruleset;
-
-/* The rules of all sessions in the state, but for those that are being deleted; added to ret, which
- * the caller has initialised. *empty: there is none, the table should not exist. */
-int ops_session_rules(struct ops *o, struct ruleset *ret, bool *empty, struct err *err);
-/* Makes the kernel's rules what the state says. */
-int ops_session_sync(struct ops *o, struct err *err);
+/* The table of all sessions in the state, but for those that are being deleted. */
+ops_table_fn ops_session_rules;
 /* Removes them, whichever backend made them: for when the state does not know. */
 int ops_session_rules_remove(struct ops *o, struct err *err);
 

@@ -118,7 +118,7 @@ static int find_rows(const char *name, struct session **ret, size_t *n, struct e
 	struct session one = {0};
 
 	if (!name || load_row(name, &one, err)) {
-		int r = list_rows(name, ret, n, NULL);
+		int r = list_rows(name, ret, n, name ? NULL : err);
 
 		return r || *n || !name ? r : -ENOENT; /* with the words about the session */
 	}

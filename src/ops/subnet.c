@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "kernel/netns.h"
 #include "ops/dns.h"
+#include "ops/egress.h"
 #include "ops/ops.h"
 #include "ops/segments.h"
 #include "vpc/host_rules.h"
@@ -24,6 +25,7 @@ struct job {
 	struct ops *o;
 	struct vpc vpc;
 	struct subnet *subnets;
+	const struct subnet_params *params; /* of each; borrowed */
 	size_t n;
 	struct subnet *existing; /* of the VPC, before */
 	size_t n_existing;
@@ -86,17 +88,6 @@ static int plan_cidrs(struct job *j, const struct subnet_params *p, struct subne
 	return v6 ? slicer_next(&j->slices6, &s->cidr6, err) : 0;
 }
 
-/* Else what a VM or container goes out by would be the subnet's, and no more its own. */
-static int check_use(struct ops *o, const struct subnet *s, struct err *err)
-{
-	if (!use_is_ports(o->st, s->vpc, s->name))
-		return 0;
-	return err_set(err, ERR_CONFLICT, -EBUSY,
-		       "'%s/%s' is a VM or container that has a way out of its own, which would be "
-		       "the subnet's: another name, or `byway egress use %s/%s nat` first",
-		       s->vpc, s->name, s->vpc, s->name);
-}
-
 static void make_mac(struct subnet *s)
 {
 	char seed[NAME_MAX_LEN * 2 + 16];
@@ -118,9 +109,7 @@ static int plan_one(struct job *j, const struct subnet_params *p, struct subnet 
 	s->state = ROW_CREATING;
 	now_utc(s->created);
 	make_mac(s);
-	r = check_use(j->o, s, err);
-	if (!r)
-		r = plan_cidrs(j, p, s, err);
+	r = plan_cidrs(j, p, s, err);
 	/* Free slices overlap nothing; a thousand of them need not be compared with each other. */
 	if (!r && (p->cidr || p->cidr6))
 		r = check_against(s, j->subnets, (size_t)(s - j->subnets), err);
@@ -193,6 +182,7 @@ static int load(struct job *j, const char *vpc, const struct subnet_params *p, s
 static int plan(struct job *j, const struct subnet_params *p, size_t n, struct err *err)
 {
 	j->subnets = xcalloc(n + 1, sizeof(*j->subnets));
+	j->params = p;
 	j->n = n;
 	for (size_t i = 0; i < n; i++) {
 		int r = plan_one(j, &p[i], &j->subnets[i], err);
@@ -257,10 +247,25 @@ static int firewall_up(struct job *j, struct err *err)
 		const struct subnet *s = &j->subnets[i];
 
 		host_rules_subnet(&add, s);
-		if (has_nat && s->is_public)
+		if (has_nat && s->is_public && !use_is_there(j->o->st, USE_SUBNET, s->vpc, s->name))
 			host_rules_nat(&add, &s->cidr, &s->cidr6, nat.interface);
 	}
 	return ops_host_update(j->o, &add, NULL, err);
+}
+
+/* Before anything could leave by NAT. */
+static int ways_up(struct job *j, struct err *err)
+{
+	char name[2 * NAME_MAX_LEN];
+	bool changed;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < j->n; i++) {
+		snprintf(name, sizeof(name), "%s/%s", j->vpc.name, j->subnets[i].name);
+		if (j->params[i].ways)
+			r = ops_egress_use(j->o, name, j->params[i].ways, &changed, err);
+	}
+	return r;
 }
 
 static int one_up(struct job *j, const struct subnet *s, const struct ruleset *baseline,
@@ -307,6 +312,8 @@ static int bring_up(struct job *j, struct err *err)
 	policy_ruleset(NULL, "", &baseline);
 	r = refresh_policies(j, err);
 	if (!r)
+		r = ways_up(j, err);
+	if (!r)
 		r = firewall_up(j, err);
 	if (!r)
 		r = segments_up(&j->segments, err);
@@ -350,7 +357,7 @@ int ops_subnet_set_type(struct ops *o, const struct subnet *s, struct err *err)
 	_host_rules_ struct host_rules h = {0};
 	struct nat nat;
 	bool has_nat = !nat_load(o->st, s->vpc, &nat, NULL) && nat.state == ROW_ACTIVE &&
-		       !use_is_there(o->st, s->vpc, s->name);
+		       !use_is_there(o->st, USE_SUBNET, s->vpc, s->name);
 	int r = ops_begin(o, err);
 
 	if (!r)

@@ -67,8 +67,10 @@ static void publish(struct watch *w)
 
 	session_path(w->row->name, ".json", path);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-	if (json_dump_file(json, tmp, JSON_INDENT(2)) || rename(tmp, path))
+	if (json_dump_file(json, tmp, JSON_INDENT(2)) || rename(tmp, path)) {
 		log_warn("cannot write %s", path);
+		unlink(tmp);
+	}
 	json_decref(json);
 }
 

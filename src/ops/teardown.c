@@ -43,23 +43,6 @@ static void list_namespaces(const struct parts *p, struct name_list *ret)
 	}
 }
 
-static void stop_processes(struct ops *o, const struct parts *p, struct failures *f)
-{
-	_name_list_ struct name_list names = {0};
-
-	list_namespaces(p, &names);
-	failures_add(f, reap_netns(names.names, names.n, REAP_GRACE_MS, &o->log, failures_err(f)));
-}
-
-static void delete_namespaces(struct ops *o, const struct parts *p, struct failures *f)
-{
-	_name_list_ struct name_list names = {0};
-
-	list_namespaces(p, &names);
-	for (size_t i = 0; i < names.n; i++)
-		failures_add(f, netns_delete(names.names[i], &o->log, failures_err(f)));
-}
-
 static void parts_elems(struct host_rules *h, const struct parts *p, const struct nat *nat)
 {
 	for (size_t i = 0; i < p->n_subnets; i++) {
@@ -79,10 +62,9 @@ static int way_elems(struct ops *o, struct host_rules *h, const struct parts *p,
 	int r = 0;
 
 	for (size_t i = 0; !r && i < p->n_subnets; i++)
-		r = host_rules_use(o->st, h, p->v->name, p->subnets[i].name, err);
+		r = host_rules_use(o->st, h, USE_SUBNET, p->v->name, p->subnets[i].name, err);
 	for (size_t i = 0; !r && i < p->n_ports; i++)
-		if (use_is_ports(o->st, p->v->name, p->ports[i].name))
-			r = host_rules_use(o->st, h, p->v->name, p->ports[i].name, err);
+		r = host_rules_use(o->st, h, USE_PORT, p->v->name, p->ports[i].name, err);
 	return r;
 }
 
@@ -139,20 +121,25 @@ static void names_down(struct ops *o, const struct parts *p, struct failures *f)
 		ops_dns_reload(o, p->v);
 }
 
-/* With the links that are in the list already. */
-static void kernel_down(struct ops *o, const struct parts *p, struct name_list *links,
-			struct failures *f)
+static void list_links(const struct parts *p, struct name_list *ret)
 {
-	stop_processes(o, p, f);
 	for (size_t i = 0; i < p->n_subnets; i++)
-		name_list_add(links, p->subnets[i].veth_host);
+		name_list_add(ret, p->subnets[i].veth_host);
 	for (size_t i = 0; i < p->n_ports; i++) {
-		name_list_add(links, p->ports[i].ifname);
-		name_list_add(links, p->ports[i].ifb);
+		name_list_add(ret, p->ports[i].ifname);
+		name_list_add(ret, p->ports[i].ifb);
 	}
+}
+
+/* What runs in the namespaces, all links, then the namespaces. */
+static void kernel_down(struct ops *o, const struct name_list *links,
+			const struct name_list *namespaces, struct failures *f)
+{
+	failures_add(f, reap_netns(namespaces->names, namespaces->n, REAP_GRACE_MS, &o->log,
+				   failures_err(f)));
 	failures_add(f, links_down(o->host, links, failures_err(f)));
-	delete_namespaces(o, p, f);
-	names_down(o, p, f);
+	for (size_t i = 0; i < namespaces->n; i++)
+		failures_add(f, netns_delete(namespaces->names[i], &o->log, failures_err(f)));
 }
 
 static bool leads_to(const struct mapping *m, const struct parts *p)
@@ -202,15 +189,18 @@ static int policies_down(struct ops *o, const struct parts *p, struct err *err)
 static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 {
 	_host_rules_ struct host_rules del = {0};
-	_name_list_ struct name_list links = {0};
+	_name_list_ struct name_list links = {0}, namespaces = {0};
 	struct failures f = {.err = err};
 	struct nat nat;
 	int r = mark_parts(o, p, err);
 
 	if (r)
 		return r;
+	list_links(p, &links);
+	list_namespaces(p, &namespaces);
 	failures_add(&f, unpublish_ports(o, p, failures_err(&f)));
-	kernel_down(o, p, &links, &f);
+	kernel_down(o, &links, &namespaces, &f);
+	names_down(o, p, &f);
 	failures_add(&f, ports_forget(o->host, p->v, p->ports, p->n_ports, failures_err(&f)));
 	host_rules_init(&del);
 	parts_elems(&del, p, nat_load(o->st, p->v->name, &nat, NULL) ? NULL : &nat);
@@ -222,6 +212,8 @@ static int teardown_parts(struct ops *o, const struct parts *p, struct err *err)
 		failures_add(&f, forget_parts(o, p, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, ops_ways_prune(o, failures_err(&f)));
+	if (!f.code)
+		failures_add(&f, ops_dns_settle(o, p->v, failures_err(&f)));
 	if (!f.code && p->n_subnets) /* ports are not in the view */
 		failures_add(&f, ops_publish(o, p->v->name, failures_err(&f)));
 	return failures_tell(&f);
@@ -267,154 +259,218 @@ struct whole {
 	struct port *ports;
 	struct segment *segments;
 	struct peer *peers;
-	size_t n_subnets, n_ports, n_segments, n_peers;
+	size_t n_segments, n_peers;
+	struct parts parts; /* subnets and ports */
 	struct nat nat;
 	bool has_nat;
 };
 
-static void whole_done(struct whole *w)
+/* VPCs that go together. */
+struct wholes {
+	struct whole *w;
+	size_t n;
+};
+
+static void wholes_done(struct wholes *all)
 {
-	free(w->subnets);
-	free(w->ports);
-	free(w->segments);
-	free(w->peers);
+	for (size_t i = 0; i < all->n; i++) {
+		free(all->w[i].subnets);
+		free(all->w[i].ports);
+		free(all->w[i].segments);
+		free(all->w[i].peers);
+	}
+	free(all->w);
 }
 
 static int load_whole(struct ops *o, const struct vpc *v, struct whole *w, struct err *err)
 {
-	int r = subnet_list(o->st, v->name, &w->subnets, &w->n_subnets, err);
+	int r = subnet_list(o->st, v->name, &w->subnets, &w->parts.n_subnets, err);
 
-	w->v = v;
+	w->v = w->parts.v = v;
 	if (!r)
-		r = port_list(o->st, v->name, &w->ports, &w->n_ports, err);
+		r = port_list(o->st, v->name, &w->ports, &w->parts.n_ports, err);
 	if (!r)
 		r = segment_list(o->st, v->name, &w->segments, &w->n_segments, err);
 	if (!r)
 		r = peer_list(o->st, v->name, &w->peers, &w->n_peers, err);
 	if (!r)
 		w->has_nat = !nat_load(o->st, v->name, &w->nat, NULL);
+	w->parts.subnets = w->subnets;
+	w->parts.ports = w->ports;
 	return r;
 }
 
-static struct parts whole_parts(const struct whole *w)
+static int load_wholes(struct ops *o, const struct vpc *v, size_t n, struct wholes *ret,
+		       struct err *err)
 {
-	return (struct parts){.v = w->v,
-			      .subnets = w->subnets,
-			      .n_subnets = w->n_subnets,
-			      .ports = w->ports,
-			      .n_ports = w->n_ports};
+	int r = 0;
+
+	*ret = (struct wholes){.w = xcalloc(n + 1, sizeof(*ret->w)), .n = n};
+	for (size_t i = 0; !r && i < n; i++)
+		r = load_whole(o, &v[i], &ret->w[i], err);
+	return r;
 }
 
-static int mark_vpc(struct ops *o, const struct vpc *v, struct err *err)
+static int mark_vpcs(struct ops *o, const struct wholes *all, struct err *err)
 {
 	int r = ops_begin(o, err);
 
-	if (!r)
-		r = vpc_set_state(o->st, v->name, ROW_DELETING, err);
+	for (size_t i = 0; !r && i < all->n; i++)
+		r = vpc_set_state(o->st, all->w[i].v->name, ROW_DELETING, err);
 	return ops_end(o, r, err);
 }
 
-static void del_peer_elems(struct ops *o, struct host_rules *del, const struct whole *w)
+static void list_whole_links(const struct whole *w, struct name_list *ret)
+{
+	name_list_add(ret, w->v->bridge);
+	for (size_t i = 0; i < w->n_segments; i++) {
+		name_list_add(ret, w->segments[i].bridge);
+		name_list_add(ret, w->segments[i].trunk_up);
+		name_list_add(ret, w->segments[i].trunk_down);
+	}
+	list_links(&w->parts, ret);
+}
+
+static bool goes_too(const struct wholes *all, const char *vpc)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (!strcmp(all->w[i].v->name, vpc))
+			return true;
+	return false;
+}
+
+/* Of two that go, the first says it. */
+static void del_peer_elems(struct ops *o, struct host_rules *del, const struct wholes *all,
+			   const struct whole *w)
 {
 	for (size_t i = 0; i < w->n_peers; i++) {
 		const struct peer *p = &w->peers[i];
+		bool is_first = !strcmp(p->a, w->v->name);
 		struct vpc other;
 
-		if (vpc_load(o->st, strcmp(p->a, w->v->name) ? p->a : p->b, &other, NULL))
+		if ((!is_first && goes_too(all, p->a)) ||
+		    vpc_load(o->st, is_first ? p->b : p->a, &other, NULL))
 			continue;
-		if (strcmp(p->a, w->v->name))
-			host_rules_peer(del, p, &other, w->v);
-		else
-			host_rules_peer(del, p, w->v, &other);
+		host_rules_peer(del, p, is_first ? w->v : &other, is_first ? &other : w->v);
 	}
 }
 
-/* With the last VPC, or the last on its outgoing interface, rules go; else only elements. */
-static int firewall_down(struct ops *o, const struct whole *w, struct err *err)
+static int whole_elems(struct ops *o, struct host_rules *del, const struct wholes *all,
+		       const struct whole *w, struct err *err)
 {
-	struct parts parts = whole_parts(w);
+	int r;
+
+	host_rules_vpc(del, w->v);
+	parts_elems(del, &w->parts, w->has_nat ? &w->nat : NULL);
+	r = way_elems(o, del, &w->parts, err);
+	if (!r)
+		r = host_rules_use(o->st, del, USE_NETWORK, w->v->name, "", err);
+	if (r)
+		return r;
+	if (w->has_nat && w->v->flat)
+		host_rules_nat(del, &w->v->cidr, &w->v->cidr6, w->nat.interface);
+	del_peer_elems(o, del, all, w);
+	return 0;
+}
+
+/* With the last VPC, or the last on its outgoing interface, rules go; else only elements. */
+static int firewall_down(struct ops *o, const struct wholes *all, struct err *err)
+{
 	_host_rules_ struct host_rules del = {0};
 	bool interface_used = true;
 	int64_t live = 0;
 	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc WHERE state <> 'deleting'", NULL, &live,
 			   err);
 
-	if (!r && w->has_nat)
-		r = ops_nat_interface_used(o, w->nat.interface, w->v->name, &interface_used, err);
+	for (size_t i = 0; !r && interface_used && i < all->n; i++)
+		if (all->w[i].has_nat)
+			r = ops_nat_interface_used(o, all->w[i].nat.interface, all->w[i].v->name,
+						   &interface_used, err);
 	if (r)
 		return r;
 	if (!live || !interface_used)
 		return ops_host_sync(o, err);
 	host_rules_init(&del);
-	host_rules_vpc(&del, w->v);
-	parts_elems(&del, &parts, w->has_nat ? &w->nat : NULL);
-	r = way_elems(o, &del, &parts, err);
-	if (!r)
-		r = host_rules_use(o->st, &del, w->v->name, "", err);
-	if (r)
-		return r;
-	if (w->has_nat && w->v->flat)
-		host_rules_nat(&del, &w->v->cidr, &w->v->cidr6, w->nat.interface);
-	del_peer_elems(o, &del, w);
-	return ops_host_update(o, NULL, &del, err);
+	for (size_t i = 0; !r && i < all->n; i++)
+		r = whole_elems(o, &del, all, &all->w[i], err);
+	return r ? r : ops_host_update(o, NULL, &del, err);
 }
 
-static int forget_vpc(struct ops *o, const struct vpc *v, struct err *err)
+static int forget_vpcs(struct ops *o, const struct wholes *all, struct err *err)
 {
 	int r = ops_begin(o, err);
 
-	if (!r)
-		r = ipam_pools_del(o->st, v->name, err);
-	if (!r)
-		r = vpc_remove(o->st, v->name, err);
+	for (size_t i = 0; !r && i < all->n; i++) {
+		r = ipam_pools_del(o->st, all->w[i].v->name, err);
+		if (!r)
+			r = vpc_remove(o->st, all->w[i].v->name, err);
+	}
 	return ops_end(o, r, err);
 }
 
-static int republish_peers(struct ops *o, const struct whole *w, struct err *err)
+static int republish_peers(struct ops *o, const struct wholes *all, struct err *err)
 {
-	int r = ops_unpublish(o, w->v->name, err);
+	int r = 0;
 
-	for (size_t i = 0; !r && i < w->n_peers; i++) {
-		const char *other =
-			strcmp(w->peers[i].a, w->v->name) ? w->peers[i].a : w->peers[i].b;
+	for (size_t i = 0; !r && i < all->n; i++)
+		r = ops_unpublish(o, all->w[i].v->name, err);
+	for (size_t i = 0; !r && i < all->n; i++) {
+		const struct whole *w = &all->w[i];
 
-		r = ops_publish(o, other, err);
-		r = r == -ENOENT ? 0 : r; /* it goes, too */
+		for (size_t k = 0; !r && k < w->n_peers; k++) {
+			const struct peer *p = &w->peers[k];
+
+			r = ops_publish(o, strcmp(p->a, w->v->name) ? p->a : p->b, err);
+			r = r == -ENOENT ? 0 : r; /* it goes, too */
+		}
 	}
 	return r;
 }
 
-int ops_teardown_vpc(struct ops *o, const struct vpc *v, struct err *err)
+/* Before the links go by which somebody is served, or reached. */
+static void services_down(struct ops *o, const struct wholes *all, struct failures *f)
 {
-	_cleanup_(whole_done) struct whole w = {0};
-	_name_list_ struct name_list links = {0};
+	for (size_t i = 0; i < all->n; i++) {
+		failures_add(f, ops_dns_down(o, all->w[i].v->name, failures_err(f)));
+		failures_add(f, unpublish_ports(o, &all->w[i].parts, failures_err(f)));
+	}
+}
+
+static void rules_down(struct ops *o, const struct wholes *all, struct failures *f)
+{
+	failures_add(f, firewall_down(o, all, failures_err(f)));
+	for (size_t i = 0; i < all->n; i++) {
+		failures_add(f, policies_down(o, &all->w[i].parts, failures_err(f)));
+		failures_add(f, ops_policy_refresh(o, all->w[i].v->name, failures_err(f)));
+	}
+}
+
+int ops_teardown_vpcs(struct ops *o, const struct vpc *v, size_t n, struct err *err)
+{
+	_cleanup_(wholes_done) struct wholes all = {0};
+	_name_list_ struct name_list links = {0}, namespaces = {0};
 	struct failures f = {.err = err};
-	struct parts parts;
-	int r = load_whole(o, v, &w, err);
+	int r = load_wholes(o, v, n, &all, err);
 
 	if (!r)
-		r = mark_vpc(o, v, err);
-	if (r)
+		r = n ? mark_vpcs(o, &all, err) : 0;
+	if (r || !n)
 		return r;
-	name_list_add(&links, v->bridge);
-	for (size_t i = 0; i < w.n_segments; i++) {
-		name_list_add(&links, w.segments[i].bridge);
-		name_list_add(&links, w.segments[i].trunk_up);
-		name_list_add(&links, w.segments[i].trunk_down);
+	for (size_t i = 0; i < n; i++) {
+		list_whole_links(&all.w[i], &links);
+		list_namespaces(&all.w[i].parts, &namespaces);
 	}
-	parts = whole_parts(&w);
-	failures_add(&f, ops_dns_down(o, v->name, failures_err(&f)));
-	failures_add(&f, unpublish_ports(o, &parts, failures_err(&f)));
-	kernel_down(o, &parts, &links, &f);
-	failures_add(&f, firewall_down(o, &w, failures_err(&f)));
-	failures_add(&f, policies_down(o, &parts, failures_err(&f)));
-	failures_add(&f, ops_policy_refresh(o, v->name, failures_err(&f)));
+	services_down(o, &all, &f);
+	kernel_down(o, &links, &namespaces, &f);
+	for (size_t i = 0; i < n; i++)
+		names_down(o, &all.w[i].parts, &f);
+	rules_down(o, &all, &f);
 	if (!f.code)
-		failures_add(&f, forget_vpc(o, v, failures_err(&f)));
+		failures_add(&f, forget_vpcs(o, &all, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, ops_ways_prune(o, failures_err(&f)));
 	if (!f.code)
-		failures_add(&f, republish_peers(o, &w, failures_err(&f)));
+		failures_add(&f, republish_peers(o, &all, failures_err(&f)));
 	if (!f.code)
 		failures_add(&f, ops_forwarding_restore(o, NULL, failures_err(&f)));
 	return failures_tell(&f);

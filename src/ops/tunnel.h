@@ -56,9 +56,8 @@ struct tunnel_config {
 	/* Called once everything stands; for readiness and progress. */
 	void (*ready)(void *arg);
 	/* Or NULL: whether what is sent into it has a chance to get through; whenever that is
-	 * judged anew. refused: the other side is there, but refuses, and that this is over is
-	 * found out by what is sent alone. */
-	void (*judged)(void *arg, bool carries, bool refused);
+	 * judged anew. */
+	void (*judged)(void *arg, bool carries);
 	void *arg;
 };
 
@@ -73,7 +72,7 @@ struct tunnel {
 	int lock;
 	time_t since; /* when it stood; 0 before */
 	enum tunnel_state state;
-	bool carries, refused; /* of judged() */
+	bool carries; /* of judged() */
 };
 
 /* What a kind of tunnel does. Those that may fail return -errno, with a sentence in err. */
@@ -87,8 +86,7 @@ struct tunnel_ops {
 	/* Behind the rules, and with a TUN device: makes t->dialer, and t->relay of the TUN, when
 	 * it carries datagrams. */
 	int (*connect)(struct tunnel *t, int tun, struct err *err);
-	/* Once a second, and when wait() returned: t->state, t->carries and t->refused, from what
-	 * there is. */
+	/* Once a second, and when wait() returned: t->state and t->carries, from what there is. */
 	void (*update)(struct tunnel *t, const struct worker_status *s);
 	/* Adds members to the status. */
 	void (*describe)(const struct tunnel *t, json_t *status);

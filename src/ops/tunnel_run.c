@@ -37,6 +37,7 @@
 #include "kernel/tun.h"
 #include "ops/tunnel.h"
 #include "ops/tunnel_files.h"
+#include "ops/ways.h"
 #include "proc/pidlock.h"
 #include "tunnel/dialer.h"
 #include "tunnel/dnspool.h"
@@ -129,7 +130,7 @@ static void write_status(struct tunnel *t)
 	engine_get_status(t->engine, &s);
 	t->ops->update(t, &s);
 	if (t->c->judged)
-		t->c->judged(t->c->arg, t->carries, t->refused);
+		t->c->judged(t->c->arg, t->carries);
 	json = describe(t, &s);
 	tunnel_path(t->c->dir, t->c->netns, ".json", path);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
@@ -296,8 +297,10 @@ static int end_after(struct tunnel *t, int result, bool left_over, struct err *e
 /* Before anything is blocked. */
 static int prepare(struct tunnel *t, struct err *err)
 {
-	int r = set_dns(t->c, err);
+	int r = t->c->netns ? 0 : ops_host_way_refuse(err);
 
+	if (!r)
+		r = set_dns(t->c, err);
 	return r ? r : t->ops->prepare(t, err);
 }
 

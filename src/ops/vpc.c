@@ -17,7 +17,7 @@
 
 static int check_params(const struct vpc_params *p, struct vpc *v, struct err *err)
 {
-	int r = name_check("VPC", p->name, err);
+	int r = name_check_vpc(p->flat ? "network" : "VPC", p->name, err);
 
 	if (!r)
 		r = plan_vpc_cidr(p->cidr, AF_INET, &v->cidr, err);
@@ -55,14 +55,24 @@ struct route_check {
 	struct err *err;
 };
 
+/* Addresses have routes of type local, and may be without another: those of loopback devices, and
+ * of machines whose provider routes each address to them alone. */
+static bool is_taken(const struct route *r)
+{
+	return r->type == RTN_LOCAL || (r->table != RT_TABLE_LOCAL && r->type != RTN_MULTICAST);
+}
+
 static int check_route(const struct route *r, void *arg)
 {
 	const struct route_check *check = arg;
 	char mine[CIDR_STRLEN], theirs[CIDR_STRLEN];
 
-	if (!r->dst.prefix || r->table == RT_TABLE_LOCAL || r->type == RTN_MULTICAST ||
-	    !cidr_overlaps(&r->dst, check->cidr))
+	if (!r->dst.prefix || !is_taken(r) || !cidr_overlaps(&r->dst, check->cidr))
 		return 0;
+	if (r->type == RTN_LOCAL)
+		return err_set(check->err, ERR_CONFLICT, -EEXIST,
+			       "%s overlaps an address that this host has (%s; see `ip address`)",
+			       cidr_format(check->cidr, mine), cidr_format(&r->dst, theirs));
 	return err_set(check->err, ERR_CONFLICT, -EEXIST,
 		       "%s overlaps a route that this host has already (%s; see `ip%s route`)",
 		       cidr_format(check->cidr, mine), cidr_format(&r->dst, theirs),
@@ -88,7 +98,7 @@ static int clear_name(struct ops *o, const char *name, struct err *err)
 	if (old.state == ROW_ACTIVE)
 		return err_set(err, ERR_CONFLICT, -EEXIST, "VPC '%s' exists already (%s)", name,
 			       cidr_format(&old.cidr, cidr));
-	return ops_teardown_vpc(o, &old, err);
+	return ops_teardown_vpcs(o, &old, 1, err);
 }
 
 int ops_vpc_active(struct ops *o, const char *name, struct vpc *ret, struct err *err)
@@ -143,16 +153,19 @@ static int commit_state(struct ops *o, struct vpc *v, const struct nat *nat, enu
 	return ops_end(o, r, err);
 }
 
-/* With a way out that nobody else has, rules come too, not only elements. */
+/* With the first VPC, or a way out that nobody else has, rules come too, not only elements. */
 static int firewall_up(struct ops *o, const struct vpc *v, const struct nat *nat, struct err *err)
 {
 	_host_rules_ struct host_rules add = {0};
 	bool interface_used = true;
-	int r = nat ? ops_nat_interface_used(o, nat->interface, v->name, &interface_used, err) : 0;
+	int64_t vpcs = 0;
+	int r = row_number(o->st, "SELECT COUNT(*) FROM vpc", NULL, &vpcs, err);
 
+	if (!r && nat)
+		r = ops_nat_interface_used(o, nat->interface, v->name, &interface_used, err);
 	if (r)
 		return r;
-	if (!interface_used)
+	if (vpcs == 1 || !interface_used)
 		return ops_host_sync(o, err);
 	host_rules_init(&add);
 	host_rules_vpc(&add, v);
@@ -192,20 +205,36 @@ int ops_vpc_create(struct ops *o, const struct vpc_params *p, struct vpc *ret, s
 		return r;
 	r = bring_up(o, &v, p->nat, err);
 	if (r) {
-		ops_teardown_vpc(o, &v, NULL);
+		ops_teardown_vpcs(o, &v, 1, NULL);
 		return r;
 	}
 	*ret = v;
 	return 0;
 }
 
-int ops_vpc_delete(struct ops *o, const char *name, bool *ret_existed, struct err *err)
+static bool is_among(const char *name, const struct vpc *v, size_t n)
 {
-	struct vpc v;
-	int r = vpc_load(o->st, name, &v, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(name, v[i].name))
+			return true;
+	return false;
+}
 
-	*ret_existed = !r;
-	if (r == -ENOENT)
-		return 0;
-	return r ? err_errno(err, r, "cannot look up VPC '%s'", name) : ops_teardown_vpc(o, &v, err);
+int ops_vpc_delete(struct ops *o, const char *const names[], size_t n, bool ret_existed[],
+		   struct err *err)
+{
+	_free_ struct vpc *v = xcalloc(n + 1, sizeof(*v));
+	size_t found = 0;
+
+	memset(ret_existed, 0, n * sizeof(*ret_existed));
+	for (size_t i = 0; i < n; i++) {
+		int r = is_among(names[i], v, found) ? -ENOENT
+						     : vpc_load(o->st, names[i], &v[found], NULL);
+
+		if (r && r != -ENOENT)
+			return err_errno(err, r, "cannot look up VPC '%s'", names[i]);
+		ret_existed[i] = !r;
+		found += !r;
+	}
+	return ops_teardown_vpcs(o, v, found, err);
 }

@@ -2,7 +2,7 @@
 /*
  * Lists of ways out, in the kernel: the rules that look from a list's mark into the tables of its
  * egresses, one after the other, and at last into one where nothing leads on; and the host's table
- * for legs. What passes at all is vpc/host_rules.c's.
+ * for legs. What passes at all is vpc/host_rules.c's, and of the host's own tunnel/capture.c's.
  */
 #include <errno.h>
 #include <linux/rtnetlink.h>
@@ -22,6 +22,7 @@
 #include "ops/ops.h"
 #include "ops/ways.h"
 #include "session/session.h"
+#include "tunnel/capture.h"
 
 #define BLOCKED_METRIC 4000000u
 
@@ -52,9 +53,10 @@ static int note_rule(const struct rule *r, void *arg)
 				       .priority = r->priority,
 				       .fwmark = r->fwmark,
 				       .mask = r->mask,
-				       .table = r->table};
+				       .table = r->table,
+				       .to = r->to};
 
-	if (r->protocol == ROUTE_PROTOCOL && r->priority >= WAY_RULE_PRIORITY &&
+	if (r->protocol == ROUTE_PROTOCOL && r->priority >= WAY_DNS_PRIORITY &&
 	    r->priority <= WAY_BLOCKED_PRIORITY)
 		rules_add(arg, &spec);
 	return 0;
@@ -63,7 +65,7 @@ static int note_rule(const struct rule *r, void *arg)
 static bool is_same(const struct rule_spec *a, const struct rule_spec *b)
 {
 	return a->family == b->family && a->priority == b->priority && a->fwmark == b->fwmark &&
-	       a->mask == b->mask && a->table == b->table;
+	       a->mask == b->mask && a->table == b->table && ip_equal(&a->to, &b->to);
 }
 
 static bool has(const struct rules *l, const struct rule_spec *spec)
@@ -95,21 +97,51 @@ static int add_place(const char *name, void *arg)
 	return 0;
 }
 
-static void add_way(struct rules *wanted, const struct way *w, const struct egress *egresses,
-		    size_t n, int family)
+static void add_places(struct places p, const char *list, uint32_t priority, uint32_t blocked)
 {
-	struct places p = {.wanted = wanted,
-			   .egresses = egresses,
-			   .n = n,
-			   .spec = {.family = family,
-				    .priority = WAY_RULE_PRIORITY,
-				    .fwmark = way_mark(w->no),
-				    .mask = WAY_MARK_MASK}};
-
-	way_each(w->list, add_place, &p);
-	p.spec.priority = WAY_BLOCKED_PRIORITY;
+	p.spec.priority = priority;
+	way_each(list, add_place, &p);
+	p.spec.priority = blocked;
 	p.spec.table = WAY_BLOCKED_TABLE;
-	rules_add(wanted, &p.spec);
+	rules_add(p.wanted, &p.spec);
+}
+
+/* mark: under mask, that of a list. */
+static void add_list(struct rules *wanted, const char *list, uint32_t mark, uint32_t mask,
+		     const struct egress *egresses, size_t n, int family)
+{
+	const struct places p = {.wanted = wanted,
+				 .egresses = egresses,
+				 .n = n,
+				 .spec = {.family = family, .fwmark = mark, .mask = mask}};
+
+	add_places(p, list, WAY_RULE_PRIORITY, WAY_BLOCKED_PRIORITY);
+}
+
+/* Gateways' questions on behalf of a list's workloads; before the host's own way out is looked at.
+ */
+static void add_resolver(struct rules *wanted, const struct way *w, const struct egress *egresses,
+			 size_t n)
+{
+	const struct places p = {.wanted = wanted,
+				 .egresses = egresses,
+				 .n = n,
+				 .spec = {.family = AF_INET, .to = way_resolver(w->no)}};
+
+	add_places(p, w->list, WAY_DNS_PRIORITY, WAY_DNS_BLOCKED_PRIORITY);
+}
+
+/* By which the host goes out: also with none, so that who sends is told. */
+static void add_host(struct ops *o, struct rules *wanted, const struct egress *egresses, size_t n,
+		     size_t n_families)
+{
+	struct use host;
+
+	if (use_load(o->st, USE_HOST, "", "", &host, NULL))
+		return;
+	for (size_t f = 0; f < n_families; f++)
+		add_list(wanted, host.list, CAPTURE_MARK_TUNNEL, CAPTURE_MARK_TUNNEL, egresses, n,
+			 families[f]);
 }
 
 static int wanted_rules(struct ops *o, size_t n_families, struct rules *ret, struct err *err)
@@ -123,8 +155,13 @@ static int wanted_rules(struct ops *o, size_t n_families, struct rules *ret, str
 		r = way_list(o->st, &ways, &n_ways, err);
 	for (size_t i = 0; !r && i < n_ways; i++) {
 		for (size_t f = 0; f < n_families && *ways[i].list; f++)
-			add_way(ret, &ways[i], egresses, n_egresses, families[f]);
+			add_list(ret, ways[i].list, way_mark(ways[i].no), WAY_MARK_MASK, egresses,
+				 n_egresses, families[f]);
+		if (*ways[i].list)
+			add_resolver(ret, &ways[i], egresses, n_egresses);
 	}
+	if (!r)
+		add_host(o, ret, egresses, n_egresses, n_families);
 	egress_list_free(egresses, n_egresses);
 	return r;
 }
@@ -173,6 +210,60 @@ static int sync_rules(struct ops *o, bool none, struct err *err)
 	return r ? r : change_rules(o, &wanted, &there, n, err);
 }
 
+int ops_ways_verify(struct ops *o, struct err *err)
+{
+	_cleanup_(rules_done) struct rules wanted = {0}, there = {0};
+	size_t n = sysctl_has_ipv6(o->host) ? ARRAY_SIZE(families) : 1;
+	int r = wanted_rules(o, n, &wanted, err);
+
+	for (size_t f = 0; !r && wanted.n && f < n; f++)
+		r = rule_each(o->host, families[f], note_rule, &there, err);
+	for (size_t i = 0; !r && i < wanted.n; i++)
+		if (!has(&there, &wanted.v[i]))
+			r = err_set(err, ERR_FAILED, -ESTALE, "a rule of policy routing is missing");
+	return r;
+}
+
+/* ---- Who carries now ---- */
+
+struct search {
+	struct ops *o;
+	unsigned int table;
+	bool found;
+	char name[NAME_MAX_LEN];
+};
+
+static int match_default(const struct route *r, void *arg)
+{
+	struct search *s = arg;
+
+	s->found |= !r->dst.prefix && r->table == s->table && r->type == RTN_UNICAST;
+	return 0;
+}
+
+/* 1: its process keeps a route into its leg, so that the kernel goes no further in the list. */
+static int try_egress(const char *name, void *arg)
+{
+	_cleanup_(egress_done) struct egress e = {0};
+	struct search *s = arg;
+
+	if (egress_load(s->o->st, name, &e, NULL))
+		return 0;
+	s->table = EGRESS_ROUTE_TABLE + e.no;
+	str_copy(s->name, sizeof(s->name), name);
+	route_each(s->o->host, AF_INET, match_default, s, NULL);
+	return s->found;
+}
+
+bool ops_ways_first(struct ops *o, const char *list, char ret[NAME_MAX_LEN])
+{
+	struct search s = {.o = o};
+
+	way_each(list, try_egress, &s);
+	str_copy(ret, NAME_MAX_LEN, s.name);
+	return s.found;
+}
+
 /* ---- The table for legs ---- */
 
 /* Egresses whose namespaces are there, and of them the carriers that go out through another. */
@@ -212,7 +303,8 @@ static int build_legs(struct ops *o, struct ruleset *rs, const struct egress *e,
 
 	for (size_t i = 0; !r && i < n_egresses; i++)
 		r = find_carriers(o, &e[i], sessions, n_sessions, carriers, &n, &any, err);
-	leg_rules_host(rs, carriers, n);
+	leg_rules_host(rs, carriers, n,
+		       use_is_there(o->st, USE_HOST, "", "") ? CAPTURE_MARK_TUNNEL : 0);
 	session_list_free(sessions, n_sessions);
 	*empty = !any;
 	return r;
@@ -230,27 +322,12 @@ int ops_legs_rules(struct ops *o, struct ruleset *ret, bool *empty, struct err *
 	return r;
 }
 
-int ops_legs_sync(struct ops *o, struct err *err)
-{
-	_ruleset_ struct ruleset rs;
-	bool empty = true;
-	int r = ops_firewall(o, err);
-
-	ruleset_init(&rs);
-	if (!r)
-		r = ops_legs_rules(o, &rs, &empty, err);
-	if (r)
-		return r;
-	return empty ? firewall_remove(o->fw, o->host, &rs, err)
-		     : firewall_apply(o->fw, o->host, &rs, err);
-}
-
 int ops_legs_remove(struct ops *o, struct err *err)
 {
 	_ruleset_ struct ruleset rs;
 
 	ruleset_init(&rs);
-	leg_rules_host(&rs, NULL, 0);
+	leg_rules_host(&rs, NULL, 0, 0);
 	return ops_rules_remove(o, &rs, err);
 }
 
@@ -271,7 +348,7 @@ static int sync_all(struct ops *o, bool tables, struct err *err)
 	int r = tables ? ops_host_sync(o, err) : 0;
 
 	if (!r)
-		r = ops_legs_sync(o, err);
+		r = ops_table_sync(o, ops_legs_rules, err);
 	if (!r)
 		r = sync_rules(o, false, err);
 	return r ? r : forget_unused(o, err);
@@ -297,5 +374,7 @@ int ops_ways_remove(struct ops *o, struct err *err)
 {
 	int r = ops_legs_remove(o, err);
 
-	return r ? r : sync_rules(o, true, err);
+	if (!r)
+		r = sync_rules(o, true, err);
+	return r ? r : ops_host_way_remove(o, err);
 }

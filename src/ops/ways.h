@@ -4,19 +4,26 @@
 #ifndef BYWAY_OPS_WAYS_H
 #define BYWAY_OPS_WAYS_H
 
-#include <stdbool.h>
+#include "ops/ops.h"
 
-struct err;
-struct ops;
-struct ruleset;
-
-/* The host's table for legs, from the state. *empty: there is none, it should not exist. */
-int ops_legs_rules(struct ops *o, struct ruleset *ret, bool *empty, struct err *err);
-/* Makes the kernel's what the state says. */
-int ops_legs_sync(struct ops *o, struct err *err);
+/* The first of a list that is up, as the kernel has it. False: none. */
+bool ops_ways_first(struct ops *o, const char *list, char ret[NAME_MAX_LEN]);
+/* The host's table for legs. */
+ops_table_fn ops_legs_rules;
+/* -ESTALE: a rule of policy routing is missing. */
+int ops_ways_verify(struct ops *o, struct err *err);
 /* Removes it, whichever backend made it. */
 int ops_legs_remove(struct ops *o, struct err *err);
-/* That, and all rules of policy routing: for when the state does not know. */
+/* That, all rules of policy routing, and the host's own: for when the state does not know. */
 int ops_ways_remove(struct ops *o, struct err *err);
+
+/* ---- The host's own (host_way.c) ---- */
+
+/* The table by which the host goes out by its list. */
+ops_table_fn ops_host_way_rules;
+int ops_host_way_remove(struct ops *o, struct err *err);
+/* For who brings up a tunnel of the host's, and has its lock: ERR_CONFLICT while there is such a
+ * row. Who may not read the state is let through. */
+int ops_host_way_refuse(struct err *err);
 
 #endif

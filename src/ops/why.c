@@ -366,21 +366,6 @@ static bool find_route(struct walk *k, uint32_t table, struct route *ret)
 	return l.best.type == RTN_UNICAST;
 }
 
-/* The use that decides: a port's own, else its subnet's, else the network's. */
-static bool find_use(struct walk *k, struct use *ret)
-{
-	const struct why_end *a = &k->w->from;
-	const char *const names[] = {a->kind == WHY_PORT ? a->port.name : NULL,
-				     a->vpc.flat ? "" : a->subnet.name};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (names[i] && !use_load(k->o->st, a->vpc.name, names[i], ret, NULL) &&
-		    ret->state != ROW_DELETING)
-			return true;
-	}
-	return false;
-}
-
 /* 1 for the first of a list that is up. */
 static int try_egress(const char *name, void *arg)
 {
@@ -444,25 +429,38 @@ static bool leave_by_nat(struct walk *k, const char *tun)
 
 static bool leave(struct walk *k)
 {
+	const struct why_end *a = &k->w->from;
 	char tun[IFNAMSIZ];
 	struct use u;
 
 	if (!ask_host(k, tun))
 		return false;
-	if (!find_use(k, &u))
+	if (!use_find(k->o->st, &a->vpc, a->subnet.name, a->kind == WHY_PORT ? a->port.name : "",
+		      &u))
 		return leave_by_nat(k, tun);
 	if (*tun)
 		return stops(k, WHY_HOST, "its ways out do not lead into %s", tun);
 	return leave_by_egress(k, &u);
 }
 
+static bool leave_by_own_way(struct walk *k, const struct use *u)
+{
+	if (!use_excludes(u, &k->w->to.addr, k->w->flow.port))
+		return leave_by_egress(k, u);
+	passes(k, WHY_HOST, "excluded from what its egresses take: as usual");
+	return true;
+}
+
 /* What the host itself sends. */
 static bool leave_host(struct walk *k)
 {
 	bool leaves = k->w->from.kind == WHY_THIS_HOST && k->w->to.kind == WHY_OUTSIDE;
+	struct use u;
 
 	if (leaves && (!ask_host(k, k->w->leaves_by) || *k->w->leaves_by))
 		return !k->w->steps[k->w->n_steps - 1].stops;
+	if (leaves && !use_load(k->o->st, USE_HOST, "", "", &u, NULL))
+		return leave_by_own_way(k, &u);
 	passes(k, WHY_HOST, "no workload takes part: byway decides nothing here");
 	return true;
 }

@@ -2,8 +2,7 @@
 /*
  * Theory of operation
  *
- *	browser ── server (nobody, no system calls to speak of) ══ channel ══ we (root) ── state,
- * kernel
+ *	browser ── server (nobody, few system calls) ══ channel ══ we (root) ── state, kernel
  *
  * Who speaks HTTP may do nothing else: it is a process of its own (server.c) that gives up
  * everything before the first connection. It may ask for a look, and is told of events; it has no
@@ -11,9 +10,9 @@
  * could read what everybody may read who is let in, and write nothing.
  *
  *  1. The server's bytes are all that is read from it: it cannot make us work for more than a look
- * each.
+ *     each.
  *  2. A look is taken when one is wanted, and when something has changed; between that, nothing
- * runs.
+ *     runs.
  *  3. Rates are of the last second or two, whoever asks how often.
  */
 #include <errno.h>
@@ -26,7 +25,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "ops/changes.h"
@@ -196,7 +194,7 @@ static int start_server(struct serve *s, struct err *err)
 	}
 	close(pair[0]);
 	r = server_run(s->listener.fd, pair[1], !*s->listener.path, err);
-	if (r)
+	if (r && r != -EPIPE) /* nobody waits any more, and whoever did says why */
 		log_error("%s", err->msg);
 	_exit(r ? 1 : 0);
 }

@@ -45,6 +45,8 @@ function list(doc) {
 			add("peer", `${v.name}/${other}`, p, 1, other, p.allow ? p.allow.join(", ") : "");
 		}
 	}
+	for (const h of doc.hosts ?? [])
+		add("host", h.name, h, 0, h.name, h.egress);
 	for (const e of doc.egresses)
 		add("egress", e.name, e, 0, e.name, e.server ?? e.via);
 	for (const t of doc.tunnels)
