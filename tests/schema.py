@@ -90,11 +90,14 @@ vpcs:
     peers: [{vpc: w}]
   w: {cidr: 10.1.0.0/16}
 networks: {n: {cidr: 10.2.0.0/24}}
-vms: {m: {network: n}}
+vms:
+  m: {network: n}
+  c: {network: n, netns: c, tap_name: tap-c, ip: 192.0.2.8}
 egress:
   a: {ssh: alice@bastion.example.com}
   b: {connect: "http://proxy.example.com:3128"}
   c: {openconnect: vpn.example.com, username: alice, password_file: /etc/byway/corp.pass}
+host: {egress: a}
 """
 
 # Where they are in it, and in the schema.
@@ -105,6 +108,8 @@ MAPPINGS = {
     "a subnet": (["vpcs", "v", "subnets", "s"], SCHEMA["$defs"]["subnet"]),
     "a peer": (["vpcs", "v", "peers", 0], SCHEMA["$defs"]["peer"]),
     "a VM": (["vms", "m"], SCHEMA["$defs"]["vm"]),
+    "a clone": (["vms", "c"], SCHEMA["$defs"]["vm"]),
+    "the host": (["host"], SCHEMA["$defs"]["host"]),
     "an egress of ssh": (["egress", "a"], SCHEMA["$defs"]["egress-ssh"]),
     "an egress of connect": (["egress", "b"], SCHEMA["$defs"]["egress-connect"]),
     "an egress of openconnect": (["egress", "c"], SCHEMA["$defs"]["egress-openconnect"]),
@@ -123,7 +128,7 @@ def check_keys():
         doc = load(FULL)
         at(doc, path)[UNKNOWN] = 1
         said = refusal(json.dumps(doc))
-        match = re.search(rf'{what} has no key "{UNKNOWN}": its keys are (.*)', said)
+        match = re.search(rf'{"a VM" if what == "a clone" else what} has no key "{UNKNOWN}": its keys are (.*)', said)
         known = sorted(match[1].split(", ")) if match else said
         check(f"the keys of {what}", known == sorted(schema["properties"]),
               f"reader: {known}\nschema: {sorted(schema['properties'])}")
@@ -143,14 +148,14 @@ def check_keys():
 VALUES = {
     "a VPC": {
         "mtu": ([1280, 65535], [0, 70000, "big", True]),
-        "nat": ([True, False, "eth0"], [7, [], "an-interface-too-long"]),
+        "nat": ([True, False, "eth0", "br-1.2"], [7, [], "an-interface-too-long", "", "off", "YES", "a/b", "..", "a b"]),
         "cidr": (["10.0.0.0/20"], ["10.0.0.0", 7, "fd00::/64", ["10.0.0.0/16"]]),
         "cidr6": (["fd00::/48"], ["10.9.0.0/16", "fd00::", {}]),
         "peers": ([["w"], [{"vpc": "w"}], []], ["w", [7.5], [{}], {"w": {}}]),
         "subnets": ([{}], [[], "s", {"a/b": {"cidr": "10.0.2.0/24"}}, {"x": None}]),
     },
     "a peer": {
-        "allow": ([["10.0.1.0/24"], ["10.1.0.0/24", "10.0.0.0/24"]], [[], "10.0.1.0/24", [7], [["x"]]]),
+        "allow": ([["10.0.1.0/24"], ["10.1.0.0/24", "10.0.0.0/24"]], [[], "10.0.1.0/24", [7], [["x"]], ["10.0.1.5"]]),
         "vpc": (["w"], [["w"], "a/b"]),
     },
     "a subnet": {
@@ -159,22 +164,58 @@ VALUES = {
     },
     "a VM": {
         "ip": (["10.2.0.9", ["10.2.0.9"]], [7, "ten", ["10.2.0.2", "10.2.0.3", "10.2.0.4"]]),
-        "mac": (["02:00:00:00:00:01"], [7, "02:00", "02-00-00-00-00-01"]),
+        "mac": (["02:00:00:00:00:01"], [7, "02:00", "02-00-00-00-00-01", "2:0:0:0:0:1", "01:00:00:00:00:01", "00:00:00:00:00:00"]),
         "owner": (["root", "root:root", ":root", 1000], ["", [], True]),
         "rate": (["10M,5M", "0,0", "64k,1G"], ["10M", "fast,slow", 7]),
         "queues": ([1, 256], [0, 257, "two"]),
         "isolated": ([True], ["yes", 1]),
+        "tap_name": ([], ["tap-x"]),
         "network": (["n", "v/s"], ["n/", "v/s/t", [], "/"]),
-        "publish": ([["8080:80"], ["192.0.2.1:53-63:53-63/udp", "[::1]:80:80"], []],
-                    ["8080:80", ["80"], [80], ["http"], [["8080:80"]]]),
-        "egress": (["a", ["a", "b"], "none", "nat"], [[], {}, ["a", "none"], True]),
+        "publish": ([["8080:80"], ["192.0.2.1:53-63:53-63/udp", "8080:80/TCP"], []],
+                    ["8080:80", ["80"], [80], ["http"], [["8080:80"]], ["localhost:80:80"], ["80:80/sctp"], ["80:80", "80:80"]]),
+        "egress": (["a", ["a", "b"], "none", "nat", ["none"]], [[], {}, ["a", "none"], True, ["a", "a"], -1]),
+    },
+    "a clone": {
+        "netns": (["c1", 7], ["a/b", "", True, []]),
+        "tap_name": (["tap-one"], ["lo", "eth0", "x" * 16, ""]),
+        "ip": (["192.0.2.9", ["192.0.2.9"]], ["fd00::9", ["192.0.2.9", "fd00::9"], []]),
+    },
+    "the host": {
+        "egress": (["b", ["a", "b"], "none"], [[], {}, ["a", "none"], True]),
+        "exclude": (["10.0.0.0/8", ["10.0.0.0/8", "fd00::/8"], []], ["10.0.0.0", 7, [7], {}]),
     },
     "an egress of ssh": {
-        "ssh": (["alice@bastion"], [[], {}]),
-        "via": (["b"], [["b"], "b/c"]),
-        "connections": ([1], [0, "two"]),
+        "ssh": (["alice@bastion"], [[], {}, "", "-oX", "a b"]),
+        "via": (["b"], [["b"], "b/c", -1]),
+        "connections": ([1, 16], [0, 17, "two"]),
+        "config": (["/etc/ssh/other", ["a", "b"]], [7, [7], ""]),
+        "identity": (["id", ["a", "b"]], [7, [7], "", {}]),
+        "port": ([22], [0, 65536, "22"]),
+        "dns": (["remote", "192.0.2.53", "2001:db8::53"], ["virtual", 7, ""]),
+        "mtu": ([1280, 65520], [1279, 65521, "1500"]),
     },
-    "the file": {"vms": ([{}], [[], "m"]), "egress": ([{}], [[], {"x": {}}, {"x": {"sh": "a"}}, {"x": "a"}]), "networks": ([{}], [7])},
+    "an egress of connect": {
+        "connect": (["http://h:1", ["http://h:1", "http://g:1"]], [7, [], [7], "", ["http://h:1"] * 9]),
+        "username": (["alice"], [7, "", ["a"]]),
+        "password_file": (["pass"], [7, "", []]),
+        "dns": (["virtual", "192.0.2.53"], ["remote", "x"]),
+    },
+    "an egress of openconnect": {
+        "openconnect": (["vpn.example.com", 7], ["", [], {}]),
+        "username": (["alice", 7], ["", []]),
+        "password_command": ([], ["cat pass"]),
+        "protocol": (["gp"], ["x", "", 7]),
+        "servercert": (["pin-sha256:x", ["sha1:x"]], [7, [7], ""]),
+        "dns": ([{}, {"servers": ["192.0.2.53"], "search": ["a.example"]}], ["192.0.2.53", {"server": []}]),
+        "health": ([{"ping": "192.0.2.1", "interval": "5s"}], [{}, {"interval": "5s"}, {"ping": "192.0.2.1", "dns": "x"}, {"port": 1}]),
+        "backoff": ([{"min": "1s", "max": 60}], [{"least": 1}, "1s"]),
+    },
+    "the file": {
+        "vms": ([{}], [[], "m"]),
+        "networks": ([{}], [7]),
+        "egress": ([{}, {"x" * 56: {"ssh": "a"}}],
+                   [[], {"x": {}}, {"x": {"sh": "a"}}, {"x": "a"}, {"x" * 57: {"ssh": "a"}}, {"none": {"ssh": "a"}}]),
+    },
 }
 
 
@@ -182,6 +223,8 @@ def check_value(what, key, value, right):
     doc = load(FULL)
     if key == "networks":
         del doc["vms"]
+    if what == "the file":
+        del doc["host"]
     at(doc, MAPPINGS[what][0])[key] = copy.deepcopy(value)
     said = refusal(json.dumps(doc))
     name = f"{what}: {key} {json.dumps(value)} is {'right' if right else 'wrong'}"

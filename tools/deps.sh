@@ -16,7 +16,7 @@ declare -A PACKAGES=(
 	[test]='chromium squid tinyproxy-bin dnsmasq-base openssl netcat-openbsd libcmocka-dev clang clang-tidy cppcheck shellcheck iptables ipset tcpdump libcap2-bin
 		mandoc ocserv bash-completion fish zsh openssh-server openssh-client qemu-user-static busybox-static
 		python3-prometheus-client graphviz ufw firewalld dbus systemd-container python3-jsonschema
-		python3-yaml'
+		python3-yaml bind9-dnsutils isc-dhcp-client podman runc'
 	# Virtual machines for the tests and the demonstration; and a kernel for them, see below.
 	[guest]='qemu-system-x86 busybox-static'
 	# The packages, and a system of its own to install them on.
@@ -47,10 +47,12 @@ as_root() {
 	fi
 }
 
+has_lists() { compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null; }
+
 # The package lists may be absent or too old to know where the packages are.
 apt_install() {
 	local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
-	as_root "${apt[@]}" install --no-install-recommends "$@" && return
+	has_lists && as_root "${apt[@]}" install --no-install-recommends "$@" && return
 	as_root "${apt[@]}" update
 	as_root "${apt[@]}" install --no-install-recommends "$@"
 }

@@ -3,8 +3,8 @@
 #
 # Builds three times and runs every suite:
 #   build        gcc, release: every suite but those of build-san
-#   build-clang  clang: compiled only, for its warnings and for clang-tidy
-#   build-san    gcc, address and undefined behaviour sanitizers, fault points: unit, fault, fuzz
+#   build-clang  clang: compiled only, for its warnings and for clang-tidy, and so hardly optimized
+#   build-san    gcc, address and undefined behaviour sanitizers, fault points: unit, fault, fuzz, sanitized
 # Warnings are errors in all of them, but for -Wformat-truncation where sanitizers confuse it. The
 # last line is `N passed, N failed`.
 set -u
@@ -17,7 +17,7 @@ BAD=()
 
 build_all() {
 	tools/build.sh build --buildtype=release -Dwerror=true -Dtests=enabled &&
-		CC=clang tools/build.sh build-clang -Dwerror=true -Dtests=enabled &&
+		CC=clang tools/build.sh build-clang -Dwerror=true -Dtests=enabled -Doptimization=1 -Ddebug=false &&
 		tools/build.sh build-san -Dwerror=true -Dtests=enabled -Dfaults=true -Doptimization=1 \
 			-Dc_args=-Wno-format-truncation \
 			-Db_sanitize=address,undefined -Db_lundef=false
@@ -39,13 +39,12 @@ count() {
 	[[ -z $bad ]] || BAD+=("$1: $bad")
 }
 
-# run_suites FOLDER NAME MESON OPTION...
+# run_suites FOLDER NAME TESTS MESON OPTION...: so many at a time for each processor.
 run_suites() {
-	local folder=$1 name=$2
-	shift 2
+	local folder=$1 name=$2 tests=$3
+	shift 3
 	rm -f "$folder/meson-logs/testlog-$name.json"
-	# Most tests wait for something most of the time.
-	meson test -C "$folder" --no-rebuild --num-processes "$((2 * $(nproc)))" \
+	meson test -C "$folder" --no-rebuild --num-processes "$((tests * $(nproc)))" \
 		--logbase "testlog-$name" --print-errorlogs "$@"
 	count "$folder" "$name"
 }
@@ -65,9 +64,10 @@ main() {
 		echo "0 passed, 1 failed"
 		return 1
 	fi
-	run_suites build all --no-suite fault "$@"
+	# Most of these wait for something most of the time; the walks do not.
+	run_suites build all 3 --no-suite fault "$@"
 	BYWAY_PREPARE=$PWD/build/byway \
-		run_suites build-san san --suite unit --suite fault --suite fuzz "$@"
+		run_suites build-san san 2 --suite unit --suite fault --suite fuzz --suite sanitized "$@"
 	summary
 }
 

@@ -82,6 +82,7 @@ lay_out() {
 	ip rule add priority 9850 fwmark 0x77 lookup 77
 	echo_server internet 443
 	wait_for reaches x "$INTERNET4" 443 || bail "the namespace reaches nobody"
+	wait_gone pgrep -P "${PIDS[echo-internet-443]}" # who answered
 }
 
 # ---- looking ----
@@ -94,7 +95,7 @@ looks_like() {
 	look >now
 	cmp -s "$1" now
 }
-soon_like() { looks_like "$1" || WAIT_S=20 wait_for looks_like "$1"; }
+soon_like() { WAIT_S=20 wait_for looks_like "$1"; }
 difference() { diff -U0 "$1" now | grep -E '^[-+][^-+]' | head -n 12; }
 
 is_blocked() {

@@ -115,7 +115,7 @@ looks_like() {
 	look >now
 	cmp -s "$1" now
 }
-soon_like() { looks_like "$1" || WAIT_S=20 wait_for looks_like "$1"; }
+soon_like() { WAIT_S=20 wait_for looks_like "$1"; }
 difference() { diff -U0 "$1" now | grep -E '^[-+][^-+]' | head -n 12; }
 
 left_in_kernel() { diff before now | grep -v -e '^[^<>]' -e '/run/byway'; }

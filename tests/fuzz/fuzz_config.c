@@ -23,15 +23,16 @@ static void check_config(const struct config *c)
 		if (!*c->vpcs[i].v.name || c->vpcs[i].v.cidr.addr.family != AF_INET)
 			abort();
 	for (size_t i = 0; i < c->n_subnets; i++)
-		if (!*c->subnets[i].s.name || !find_vpc(c, c->subnets[i].s.vpc) ||
+		if (!*c->subnets[i].s.name || !config_find_vpc(c, c->subnets[i].s.vpc) ||
 		    c->subnets[i].s.cidr.addr.family != AF_INET)
 			abort();
 	for (size_t i = 0; i < c->n_peers; i++)
 		if (strcmp(c->peers[i].p.a, c->peers[i].p.b) >= 0 ||
-		    !find_vpc(c, c->peers[i].p.a) || !find_vpc(c, c->peers[i].p.b))
+		    !config_find_vpc(c, c->peers[i].p.a) || !config_find_vpc(c, c->peers[i].p.b))
 			abort();
 	for (size_t i = 0; i < c->n_vms; i++)
-		if (!*c->vms[i].p.name || !find_vpc(c, c->vms[i].p.vpc) || !c->vms[i].p.queues)
+		if (!*c->vms[i].p.name || !config_find_vpc(c, c->vms[i].p.vpc) ||
+		    !c->vms[i].p.queues)
 			abort();
 }
 

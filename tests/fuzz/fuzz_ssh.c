@@ -4,6 +4,8 @@
  * under way. However the bytes are cut, it comes to the same end; what is answered is made of whole
  * messages; no window is passed, and nothing is left of channels and descriptors.
  */
+#include <unistd.h>
+
 #include "tunnel/ssh_mux.c"
 
 #include "fuzz.h"

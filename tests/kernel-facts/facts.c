@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +25,7 @@
 
 #include "base/err.h"
 #include "kernel/addr.h"
+#include "kernel/closing.h"
 #include "kernel/link.h"
 #include "kernel/neigh.h"
 #include "kernel/netlink.h"
@@ -328,6 +330,21 @@ static void a_table_of_our_own(void **state)
 	assert_int_equal(routes_of_table(ns), 0);
 }
 
+/* closing.c: what is in a message to nobody is closed, whoever does it. */
+static void what_is_sent_to_nobody_is_closed(void **state)
+{
+	struct pollfd end = {.events = POLLIN};
+	int pipes[2];
+
+	(void)state;
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	close_later(pipes[1]);
+	end.fd = pipes[0];
+	assert_int_equal(poll(&end, 1, 30000), 1);
+	assert_int_equal(end.revents, POLLHUP);
+	close(pipes[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +358,7 @@ int main(void)
 		cmocka_unit_test(a_call_runs_inside),
 		cmocka_unit_test(a_tun_is_made_inside),
 		cmocka_unit_test(a_table_of_our_own),
+		cmocka_unit_test(what_is_sent_to_nobody_is_closed),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -19,18 +19,12 @@ world_enter "$@"
 LAB=prod-lab WEB=prod-web
 
 lay_out() {
-	sshd_prepare
+	egress_servers_start
 	ocserv_prepare
 	resolvers_start
-	printf s3cret >"$WORLD/proxy.pass"
 	printf '%s\n' "$VPN_PASSWORD" >"$WORLD/vpn.pass"
-	proxy_start
-	sshd_start plain "$SSHD_PORT"
 	ocserv_start vpn "route =" "dpd = 2"
 	echo_server internet 443
-	# What a server still sends to a client of before would come by the host, and be seen.
-	must ip -n internet route add unreachable 10.99.0.0/16
-	must ip -n internet route add unreachable fd99::/64
 	start_observer
 	must by vpc create prod 10.0.0.0/16 --cidr6 fd10::/56
 	must by subnet add prod lab 10.0.3.0/24 --type public

@@ -16,7 +16,7 @@ NOBODY=203.0.113.99 # a resolver that is not there
 # proxy_start_with LINE...: of its configuration.
 proxy_start_with() {
 	printf '%s\n' "Port $PROXY_PORT" "Listen $PROXY" "Timeout 600" "MaxClients 100" \
-		"LogFile \"$WORLD/tiny.log\"" "BasicAuth alice s3cret" "$@" >"$WORLD/tiny.conf"
+		"LogFile \"$WORLD/tiny.log\"" "BasicAuth alice ${PROXY_PASSWORD:-s3cret}" "$@" >"$WORLD/tiny.conf"
 	become internet tinyproxy -d -c "$WORLD/tiny.conf" >"$WORLD/tiny.out" 2>&1 </dev/null &
 	PIDS[proxy]=$!
 	wait_for inside internet "$PROBE" tcp "$PROXY" "$PROXY_PORT" 500 ||
@@ -68,6 +68,14 @@ egress_pids() {
 	echo "$pid" "$(pgrep -P "$pid" -x byway)"
 }
 
+# What ssh_spec() and connect_spec() lead to.
+egress_servers_start() {
+	sshd_prepare
+	printf s3cret >"$WORLD/proxy.pass"
+	proxy_start
+	sshd_start plain "$SSHD_PORT"
+}
+
 # stop_server PIDS-NAME PROGRAM: with those that serve connections.
 stop_server() {
 	local pids
@@ -83,10 +91,8 @@ CARRIERS="tcp $SSH_SERVER $SSHD_PORT
 tcp $PROXY $PROXY_PORT
 tcp $INTERNET4 4443
 udp $INTERNET4 4443"
-# What a VPN's server still has for a client that is gone comes to the host by the world's routes, and is
-# sent back: it is nobody's here.
 leaked() {
-	seen_since "$FROM" | grep -vxF "$CARRIERS" | grep -v '^[a-z]* 10\.99\.' |
+	seen_since "$FROM" | grep -vxF "$CARRIERS" |
 		grep -vE "^(mark [0-9]+|icmp [0-9a-f:]+ (13[3-6]|143)|other ff02::16 0)$"
 }
 

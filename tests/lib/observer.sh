@@ -22,6 +22,9 @@ control() {
 	bail "the observer sees nothing after $tries controls"
 }
 
+# nobody_connected NS: nor is anybody still saying goodbye, which others may have to answer.
+nobody_connected() { [[ -z $(inside "$1" ss -Htn state connected exclude time-wait) ]]; }
+
 # seen_since CONTROL: what came after that control.
 seen_since() { sed -n "/^mark $1\$/,\$p" "$WORLD/observer.out"; }
 has_seen() { seen_since "$1" | grep -qxF -- "$2"; }

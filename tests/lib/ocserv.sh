@@ -70,6 +70,9 @@ corp_network() {
 		link set corp0 up
 		addr add 10.98.0.254/24 dev corp0
 		addr add fd98::fe/64 dev corp0 nodad
+		# What is for a client that is gone is for nobody, and not for the host.
+		route add unreachable 10.99.0.0/16 metric 4000000
+		route add unreachable fd99::/64 metric 4000000
 	END
 	know_each_other internet corp0 10.98.0.254 fd98::fe corp eth0 "$CORP4" "$CORP6"
 }

@@ -9,9 +9,9 @@ NO_LEAK=0 LEAK=6 NOT_PROVED=1
 prove() { "$BYWAY" prove "$@" --json >"$WORLD/evidence"; }
 evidence() { jq -r "$1" "$WORLD/evidence"; }
 
-# proves STATUS NAME TARGET
+# proves STATUS NAME TARGET [OPTION...]
 proves() {
-	exits "$1" "$2" prove "$3" && return
+	exits "$1" "$2" prove "${@:3}" && return
 	diag "$(evidence '.result, .obstacles[], (.leaks[] | tostring)')"
 }
 

@@ -92,7 +92,7 @@ session_supervisor() {
 # ---- afterwards ----
 
 # The host without the world's servers, which come and go.
-session_picture() { snapshot_host | grep -vE '^process [0-9]+ (ocserv.*|nginx|dnsmasq|grep)$'; }
+session_picture() { snapshot_host | grep -vE '^process (ocserv.*|nginx|dnsmasq|grep) [0-9]+$'; }
 session_same() {
 	session_picture >"$WORLD/now"
 	cmp -s "$WORLD/before" "$WORLD/now"

@@ -12,27 +12,54 @@ SNAPSHOT_SYSCTLS=(
 )
 
 # byway's own database may outlive its last object (it remembers addresses); what it describes may not.
-SNAPSHOT_IGNORED='^/run/byway(/vpc|/state\.db(-wal|-shm|-journal)?|/lock|/boot)?$|^/run/vpcctl$'
+SNAPSHOT_IGNORED='/run/byway(/vpc|/state\.db(-wal|-shm|-journal)?|/lock|/boot)?|/run/vpcctl'
 
-# A link's carrier comes and goes before the kernel has told everybody, and its addresses follow: a link
-# that is up shows one of the two flags in the end.
+# A link's carrier comes and goes before the kernel has told everybody, and its addresses follow: the carrier and
+# the state of a link that is up agree in the end. To be asked for the carrier makes Linux tell at once (since 6.8;
+# else it takes up to a second for a TAP device and one more for its bridge).
+link_is_settled() { # /sys/class/net/LINK
+	local carrier state
+	read -r carrier <"$1/carrier" || return 0 # it is down
+	read -r state <"$1/operstate" || return 0 # it is gone
+	[[ $carrier-$state == @(1-up|1-unknown|0-!(up|unknown)) ]]
+}
+
+# An address is tentative at first, and its own route follows it.
+addresses_are_settled() {
+	local address flags routes tentative=0x40 # IFA_F_TENTATIVE
+	mapfile -t routes </proc/net/ipv6_route
+	while read -r address _ _ _ flags _; do
+		((!(16#$flags & tentative))) && [[ ${routes[*]} == *"$address 80 "* ]] || return 1
+	done </proc/net/if_inet6
+}
+
 links_are_settled() {
-	! ip -o link show | grep -E '<([^>]*,)?UP[,>]' |
-		awk '/NO-CARRIER/ == /LOWER_UP/ { unsettled = 1 } END { exit !unsettled }' &&
-		! ip -o addr show | grep -q tentative
+	local link settled=true
+	for link in /sys/class/net/*; do
+		link_is_settled "$link"
+	done
+	# Once more: some have followed others.
+	for link in /sys/class/net/*; do
+		link_is_settled "$link" || settled=false
+	done
+	$settled && addresses_are_settled
 }
 
-snapshot_links() {
-	printf '%s\n' 'link show' 'addr show' 'route show table all' | ip -o -batch -
-	printf '%s\n' 'rule show' | ip -o -batch -
-	printf '%s\n' 'rule show' | ip -6 -o -batch -
-}
+# A program for bash, in any namespace; it becomes its last command.
+SNAPSHOT_NETWORK="$(declare -f addresses_are_settled)"'
+for _ in {1..500}; do
+	! addresses_are_settled || break
+	sleep 0.02
+done
+printf "%s\n" "link show" "addr show" "route show table all" "rule show" | ip -o -batch -
+ip -6 -o rule show
+exec nft -s list ruleset'
 
-# Link numbers, peers' numbers, times.
+# Link numbers, peers' numbers, times, and what ipset(8) draws by lot.
 snapshot_strip() {
 	sed -E 's/^[0-9]+: //; s/@(if[0-9]+|[^ :]+):/:/; s/ link-netns(id)? [^ ]+//
 		s/ (valid_lft|preferred_lft|expires) [^ ]+//g; s/ qlen [0-9]+//; s/\\ +/ /g
-		s/ (error|age|used|users) -?[0-9]+(sec)?//g; /dev lo .*metric 256|^anycast|^multicast ff/d'
+		s/ (error|age|used|users) -?[0-9]+(sec)?//g; s/ initval 0x[0-9a-f]+//; /dev lo .*metric 256|^anycast|^multicast ff/d'
 }
 
 # iptables-nft leaves its empty base chains behind, and nobody can tell them from none.
@@ -55,15 +82,17 @@ snapshot_without_empty() {
 	}'
 }
 
+# Of firewalls, what nft does not know of.
 snapshot_firewall() {
-	nft -s list ruleset | snapshot_without_empty
+	local sets
 	if [[ -s /proc/net/ip_tables_names ]]; then
 		iptables-legacy-save | grep -E '^-A|^:.* (DROP|-) '
 	fi
 	if [[ -s /proc/net/ip6_tables_names ]]; then
 		ip6tables-legacy-save | grep -E '^-A|^:.* (DROP|-) '
 	fi
-	ipset save 2>/dev/null
+	sets=$(ipset save 2>/dev/null)
+	[[ -z $sets ]] || sort <<<"$sets"
 }
 
 snapshot_sysctls() {
@@ -79,7 +108,7 @@ snapshot_mounts() {
 	local point rest
 	while read -r _ _ _ _ point rest; do
 		echo "mount $point ${rest#* - }"
-	done </proc/self/mountinfo | sort
+	done </proc/self/mountinfo
 }
 
 # Processes that are not this script's own.
@@ -89,31 +118,37 @@ snapshot_processes() {
 		read -r comm <"$dir/comm" || continue
 		case $comm in
 		bash | ip | nft | sed | awk | mawk | gawk | sort | find | unshare) ;;
-		*) echo "process ${dir#/proc/} $comm" ;;
+		*) echo "process $comm ${dir#/proc/}" ;;
 		esac
 	done 2>/dev/null
 }
 
-snapshot_files() {
-	find /run/byway /run/netns /etc/netns /run/vpcctl -printf '%p\n' 2>/dev/null |
-		grep -Ev "$SNAPSHOT_IGNORED" | sort
-}
+snapshot_files() (
+	local path
+	shopt -s globstar dotglob nullglob # here alone: this is a subshell
+	for path in {/run/byway,/run/netns,/etc/netns,/run/vpcctl}{,/**}; do
+		[[ $path =~ ^($SNAPSHOT_IGNORED)/?$ || ! (-e $path || -L $path) ]] || echo "$path"
+	done
+)
 
 # The host's network and what byway may keep about it.
 snapshot_host() {
 	wait_for links_are_settled
-	snapshot_links | snapshot_strip
-	snapshot_firewall
-	snapshot_sysctls
-	snapshot_mounts
-	snapshot_processes
-	snapshot_files
+	{
+		(eval "$SNAPSHOT_NETWORK")
+		snapshot_firewall
+		snapshot_sysctls
+	} | snapshot_strip | snapshot_without_empty
+	{
+		snapshot_processes
+		snapshot_mounts
+		snapshot_files
+	} | sort
 }
 
 # One more namespace.
 snapshot_inside() {
-	inside "$1" bash -c "$(declare -f snapshot_links); snapshot_links; nft -s list ruleset" |
-		snapshot_strip | snapshot_without_empty
+	inside "$1" bash -c "$SNAPSHOT_NETWORK" | snapshot_strip | snapshot_without_empty
 }
 
 # snapshot FILE: the host and every namespace there is.

@@ -28,9 +28,9 @@ master_pid() { tunnel 'connections[0].pid'; }
 agent_pids() { pgrep -x agent; }
 one_agent() { [[ $(agent_pids | wc -l) == 1 ]]; }
 parent() { awk '/^PPid:/ { print $2 }' "/proc/$1/status"; }
-agent_files() { compgen -G "/tmp/.byway-agent-*"; }
+no_agent_files() { ! compgen -G "/tmp/.byway-agent-*"; }
 # The server's half: nothing runs there, and no file is left.
-server_is_clean() { ! agent_pids && ! agent_files; }
+server_is_clean() { ! agent_pids && no_agent_files; }
 no_sockets() { ! compgen -G "/run/ssh-*"; }
 
 # ---- what leaves ----

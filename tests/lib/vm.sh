@@ -19,20 +19,20 @@ boot() {
 	configure "$1" "$2"
 }
 
-# As the kernel's ip= would, and the same for IPv6.
+# As the kernel's ip= would, and the same for IPv6, where a router may have been quicker.
 configure() {
 	local six
 	must ip -n "$2" -batch - <<-END
 		link set lo up
 		link set eth0 up
 		addr add $(vm "$1" address)/$(vm "$1" prefix) dev eth0
-		route add default via $(vm "$1" gateway)
+		route replace default via $(vm "$1" gateway)
 	END
 	six=$(vm "$1" address6)
 	[[ -n $six ]] || return 0
 	must ip -n "$2" -batch - <<-END
 		addr add $six/$(vm "$1" prefix6) dev eth0 nodad
-		route add default via $(vm "$1" gateway6)
+		route replace default via $(vm "$1" gateway6)
 	END
 }
 

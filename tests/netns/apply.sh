@@ -109,6 +109,75 @@ test_again() {
 	is "nor for a moment" "$(grep -cv '^$' events)" 0
 }
 
+# ---- flushed ----
+
+# As a restarted nftables.service does it.
+test_flushed() {
+	nft flush ruleset
+	is "rules that are gone are a difference" "$(changes lab.yaml)" "repair rules host"
+	check "with operations" by apply --dry-run lab.yaml
+	check "apply" by apply lab.yaml
+	check "brings them back" same_as made
+	inside production-web nft flush ruleset
+	is "a policy's, too" "$(changes lab.yaml)" "repair policy production/web"
+	run by plan lab.yaml
+	prints "why" '! policy production/web: the kernel has other rules'
+	check "apply" by apply lab.yaml
+	check "it is in force" by policy verify production/web
+	check "nothing more to do" by plan lab.yaml
+}
+
+# ---- damaged ----
+
+# damaged WHAT CHANGE WHY COMMAND...: what somebody does is a difference, told and mended.
+damaged() {
+	local what=$1 change=$2 why=$3
+	shift 3
+	must "$@"
+	is "$what: a difference" "$(changes lab.yaml)" "repair $change"
+	run by plan lab.yaml
+	prints "$what: told" "^! $change: .*$why"
+	prints "$what: counted" 'lab\.yaml: 1 to repair, 1[23] unchanged'
+	check "$what: apply" by apply lab.yaml
+	prints "$what: as repaired" 'lab\.yaml: 1 repaired, 1[23] unchanged'
+	check "$what: all is as it was made" same_as made
+	check "$what: nothing more to do" by plan lab.yaml
+}
+
+test_damaged() {
+	damaged "a bridge set down" "vpc production" 'br-production is down.*fd00::1/56' ip link set br-production down
+	can staging-dev 10.0.2.1 7 "whose neighbours came back"
+	damaged "an address taken off" "vpc production" 'has no address 10\.0\.0\.1/16' ip addr del 10.0.0.1/16 dev br-production
+	damaged "a neighbour forgotten" "vpc production" 'does not know 1 of its neighbours' ip neigh del 10.0.2.1 dev br-production
+	damaged "another MAC" "vpc staging" 'another MAC' ip link set br-staging address 02:00:00:00:00:01
+	damaged "a bridge that snoops" "vpc staging" 'snoops' ip link set br-staging type bridge mcast_snooping 1
+	damaged "a subnet off its bridge" "subnet production/db" 'is not on br-production' ip link set veth-db nomaster
+	can staging-dev 10.0.2.1 7 "it is back"
+	damaged "its link down" "subnet production/db" 'veth-db is down' ip link set veth-db down
+	damaged "its rules flushed" "subnet production/db" 'has other rules' inside production-db nft flush ruleset
+	damaged "a machine off its bridge" "vm pods/m1" 'tap-m1 is not on pods' ip link set tap-m1 nomaster
+	damaged "another MTU" "vm pods/m1" 'tap-m1 has MTU 1000' ip link set tap-m1 mtu 1000
+	damaged "no limit to a machine" "vm production/api" 'not limited' tc qdisc del dev tap-api root
+	damaged "none from it" "vm production/api" 'not limited' tc qdisc del dev tap-api ingress
+	damaged "no filter" "vm production/api" 'not limited' tc filter del dev tap-api ingress
+	damaged "another limit" "vm production/api" 'not limited' tc qdisc replace dev ifb-api root tbf rate 1mbit burst 16k limit 64k
+	damaged "no routing" "rules host" 'ip_forward is 0' sysctl -qw net.ipv4.ip_forward=0
+	must ip link set br-production down
+	must ip link set veth-db nomaster
+	check "a dry run" by --dry-run apply lab.yaml
+	prints "says how" 'ip link set br-production up'
+	check "gc finds the same" by -v gc
+	says "and tells it" 'VPC production: br-production is down.*: put right'
+	check "all is as it was made" same_as made
+	check "as a plan sees" by plan lab.yaml
+	must ip link del ifb-api
+	is "a limit's device that is gone" "$(changes lab.yaml)" "repair vm production/api"
+	check "apply" by apply lab.yaml
+	like "makes it anew" "$(tc qdisc show dev ifb-api root)" 'tbf .* rate 5Mbit '
+	check "nothing more to do" by plan lab.yaml
+	snapshot_host >made # with the device elsewhere in the list
+}
+
 # ---- changed ----
 
 # What is not concerned keeps its connections.
@@ -123,8 +192,8 @@ test_change() {
 	policy 'allow tcp 7 -' 'allow - - 0.0.0.0/0' >policies/web.json
 	policy 'allow tcp 444 -' >policies/api.json
 	exits 10 "plan of changes" by plan lab.yaml
-	is "only what differs" "$(changes lab.yaml)" "remove vm pods/m1
-change subnet production/web
+	is "only what differs" "$(changes lab.yaml)" "change subnet production/web
+remove vm pods/m1
 add subnet production/app
 change policy production/web
 change peering production/staging
@@ -209,10 +278,200 @@ adopt subnet hand/one"
 add subnet hand/one"
 	check "apply" by apply hand.yaml
 	check "it is there" by exec hand/one -- true
+	mkdir elsewhere
+	mv hand.yaml elsewhere
+	check "what was a file's that has moved" by apply elsewhere/hand.yaml
+	prints "is adopted from where it is now" 'elsewhere/hand\.yaml: 2 adopted, 0 unchanged'
+	check "nothing belongs to where it was" by destroy hand.yaml
+	prints "as is said" 'hand\.yaml: nothing belongs to it'
+	check "it is there" has_netns hand-one
+	mv elsewhere/hand.yaml .
+	must by apply hand.yaml
 	check "two files" by apply lab.yaml hand.yaml
 	check "destroy one" by destroy hand.yaml
 	fails "it is gone" has_netns hand-one
 	check "the other's are not" has_netns production-web
+}
+
+# ---- said by others ----
+
+# would_be_lost COMMAND COMMAND-THAT-TAKES-IT-BACK
+would_be_lost() {
+	local -a said back
+	read -ra said <<<"$1"
+	read -ra back <<<"$2"
+	must by "${said[@]}"
+	exits 7 "$1 would be lost" by plan others.yaml
+	says "told" 'is not this file.s, but would be lost'
+	must by "${back[@]}"
+}
+
+test_others() {
+	cat >others.yaml <<-'END'
+		vpcs:
+		  shop: {cidr: 10.30.0.0/16, subnets: {web: {cidr: 10.30.1.0/24, type: public}}}
+		  peer: {cidr: 10.32.0.0/16}
+		networks: {box: {cidr: 10.31.0.0/24, nat: false}}
+		vms: {one: {network: box}}
+	END
+	must by apply others.yaml
+	cp others.yaml first-others.yaml
+	sed -i 's/10.30.1.0/10.30.2.0/' others.yaml
+	would_be_lost "egress use shop/web none" "egress use shop/web nat"
+	would_be_lost "policy apply shop/web policies/api.json" "policy remove shop/web"
+	would_be_lost "publish shop/web 9000:9000" "unpublish shop/web 9000"
+	check "with nothing said it is made anew" by apply others.yaml
+	sed -i 's/10.30./10.33./g' others.yaml
+	must by peer add shop peer
+	exits 7 "a peering" by plan others.yaml
+	says "is named" 'peering "peer/shop" is not this file'
+	sed -i 's/cidr: 10.32.0.0.16/&, peers: [shop]/' others.yaml
+	check "the file may say it itself" by apply others.yaml
+	check "the VPCs are peers" eval '[[ $(by peer list) == *shop* ]]'
+	must by nat enable shop
+	must by policy apply box/one policies/api.json
+	sed -i 's/, nat: false/, mtu: 1400/' others.yaml
+	exits 7 "a machine's policy" by plan others.yaml
+	says "is named" 'vm-policy "box/one"'
+	sed -i 's/network: box}/&, two: {network: box}/; s/mtu: 1400/nat: false/' others.yaml
+	check "what does not concern it is applied" by apply others.yaml
+	check "and it stays" by policy verify box/one
+	check "what goes for good takes all of it" by destroy others.yaml
+}
+
+# ---- names in policies ----
+
+# group NAME: a policy that lets the workload of that name in.
+group() { jq -n --arg g "$1" '{ingress: [{action: "allow", protocol: "tcp", port: 80, source: $g}]}'; }
+
+test_names() {
+	cat >names.yaml <<-'END'
+		vpcs: {shop: {cidr: 10.30.0.0/16, subnets: {web: {cidr: 10.30.1.0/24, policy: policies/names.json}}}}
+		networks: {box: {cidr: 10.31.0.0/24, nat: false}}
+		vms:
+		  one: {network: box, policy: policies/one.json}
+		  two: {network: box, policy: policies/two.json}
+	END
+	group box/two >policies/names.json
+	group box/two >policies/one.json
+	group box/one >policies/two.json
+	check "policies that name what comes later, and each other" by apply names.yaml
+	check "a subnet's is in force" by policy verify shop/web
+	like "with the address of the machine" "$(inside shop-web nft list ruleset)" \
+		"$(json '.vms[] | select(.name == "two") | .address' vm list)"
+	check "a machine's is in force" by policy verify box/one
+	check "nothing more to do" by plan names.yaml
+	sed -i '/^  two:/d' names.yaml
+	exits 2 "what is named cannot go" by apply names.yaml
+	says "told with the place of the name" 'names\.json:[0-9]+:[0-9]+: there will be no .*"box/two"'
+	check "and is there still" by vm show box/two
+	group box/oen >policies/names.json
+	exits 2 "a wrong name" by plan names.yaml
+	says "and the right one" 'did you mean "box/one"'
+	check "destroy" by destroy names.yaml
+	exits 2 "nothing is made with a wrong name" by apply names.yaml
+	fails "nothing" has_netns shop-web
+}
+
+# ---- ways out ----
+
+# Whether an operation of those that a dry run has listed comes before another.
+comes_before() { awk -v a="$1" -v b="$2" '$0 ~ a {seen = 1} $0 ~ b {exit !seen} END {if (!seen) exit 1}' dry; }
+
+# What goes out by something else, or not at all, never goes out by NAT until then.
+test_ways() {
+	cat >ways.yaml <<-'END'
+		vpcs: {shop: {cidr: 10.30.0.0/16, nat: true, subnets: {web: {cidr: 10.30.1.0/24, type: public}}}}
+		networks: {box: {cidr: 10.31.0.0/24}}
+		vms: {one: {network: box, egress: none}}
+	END
+	must by apply ways.yaml
+	sed -i 's/vms: {/&two: {network: box, ip: 10.31.0.9, egress: none}, /' ways.yaml
+	sed -i 's/type: public}/&, db: {cidr: 10.30.2.0\/24, type: public, egress: none}/' ways.yaml
+	by apply --dry-run ways.yaml >dry
+	check "a machine has its way out before its device" comes_before 'port_own4 .*10\.31\.0\.9' 'tuntap add'
+	unlike "a public subnet with another is never in the set of NAT" "$(grep 'add element inet byway nat4' dry)" '10\.30\.2\.0'
+	check "apply" by apply ways.yaml
+	cannot shop-db "$INTERNET4" 80 "no way out"
+	sed -i 's/, type: public, egress: none//' ways.yaml
+	is "it becomes private first" "$(changes ways.yaml)" "change subnet shop/db
+remove use shop/db"
+	check "apply" by apply ways.yaml
+	sed -i 's/10.30.2.0.24/&, egress: none, type: public/' ways.yaml
+	is "and public last" "$(changes ways.yaml)" "add use shop/db
+change subnet shop/db"
+	check "destroy" by destroy ways.yaml
+}
+
+# ---- egresses' files ----
+
+# Nobody answers: what counts is that its process is there, and which files it reads.
+test_egress_files() {
+	mkdir -p one two
+	echo secret >one/pass
+	echo "egress: {dc: {connect: 'http://$INTERNET4:3128', username: alice, password_file: pass}}" >one/way.yaml
+	check "an egress" by apply one/way.yaml
+	local pid
+	pid=$(json '.egresses[].pid' egress list)
+	echo "egress: {dc: {username: 'alice', connect: \"http://$INTERNET4:3128\", password_file: pass}}" >one/way.yaml
+	check "written in another way it is the same" by plan one/way.yaml
+	mv one/* two
+	check "its file moves, with the password's" by apply two/way.yaml
+	is "its process goes on" "$(json '.egresses[].pid' egress list)" "$pid"
+	must by egress stop dc
+	is "when that has ended" "$(changes two/way.yaml)" "change process dc"
+	check "the next one reads what is there now" by apply two/way.yaml
+	check "destroy" by destroy two/way.yaml
+}
+
+# A key that ends apply, at whatever moment, ends it alone: not the egress that it is starting, which the next
+# one would take for running while it goes.
+test_key() {
+	local pid moment
+	echo "egress: {a: {ssh: x@$INTERNET4}, b: {ssh: y@$INTERNET4, via: a}}" >key.yaml
+	for moment in 0.04 0.08 0.12 0.16 0.2 0.24 0.28 0.32; do
+		env --default-signal=INT setsid "$BYWAY" apply key.yaml >/dev/null 2>&1 &
+		pid=$!
+		pause "$moment"
+		kill -INT -- "-$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+		must by apply key.yaml
+		check "what ^C after $moment s left is finished by the next" by plan key.yaml
+		must by destroy key.yaml
+	done
+}
+
+# ---- clones ----
+
+test_clones() {
+	cat >clones.yaml <<-'END'
+		networks: {box: {cidr: 10.31.0.0/24}}
+		vms:
+		  one: {network: box, netns: c1, tap_name: tap-one, ip: 10.31.0.9, mac: "02:00:00:00:00:09"}
+		  two: {network: box, netns: c2, tap_name: tap-one, ip: 10.31.0.9, mac: "02:00:00:00:00:09", egress: none}
+	END
+	check "clones" by apply clones.yaml
+	is "are the same inside" "$(json '[.vms[].clone | values | "\(.tap) \(.address) \(.mac)"] | unique | join(",")' vm list)" \
+		"tap-one 10.31.0.9 02:00:00:00:00:09"
+	is "each in its namespace" "$(json '[.vms[].clone | values | .namespace] | join(" ")' vm list)" "c1 c2"
+	check "with its device" inside c2 ip link show tap-one
+	check "nothing more to do" by plan clones.yaml
+	sed -i 's/netns: c1, tap_name: tap-one/netns: c1/; s/netns: c2, /netns: c3, /' clones.yaml
+	run by plan clones.yaml
+	prints "another device is a difference" 'box/one: to be made anew: tap_name tap-one → tap0'
+	prints "another namespace, too" 'box/two: to be made anew: netns c2 → c3'
+	check "apply" by apply clones.yaml
+	fails "the one of before is gone" has_netns c2
+	must inside c3 ip link del tap-one
+	is "a device that is gone" "$(changes clones.yaml)" "remove vm box/two
+add vm box/two
+add vm-use box/two"
+	sed -i 's/netns: c1, //' clones.yaml
+	run by plan clones.yaml
+	prints "no clone any more" 'box/one: to be made anew: kind clone → tap'
+	check "apply" by apply clones.yaml
+	check "nothing more to do" by plan clones.yaml
+	check "destroy" by destroy clones.yaml
 }
 
 # ---- published ports ----
@@ -230,6 +489,7 @@ test_publish() {
 remove publish 8008/tcp
 add publish 8007/tcp"
 	check "apply" by apply shop.yaml
+	says "all that go at once" '\[2/3\] removing publish 8007/tcp and 1 more'
 	is "as the file says" "$(json '[.published[] | "\(.host_port) \(.target)"] | sort | join(", ")' publish list)" \
 		"8007 db, 8080 web"
 	must by publish shop/db 9000:9000
@@ -250,7 +510,7 @@ test_services() {
 	check "nothing more to do" by plan names.yaml
 	must kill -9 "$(pgrep -f 'dns run names')"
 	wait_for eval '! by plan names.yaml'
-	is "that nobody serves is a difference" "$(changes names.yaml)" "change vpc names"
+	is "that nobody serves is a difference" "$(changes names.yaml)" "repair vpc names"
 	check "apply" by apply names.yaml
 	check "somebody does" by plan names.yaml
 	sed -i 's/dhcp: true/dns: true/' names.yaml
@@ -267,21 +527,61 @@ test_services() {
 test_failure() {
 	cat >fails.yaml <<-'END'
 		vpcs: {early: {cidr: 10.20.0.0/16, subnets: {a: {cidr: 10.20.1.0/24}, b: {cidr: 10.20.2.0/24}}}}
-		networks: {late: {cidr: 10.21.0.0/24, nat: false}}
-		vms: {one: {network: late}, two: {network: late, ip: 10.21.0.2}, three: {network: late}}
+		networks: {late: {cidr: 10.21.0.0/24, nat: false}, later: {cidr: 10.22.0.0/24, nat: false}}
+		vms: {one: {network: late}, two: {network: late, ip: 10.21.0.2}, three: {network: later}}
 	END
 	exits 7 "a failure half-way" by apply fails.yaml
-	says "says what is done" 'fails\.yaml: 5 of 7 changes are done. Not done:'
+	says "says what is done" 'fails\.yaml: 5 of 8 changes are done. Not done:'
 	says "and what failed" '\+ vm late/two: .*\(failed\)'
-	says "and what was not begun" '\+ vm late/three: in late'
+	says "for which reason" "VM 'late/two': 10\.21\.0\.2 is leased to vm/one"
+	says "and what was not begun" '\+ vm later/three: in later'
 	check "what was done is there" has_netns early-a
+	exits 3 "a network's machines come together, or none does" by vm show late/one
 	is "--json says it, too" "$(by apply fails.yaml --json 2>/dev/null |
-		jq -r '.error, (.files[0].changes[] | "\(.name) \(.state)")' | sed 1d)" "late/two failed
-late/three pending"
+		jq -r '.error, (.files[0].changes[] | "\(.name) \(.state)")' | sed 1d)" "late/one failed
+late/two failed
+later/three pending"
 	sed -i 's/, ip: 10.21.0.2//' fails.yaml
 	check "the next one goes on from there" by apply fails.yaml
-	prints "with what is left" '2 added, 5 unchanged'
+	prints "with what is left" '3 added, 5 unchanged'
 	check "destroy" by destroy fails.yaml
+}
+
+# ---- together ----
+
+# VPCs that go, go at once: peers of each other and of one that stays, some the only ones of their way out.
+test_together() {
+	must by vpc create stays 10.60.0.0/16
+	must by subnet add stays one 10.60.1.0/24 --type public
+	must by nat enable stays
+	must by subnet add stays two 10.60.2.0/24
+	must by egress use stays/two none
+	must ip link add wan type bridge
+	snapshot_host >stays
+	cat >many.yaml <<-'END'
+		vpcs:
+		  a: {cidr: 10.61.0.0/16, nat: eth0, peers: [b], subnets: {one: {cidr: 10.61.1.0/24, type: public}}}
+		  b: {cidr: 10.62.0.0/16, nat: wan, cidr6: fd62::/48, peers: [c], subnets: {one: {cidr: 10.62.1.0/24, type: public}}}
+		  c: {cidr: 10.63.0.0/16, subnets: {one: {cidr: 10.63.1.0/24, egress: none, publish: ["8063:80"]}}}
+		networks: {d: {cidr: 10.64.0.0/24, dns: true}}
+		vms: {m: {network: d, rate: "1M,1M", policy: policies/api.json}, n: {network: c/one}}
+	END
+	must by apply many.yaml
+	must by peer add a stays
+	sed -i 's/^  b: /  e: /; s/\[b\]/[e]/; s/10\.62/10.65/g' many.yaml
+	is "one goes and one comes" "$(changes many.yaml | grep ' vpc ')" "remove vpc b
+add vpc e"
+	must by apply many.yaml
+	check "destroy" by destroy many.yaml
+	says "all that go at once" 'removing vpc a and 3 more'
+	check "the one that stays is as it was" same_as stays
+	must by apply many.yaml
+	check "by command, too" by vpc delete a nothing e a c d
+	says "what is not there is said" "there is no VPC 'nothing'"
+	prints "what was, is counted" 'deleted 4 of 6'
+	check "the one that stays is as it was" same_as stays
+	must by vpc delete stays
+	must ip link del wan
 }
 
 # ---- gone ----
@@ -304,13 +604,22 @@ test_validate
 test_plan
 test_apply
 test_again
+test_flushed
+test_damaged
 test_change
 test_remove
 test_anew
 test_owners
+test_others
+test_names
+test_ways
+test_egress_files
+test_key
+test_clones
 test_publish
 test_services
 test_failure
+test_together
 stop_all
 test_destroy
 done_testing

@@ -33,11 +33,8 @@ write_file() { # SPEC-OF-BASTION LAB'S-EGRESS
 }
 
 lay_out() {
-	sshd_prepare
-	printf s3cret >"$WORLD/proxy.pass"
+	egress_servers_start
 	resolvers_start
-	proxy_start
-	sshd_start plain "$SSHD_PORT"
 	web_server internet 8080
 	start_observer
 	snapshot_host >before
@@ -49,6 +46,7 @@ page() { get "$1" "http://$2:8080/"; }
 without_processes() { diff <(grep -v ^process before) <(snapshot_host | grep -v ^process); }
 
 test_apply() {
+	local tables
 	sed 's/egress: bastion/egress: bastoin/' lab.yaml >wrong.yaml
 	exits 2 "an egress that is not there" by validate wrong.yaml
 	says "is found out" 'wrong\.yaml:7:54: there is no egress "bastoin".*did you mean "bastion"'
@@ -59,7 +57,7 @@ add use box
 add nat production
 add nat box
 add vm box/agent
-add use box/agent
+add vm-use box/agent
 change process dc
 change process bastion"
 	begin_watch
@@ -69,6 +67,18 @@ change process bastion"
 	like "lab goes out by ssh" "$(page $LAB "$INTERNET4")" 'to (203.0.113.10|127\.0\.0\.1|192\.0\.2\.1)'
 	like "web by NAT" "$(page $WEB "$INTERNET4")" "to $HOST4"
 	is "the machine by the proxy" "$(json '.egresses[] | select(.name == "dc") | .users | join(" ")' egress list)" box/agent
+	check "nothing more to do" by plan lab.yaml
+	must ip rule del priority 9810
+	is "a rule that is gone is a difference" "$(changes)" "repair rules host"
+	check "applied again" by apply lab.yaml
+	check "it is there" eval '[[ -n $(ip rule list priority 9810) ]]'
+	check "nothing more to do" by plan lab.yaml
+	tables=$(nft list tables | sort)
+	nft flush ruleset
+	is "so are tables" "$(changes)" "repair rules host"
+	check "applied again" by apply lab.yaml
+	is "they are all there, also those of what carries" "$(nft list tables | sort)" "$tables"
+	check "and it goes on" page $LAB "$INTERNET4"
 	check "nothing more to do" by plan lab.yaml
 	check "applied again" by apply lab.yaml
 	prints "it changes nothing" '^[^ ]+: [0-9]+ unchanged$'
@@ -117,6 +127,20 @@ remove egress dc"
 	check "nothing more to do" by plan lab.yaml
 }
 
+test_new_via() {
+	write_file "$(ssh_spec "root@$SSH_SERVER" "")" bastion
+	must by apply lab.yaml
+	write_file "$(ssh_spec "root@$SSH_SERVER" ", via: front")" bastion
+	echo "  front: $(connect_spec "$PROXY" "")" >>lab.yaml
+	is "one that is there goes out by one that is new" "$(changes)" "add egress front
+change egress bastion
+change process front
+change process bastion"
+	check "apply" by apply lab.yaml
+	wait_for egress_is bastion up
+	check "by both" page $LAB "$INTERNET4"
+}
+
 test_destroy() {
 	write_file "$(ssh_spec "root@$SSH_SERVER" ", via: dc")" bastion
 	must by apply lab.yaml
@@ -134,6 +158,7 @@ lay_out
 test_apply
 test_killed
 test_change
+test_new_via
 test_destroy
 stop_all
 done_testing

@@ -20,6 +20,7 @@ PUBLISHED4=10.6.0.2 # the guest's, too, and not among the excluded
 USER_EXCLUDED=4242
 GROUP_EXCLUDED=4343
 BYPASS=0x200000 INBOUND=0x400000
+LEFT=7004 # the port of connections that outlive who made them: nobody else asks for it
 # A hundred probes and more wait for what must not come.
 # shellcheck disable=SC2034 # of world.sh
 RESTRAINT=150
@@ -45,6 +46,7 @@ lay_out() {
 	echo 0 >/proc/sys/net/ipv6/icmp/ratelimit
 	echo_server internet 53
 	echo_server internet 443
+	echo_server internet "$LEFT"
 	echo_server host 7002
 	echo_server guest 7003
 	wait_for reaches guest "$INTERNET6" 443 || bail "the guest reaches nobody"
@@ -264,9 +266,9 @@ test_up() {
 	matrix up "up: what leaves, and what is in the TUN"
 	servers up
 	tun_mark
-	check "what an excluded user leaves behind goes its way, too" leaves "tcp $INTERNET4 443" \
-		as_user "$CAPTURE" leave "$INTERNET4" 443
-	check "and not into the TUN" not tun_had "tcp $INTERNET4 443"
+	check "what an excluded user leaves behind goes its way, too" leaves "tcp $INTERNET4 $LEFT" \
+		as_user "$CAPTURE" leave "$INTERNET4" "$LEFT"
+	check "and not into the TUN" not tun_had "tcp $INTERNET4 $LEFT"
 	dhcp_passes up
 	refused_by_icmp
 	ip rule del priority 9800

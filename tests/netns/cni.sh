@@ -199,6 +199,8 @@ test_configuration() {
 test_wishes() {
 	local CONFIG
 	container w x
+	# Some runtimes give containers no IPv6; a network that has it does.
+	must inside w sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'
 	with '.cidr6 = "fd30::/64" | .mtu = 1400 | .dns = {nameservers: ["10.30.0.1"], search: ["pods"]}'
 	check "ADD with runtimeConfig" add w eth0 \
 		'.runtimeConfig = {ips: ["10.30.0.50/24", "fd30::50/64"], mac: "02:00:00:00:00:50"}'

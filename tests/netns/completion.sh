@@ -33,7 +33,7 @@ live_names() {
 		offers "$shell" 'byway vm show ' micropod/guest
 		offers "$shell" 'byway session logs ' corp-1
 		offers "$shell" 'byway egress run ' bastion
-		offers "$shell" 'byway egress use ' shop/web micropod micropod/guest
+		offers "$shell" 'byway egress use ' shop/web micropod micropod/guest host
 		offers "$shell" 'byway session down ' corp-1
 		offers "$shell" 'byway proxy up --in ' shop-web shop/web
 		omits "$shell" 'byway network down ' shop

@@ -255,6 +255,31 @@ test_rp_filter() {
 	ip netns del second
 }
 
+# Marks that count when the way back is looked up, as wg-quick has it.
+test_marks_count() {
+	local all=/proc/sys/net/ipv4/conf/all/src_valid_mark
+	background proxy internet "$CONNECT_PROXY" 192.0.2.1 3128
+	must by egress add out "{connect: 'http://192.0.2.1:3128'}"
+	must by vpc create w 10.7.0.0/16
+	must by subnet add w a 10.7.1.0/24
+	must by egress use w/a out
+	must by egress run out --detach -q
+	echo 1 >/proc/sys/net/ipv4/conf/br-w/rp_filter
+	can w-a "$INTERNET4" 80 "by an egress, with a strict filter"
+	finds_no "a strict filter alone is well" rp-filter
+	echo 1 >$all
+	cannot w-a "$INTERNET4" 80 "marks count"
+	finds "marks count" rp-filter '^problem the reverse path filter of br-w is strict and looks at marks'
+	mended() { can w-a "$INTERNET4" 80 "$1, mended"; }
+	mends "marks count" rp-filter
+	cannot w-a "$INTERNET4" 80 "marks count, undone"
+	echo 0 >$all
+	must by egress stop out
+	must by vpc delete w
+	must by egress delete out
+	stop proxy
+}
+
 test_bridge_netfilter() {
 	echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
 	finds "bridge netfilter" bridge-netfilter '^warning net/bridge/bridge-nf-call-iptables is 1'
@@ -349,6 +374,7 @@ test_libvirt
 test_tailscale
 test_forwarding
 test_rp_filter
+test_marks_count
 test_bridge_netfilter
 test_missing
 test_resolvers

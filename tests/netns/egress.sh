@@ -14,14 +14,12 @@ LAB=prod-lab WEB=prod-web
 EXIT_USAGE=2 EXIT_NOT_FOUND=3 EXIT_AUTH=4 EXIT_CONFLICT=7
 
 lay_out() {
-	sshd_prepare
-	printf s3cret >"$WORLD/proxy.pass"
+	egress_servers_start
 	resolvers_start
-	proxy_start
-	sshd_start plain "$SSHD_PORT"
 	web_server internet 8080
 	echo_server internet 443
 	start_observer
+	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 # as some hosts have it, for new links
 	snapshot "$WORLD/before"
 	must by vpc create prod 10.0.0.0/16 --cidr6 fd10::/56
 	must by subnet add prod lab 10.0.3.0/24
@@ -62,6 +60,8 @@ test_rows() {
 	exits $EXIT_NOT_FOUND "no such workload" by egress use prod/nobody bastion
 	exits $EXIT_USAGE "a VPC with subnets is no workload" by egress use prod bastion
 	exits $EXIT_NOT_FOUND "no such egress" by egress use prod/lab nobody
+	exits $EXIT_USAGE "openly, while no tunnel is up" by egress use prod/lab bastion,nat
+	says "where it says why not" "in no list \(byway-egress\(8\)"
 	is "all are down" "$(json '[.egresses[].state] | join(" ")' egress list)" "down down"
 }
 
@@ -107,13 +107,12 @@ test_same_name() {
 	must by egress use prod/web nat
 	must by vm add prod/web box --owner 12345
 	must by egress use prod/box none
-	exits $EXIT_CONFLICT "no subnet takes the name of a VM with a way out" \
-		by subnet add prod box 10.0.7.0/24 --type public
-	says "what to do" "byway egress use prod/box nat"
-	is "which keeps it" "$(json '[.vpcs[].vms[] | select(.name == "box").egress] | join(" ")' status)" none
-	must by vm delete prod/box
-	check "then it is free" by subnet add prod box 10.0.7.0/24
+	must by subnet add prod box 10.0.7.0/24 --type public
+	can prod-box "$INTERNET4" 443 "by NAT, for it is another's way out"
+	is "the VM's" "$(json '[.vpcs[].vms[] | select(.name == "box").egress] | join(" ")' status)" none
 	must by subnet delete prod/box
+	is "and stays that" "$(json '[.vpcs[].vms[] | select(.name == "box").egress] | join(" ")' status)" none
+	must by vm delete prod/box
 }
 
 # ---- ssh ----
@@ -304,6 +303,61 @@ test_unreachable_first() {
 	must by egress use prod/lab dc
 }
 
+# The connection that is open hears what it says: as long as nothing else is routed.
+open_connection() {
+	coproc TALK { become $LAB nc "$INTERNET4" 443; } 2>/dev/null
+	PIDS[talk]=$TALK_PID
+}
+hears_itself() {
+	local heard
+	echo "$1" >&"${TALK[1]}" && read -r -t 20 heard <&"${TALK[0]}" && [[ $heard == "$1" ]]
+}
+requests() { grep -c " Request (file" "$WORLD/tiny.log"; }
+was_asked() { (($(requests) > $1)); }
+
+test_refusing_first() {
+	local asked
+	must by egress use prod/lab dc,bastion
+	must start_egress dc
+	must start_egress bastion
+	check "a list: both are routed" wait_for routed dc
+	check "ssh, too" wait_for routed bastion
+	stop proxy
+	PROXY_PASSWORD=changed proxy_start
+	spray $LAB
+	check "the proxy refuses: error" wait_for egress_is dc error
+	check "no route leads there" wait_for unrouted dc
+	open_connection
+	check "a connection by the second" hears_itself one
+	asked=$(requests)
+	ip monitor route >"$WORLD/routes" 2>&1 &
+	PIDS[routes]=$!
+	WAIT_S=60 check "the proxy is asked again" wait_for was_asked "$asked"
+	check "which nobody notices who goes out by the second" hears_itself two
+	stop routes
+	is "for no route was tried" "$(grep -c "$(egress dc .leg)" "$WORLD/routes")" 0
+	is "it still refuses" "$(egress dc .state)" error
+	stop proxy
+	proxy_start
+	WAIT_S=60 check "it takes the password again: it counts, without anybody's traffic" wait_for routed dc
+	carries "refuses no more"
+	stop proxy
+	yes "SSH-2.0-nonsense" | become internet nc -N -k -l "$PROXY" "$PROXY_PORT" >/dev/null 2>&1 &
+	PIDS[proxy]=$!
+	wait_for inside internet "$PROBE" tcp "$PROXY" "$PROXY_PORT" 500
+	spray $LAB
+	check "something else than a proxy is there: error" wait_for egress_is dc error
+	check "no route leads there, either" wait_for unrouted dc
+	stop proxy
+	proxy_start
+	check "the proxy again: it counts, without anybody's traffic" wait_for routed dc
+	carries "speaks again"
+	stop talk
+	must by egress stop dc
+	must by egress stop bastion
+	must by egress use prod/lab dc
+}
+
 # ---- and away ----
 
 test_gone() {
@@ -327,5 +381,6 @@ test_ssh_connecting
 test_ssh_refused
 test_connect
 test_unreachable_first
+test_refusing_first
 test_gone
 done_testing

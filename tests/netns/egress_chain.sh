@@ -85,9 +85,11 @@ udp $INTERNET4 $OCSERV_PORT"
 	check "they stop" stop_chain
 	is_gone
 }
+# One after the other: what a connection's end has not passed yet is not taken away before it.
 stop_chain() {
-	by egress stop bastion && by egress stop dc && by egress stop vpn
+	by egress stop bastion && wait_for nobody_at "$SSHD_PORT" && by egress stop dc && by egress stop vpn
 }
+nobody_at() { [[ -z $(inside internet ss -Htn state connected exclude time-wait sport = ":$1") ]]; }
 is_gone() {
 	is "no namespace is left, no leg, no table" \
 		"$(ip netns | grep -cE '^(vpn|dc|bastion)') $(ip link show group 25213 | wc -l) $(nft list tables | grep -c byway_egress)" \
@@ -101,6 +103,7 @@ test_vpn_through_ssh() {
 	must by egress add bastion "$(ssh_spec "root@$SSH_SERVER" "")"
 	must by egress add vpn "$(openconnect_spec vpn.test ", via: bastion")"
 	must by egress use prod/lab vpn
+	wait_for nobody_connected internet || bail "a server has connections of before"
 	begin_watch
 	comes_up bastion
 	comes_up vpn

@@ -4,9 +4,10 @@
 # Networks and single virtual machines with ways out of their own; what crashes leave; gc and reset.
 # shellcheck disable=SC2154 # PIDS is world.sh's
 set -u
-TAPGUEST=$(realpath "${TAPGUEST:?}")
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
+# shellcheck source=tests/lib/vm.sh
+. "$(dirname "$0")/../lib/vm.sh"
 world_enter "$@"
 # shellcheck source=tests/lib/egress.sh
 . "$WORLD_LIB/egress.sh"
@@ -15,10 +16,7 @@ NET=micropod0
 VMS=(plain own shut)
 
 lay_out() {
-	sshd_prepare
-	printf s3cret >"$WORLD/proxy.pass"
-	proxy_start
-	sshd_start plain "$SSHD_PORT"
+	egress_servers_start
 	web_server internet 8080
 	echo_server internet 443
 	start_observer
@@ -31,28 +29,13 @@ lay_out() {
 }
 are_settled() { ! ip -n internet addr | grep -q tentative; }
 
-vm() { json ".$2 // empty" vm show "$NET/$1"; }
-boot() {
-	must by vm add $NET "$1" --owner 12345
-	ip netns add "$1"
-	inside "$1" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
-	background "$1" host "$TAPGUEST" "$(vm "$1" interface)" "$1" "$(vm "$1" mac)" 12345 12345
-	must ip -n "$1" -batch - <<-END
-		link set lo up
-		link set eth0 up
-		addr add $(vm "$1" address)/24 dev eth0
-		addr add $(vm "$1" address6)/64 dev eth0 nodad
-		route add default via $(vm "$1" gateway)
-		route add default via $(vm "$1" gateway6)
-	END
+add_vm() {
+	must by vm add $NET "$1" --owner "$USER_ID"
+	boot "$NET/$1" "$1"
 }
 boot_all() {
 	local name
-	for name in "${VMS[@]}"; do boot "$name"; done
-}
-shut_down() {
-	stop "$1"
-	ip netns del "$1"
+	for name in "${VMS[@]}"; do add_vm "$name"; done
 }
 
 page() { get "$1" "http://$INTERNET4:8080/"; }
@@ -75,7 +58,7 @@ test_network() {
 	check "the proxy" by_proxy own
 	check "one has none" by egress use $NET/shut none
 	check "and gets nowhere" refuses shut "$INTERNET4" 443
-	check "but to its neighbours" reaches shut "ping:$(vm plain address)"
+	check "but to its neighbours" reaches shut "ping:$(vm $NET/plain address)"
 	check "the first still goes by ssh" by_ssh plain
 }
 
@@ -107,11 +90,11 @@ test_network_nat() {
 
 test_vm_goes() {
 	local address
-	address=$(vm own address)
+	address=$(vm $NET/own address)
 	shut_down own
 	check "a VM goes, with what it goes out by" by vm delete $NET/own
-	boot own
-	is "another of that name, and address" "$(vm own address)" "$address"
+	add_vm own
+	is "another of that name, and address" "$(vm $NET/own address)" "$address"
 	check "goes out as its network does" by_ssh own
 	exits 7 "an egress in use stays" by egress delete bastion
 	check "one that is not goes, running as it is" by egress delete dc

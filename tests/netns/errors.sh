@@ -75,6 +75,13 @@ test_capabilities() {
 	exits 8 "nobody in particular" setpriv --reuid=65534 --regid=65534 --clear-groups \
 		"$BYWAY" vpc create x 10.1.0.0/16
 	says "is told what is missing" 'CAP_|root'
+	local words
+	for words in status "vpc list" "session list" "session status" serve; do
+		# shellcheck disable=SC2086 # words
+		exits 8 "byway $words, by nobody" setpriv --reuid=65534 --regid=65534 --clear-groups "$BYWAY" $words
+		is "what is the matter, in one line" "$(err)" \
+			"byway: error: cannot read $STATE: Permission denied: run it as root (sudo)"
+	done
 	check "reading needs no capability" without net_admin "$BYWAY" vpc list
 	fails "no bridge came of it" has_link br-x
 	fails "no namespace" has_netns v-x
@@ -95,6 +102,30 @@ test_missing_program() {
 		"$BYWAY" --firewall iptables vpc create x 10.1.0.0/16
 	says "is named" 'iptables'
 	fails "no bridge came of it" has_link br-x
+}
+
+# lacks FEATURE OPTION COMMAND...: refused, naming the option, with nothing left of it.
+lacks() {
+	exits 9 "no $1: $3 $4" env LACKING="$1" LD_PRELOAD="$LACK" "$BYWAY" "${@:3}"
+	says "  names the option" "$2\b"
+	check "  leaves the machine alone" all_same_as "$WORLD/whole"
+}
+
+test_missing_feature() {
+	policy "allow tcp 80 -" >p.json
+	snapshot "$WORLD/whole"
+	lacks bridge CONFIG_BRIDGE vpc create x 10.1.0.0/16
+	lacks veth CONFIG_VETH subnet add v x 10.0.9.0/24
+	lacks netns CONFIG_NET_NS subnet add v x 10.0.9.0/24
+	lacks masq CONFIG_NFT_MASQ nat enable v
+	lacks nat CONFIG_NFT_NAT nat enable v
+	lacks ct CONFIG_NFT_CT policy apply v/a p.json
+	lacks tbf CONFIG_NET_SCH_TBF vm add v/a m --rate 1M,1M
+	mount -t tmpfs tmpfs /dev/net
+	exits 9 "no TUN devices" by vm add v/a m
+	says "  names the option" CONFIG_TUN
+	umount /dev/net
+	check "  leaves the machine alone" all_same_as "$WORLD/whole"
 }
 
 state_sum() { cat $STATE $STATE-wal 2>/dev/null | cksum; }
@@ -161,6 +192,24 @@ test_full_disk() {
 	umount /run/byway
 }
 
+# Lines enough that the first are written before the last are there.
+test_output() {
+	local words
+	must by vpc create many 10.30.0.0/16
+	must by subnet add many --count 40
+	for words in metrics "subnet list" "subnet list --json" "completion bash" --version; do
+		# shellcheck disable=SC2086 # words
+		exits 1 "byway $words, to a full disk" eval "by $words >/dev/full"
+		says "says so" 'cannot write to standard output'
+		# shellcheck disable=SC2086 # words
+		exits 1 "byway $words, to nowhere" eval "by $words >&-"
+	done
+	exits 1 "with all streams closed" eval 'by -v vpc create closed 10.9.0.0/16 <&- >&- 2>&-'
+	check "what was to be done is done" by vpc show closed
+	is "and no file has what was said" "$(tr -d '0-9\n' </run/byway/lock)" ""
+	must by vpc delete closed many
+}
+
 test_read_only() {
 	mount --bind /run/byway /run/byway
 	mount -o remount,ro,bind /run/byway
@@ -190,11 +239,13 @@ must by subnet add v a 10.0.1.0/24
 test_unknown
 test_usage
 test_capabilities
+test_missing_feature
 test_other_backend
 test_damaged_state
 test_read_only
 test_vanished
 test_missing_program
 test_full_disk
+test_output
 check "nothing is left" same_as "$WORLD/before"
 done_testing

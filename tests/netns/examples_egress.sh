@@ -18,6 +18,7 @@ world_enter "$@"
 
 CUSTOMERS=(aspen birch cedar elm fir hazel larch maple oak pine)
 OFFICE_PORT=2222
+LAN4=192.0.2.77 # what is excluded
 VPN_KEYS="openconnect: 'https://$INTERNET4:$OCSERV_PORT', cafile: $OCSERV_CA"
 CARRIERS+="
 tcp $SSH_SERVER $OFFICE_PORT"
@@ -26,7 +27,9 @@ lay_out() {
 	sshd_prepare
 	ocserv_prepare
 	resolvers_start
+	must ip -n internet addr add $LAN4/24 dev eth0
 	echo_server internet 443
+	echo_server host 7002
 	echo_server corp 443
 	web_server internet 8080
 	start_observer
@@ -139,7 +142,8 @@ test_vpn_sessions() {
 
 laptop_begin() {
 	sed -i "s/alice@[a-z]*.example.com/root@$SSH_SERVER/; s,/home/alice/.ssh/laptop,$SSHD_DIR/user,
-		s,/home/alice/.ssh/known_hosts,$SSHD_DIR/known,; s/Interval=5/Interval=1/; s/Max=3/Max=2/" \
+		s,/home/alice/.ssh/known_hosts,$SSHD_DIR/known,; s/Interval=5/Interval=1/; s/Max=3/Max=2/
+		s,192.168.1.0/24,${LAN4%.*}.64/26," \
 		laptop-ssh.yaml
 	sshd_start home "$SSHD_PORT"
 	sshd_start office "$OFFICE_PORT"
@@ -148,44 +152,68 @@ laptop_begin() {
 goes_out() { # NS
 	is "$1 goes out by ssh" "$(get "$1" "http://$INTERNET4:8080/")" "hello from internet to $INTERNET4"
 }
-home_refuses() {
+refuse() { # PORT
 	inside internet nft -f - <<-END
 		table inet refuse {
 			chain in {
 				type filter hook input priority 0
-				tcp dport $SSHD_PORT reject with tcp reset
+				tcp dport $1 reject with tcp reset
 			}
 		}
 	END
 }
+home_refuses() { refuse "$SSHD_PORT"; }
+office_refuses() { refuse "$OFFICE_PORT"; }
 carried_by() { has_seen "$FROM" "tcp $SSH_SERVER $1"; }
+
+# What the laptop reaches in any state.
+beside_it() { # STATE
+	can host "$LAN4" 443 "at home, $1"
+	can host "ping:$(addr4 laptop-browser)" 0 "a subnet of its own, $1"
+	can internet "$HOST4" 7002 "the laptop, $1"
+	can control-web "$INTERNET4" 443 "by its own NAT, $1"
+}
 
 test_laptop() {
 	local home
 	laptop_begin
+	check "the machine was blocked early" by block laptop-ssh.yaml
 	check "laptop-ssh.yaml" by apply laptop-ssh.yaml
 	check "home is up" wait_for egress_is home up
 	check "and the office" wait_for egress_is office up
 	check "routed" wait_for all_routed home office
 	begin_watch
+	goes_out host
 	goes_out laptop-browser
-	goes_out laptop-mail
-	can laptop-browser "udp:$INTERNET4" 443
-	can laptop-browser "ping:$INTERNET4"
-	is "names as the server knows them" "$(named laptop-browser 192.0.2.53 some.name)" 203.0.113.10
+	can host "udp:$INTERNET4" 443
+	can host "ping:$INTERNET4"
+	can host "$INTERNET6" 443
+	is "names as the server knows them" "$(named host 192.0.2.53 some.name)" 203.0.113.10
+	is "of the subnet, too" "$(named laptop-browser 192.0.2.53 some.name)" 203.0.113.10
 	check "nothing left beside it" nothing_leaked
 	check "home's server carried it" carried_by "$SSHD_PORT"
-	proved laptop
+	beside_it up
+	proved host laptop
 	again laptop-ssh.yaml
+	nft delete table inet byway_host
+	check "the host's rules are gone: applied again" by apply laptop-ssh.yaml
+	begin_watch
+	goes_out host
+	check "nothing leaves beside it" nothing_leaked
 	home_refuses
 	check "home is gone" wait_for unrouted home
 	is_kept_in laptop-browser
-	proved laptop/browser
 	begin_watch
-	goes_out laptop-mail
+	goes_out host
 	check "by the office" carried_by "$OFFICE_PORT"
+	office_refuses
+	check "the office is gone, too" wait_for unrouted office
+	is_kept_in host
+	beside_it blocked
+	proved host laptop/browser
 	inside internet nft delete table inet refuse
 	check "home is back" wait_for routed home
+	goes_out host
 	flow_open kept laptop-browser "$INTERNET4" 443
 	home=$(egress home .pid)
 	sed -i 's/egress: \[home, office\]/egress: office/' laptop-ssh.yaml
@@ -193,9 +221,14 @@ test_laptop() {
 	is "home was left alone" "$(egress home .pid)" "$home"
 	check "connections by it go on" flow_works kept
 	flow_close kept
-	goes_out laptop-mail
+	check "the office is back" wait_for routed office
+	goes_out host
 	is "who goes out by what" "$(egress home '.users | join(" ")') $(egress office '.users | join(" ")')" \
-		"laptop/browser laptop/mail"
+		"laptop/browser host"
+	again laptop-ssh.yaml
+	sed -i '/^host:/,/exclude:/d' laptop-ssh.yaml
+	check "laptop-ssh.yaml: without its host" by apply laptop-ssh.yaml
+	is "it goes out as usual" "$(get host "http://$INTERNET4:8080/")" "hello from internet to $HOST4"
 	again laptop-ssh.yaml
 	destroyed laptop-ssh.yaml
 	stop sshd-home

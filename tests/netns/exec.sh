@@ -41,6 +41,16 @@ test_streams() {
 	is "options after -- are the command's" "$(by exec v/a -- echo --json)" "--json"
 }
 
+test_operation() {
+	check "a dry run" by --dry-run exec v/a -- touch "$WORLD/made in vain"
+	is "says what would be run" "$(out)" "ip netns exec v-a touch '$WORLD/made in vain'"
+	fails "and does not" test -e "$WORLD/made in vain"
+	is "as JSON" "$(by --dry-run --json exec v/a -- true | jq -c .operations)" '["ip netns exec v-a true"]'
+	exits 3 "of no such subnet" by --dry-run exec v/b -- true
+	exits 42 "what -v echoes is run" by -v exec v/a -- sh -c 'exit 42'
+	says "and echoed" "^\+ ip netns exec v-a sh -c 'exit 42'"
+}
+
 test_descriptors() {
 	is "no descriptor leaks into the command" \
 		"$(by exec v/a -- sh -c 'ls /proc/self/fd | wc -l' </dev/null 2>/dev/null)" \
@@ -54,6 +64,7 @@ test_status
 test_network
 test_files
 test_streams
+test_operation
 test_descriptors
 must by vpc delete v
 check "nothing is left, no mount either" same_as "$WORLD/before"

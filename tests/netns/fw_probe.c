@@ -192,6 +192,21 @@ static bool receive(int fd, const char *text, struct sockaddr_storage *from, lon
 	return false;
 }
 
+/* Sends the text until it has arrived, or the kernel refuses it. */
+static bool reaches(int tx, int rx, const struct address *to, const char *text,
+		    struct sockaddr_storage *from, int wait_ms)
+{
+	long deadline = now_ms() + wait_ms;
+
+	do {
+		if (sendto(tx, text, strlen(text), 0, (const void *)&to->sa, to->len) < 0)
+			return false;
+		if (receive(rx, text, from, MIN(deadline, now_ms() + SEND_AGAIN_MS)))
+			return true;
+	} while (now_ms() < deadline);
+	return false;
+}
+
 static unsigned int serial; /* makes each probe unlike those before it */
 
 bool udp_arrives(struct netns *from, struct netns *to, const char *dst, uint16_t port, char *seen,
@@ -204,9 +219,7 @@ bool udp_arrives(struct netns *from, struct netns *to, const char *dst, uint16_t
 	char text[32];
 
 	snprintf(text, sizeof(text), "probe %u", ++serial);
-	if (sendto(tx, text, strlen(text), 0, (void *)&a.sa, a.len) < 0)
-		return false;
-	if (!receive(rx, text, &source, now_ms() + wait_ms))
+	if (!reaches(tx, rx, &a, text, &source, wait_ms))
 		return false;
 	if (seen)
 		format_source(&source, seen);
@@ -218,14 +231,10 @@ bool udp_answered(struct netns *from, struct netns *to, const char *dst, uint16_
 	struct address a = address_of(dst, port);
 	_close_ int rx = bound_to(to, &a, SOCK_DGRAM);
 	_close_ int tx = open_in(from, a.family, SOCK_DGRAM, 0);
-	struct sockaddr_storage source = {0};
+	struct address back = {.len = a.len};
 
-	if (sendto(tx, "ask", 3, 0, (void *)&a.sa, a.len) < 0 ||
-	    !receive(rx, "ask", &source, now_ms() + WAIT_PASS_MS))
-		return false;
-	if (sendto(rx, "answer", 6, 0, (void *)&source, a.len) < 0)
-		return false;
-	return receive(tx, "answer", &source, now_ms() + WAIT_PASS_MS);
+	return reaches(tx, rx, &a, "ask", &back.sa, WAIT_PASS_MS) &&
+	       reaches(rx, tx, &back, "answer", &a.sa, WAIT_PASS_MS);
 }
 
 static bool connects(int tx, const struct address *a, int wait_ms)
@@ -312,6 +321,24 @@ static bool receive_icmp(int fd, int family, uint8_t type, unsigned int id, long
 	return false;
 }
 
+/* The message, as reaches(); type: of what is waited for, with the same number. */
+static bool icmp_reaches(int tx, int rx, const struct address *to, const uint8_t msg[40],
+			 uint8_t type, int wait_ms)
+{
+	long deadline = now_ms() + wait_ms;
+	unsigned int id;
+
+	memcpy(&id, msg + 4, sizeof(id));
+	do {
+		if (sendto(tx, msg, 40, 0, (const void *)&to->sa, to->len) < 0)
+			return false;
+		if (receive_icmp(rx, to->family, type, id,
+				 MIN(deadline, now_ms() + SEND_AGAIN_MS)))
+			return true;
+	} while (now_ms() < deadline);
+	return false;
+}
+
 bool icmp_arrives(struct netns *from, struct netns *to, const char *dst, uint8_t type, int wait_ms)
 {
 	struct address a = address_of(dst, 0);
@@ -320,9 +347,7 @@ bool icmp_arrives(struct netns *from, struct netns *to, const char *dst, uint8_t
 	unsigned int id = 0x5000u + ++serial;
 
 	make_icmp(msg, a.family, type, id);
-	if (sendto(tx, msg, sizeof(msg), 0, (void *)&a.sa, a.len) < 0)
-		return false;
-	return receive_icmp(rx, a.family, type, id, now_ms() + wait_ms);
+	return icmp_reaches(tx, rx, &a, msg, type, wait_ms);
 }
 
 bool ping_answered(struct netns *from, const char *dst, int wait_ms)
@@ -334,10 +359,7 @@ bool ping_answered(struct netns *from, const char *dst, int wait_ms)
 	unsigned int id = 0x5000u + ++serial;
 
 	make_icmp(msg, a.family, v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO, id);
-	if (sendto(fd, msg, sizeof(msg), 0, (void *)&a.sa, a.len) < 0)
-		return false;
-	return receive_icmp(fd, a.family, v6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY, id,
-			    now_ms() + wait_ms);
+	return icmp_reaches(fd, fd, &a, msg, v6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY, wait_ms);
 }
 
 struct index_of {

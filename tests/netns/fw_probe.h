@@ -22,9 +22,12 @@ void sh_read(struct buf *ret, const char *cmd);
 struct netns *world_netns(const char *name);
 
 /* How long to wait for what must come, and for what must not. The latter makes a test slower, not
- * flaky: within one machine a packet that is let through is there at once. */
+ * flaky: within one machine a packet that is let through is there at once. Or lost, while the
+ * kernel's table of neighbours, one for all namespaces, is full of others': what must come is sent
+ * again. */
 #define WAIT_PASS_MS 3000
 #define WAIT_DROP_MS 80
+#define SEND_AGAIN_MS 500
 
 /* Sends a datagram from one namespace to another and says whether it arrived; also when it was
  * refused on the spot. seen: the source that the receiver saw, of 64 bytes, or NULL. */

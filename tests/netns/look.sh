@@ -60,6 +60,12 @@ test_wrong() {
 	prints "with what to do" '! interface br-lab is gone: .byway gc.'
 	run by vpc delete lab
 	by vpc create lab 10.1.0.0/16 >/dev/null
+	must ip link add wan0 type bridge
+	must by nat enable lab -i wan0
+	must ip link del wan0
+	run by status
+	prints "a way out that is gone" '! interface wan0 is gone: nothing leaves by it'
+	must by nat disable lab
 }
 
 # ---- again and again ----
@@ -220,9 +226,10 @@ test_events() {
 	sees present vm micropod0/api idle
 	must by subnet add shop cache 10.0.3.0/24
 	sees added subnet shop/cache
+	check "which comes up" wait_for happened '.id == "shop/cache" and .condition == "up"'
 	ip link set "$(port_of shop-cache)" down
-	sees changed subnet shop/cache down
-	check "and what it was" happened '.event == "changed" and .id == "shop/cache" and .was.condition == "up"'
+	check "changed, and what it was" wait_for happened \
+		'.event == "changed" and .id == "shop/cache" and .condition == "down" and .was.condition == "up"'
 	must by subnet delete shop/cache
 	sees removed subnet shop/cache
 	must by peer delete lab shop
@@ -278,6 +285,15 @@ test_egress() {
 	is "ports of the host" "$(by status --json | jq -c '.vpcs[].vms[].published')" '["8080:80/tcp"]'
 	must by egress stop out
 	sees changed egress out down
+	must by egress use host out --exclude 192.0.2.0/24
+	is "the host that goes out by it" "$(by status --json | jq -c '.hosts')" \
+		'[{"name":"host","egress":"out","exclude":["192.0.2.0/24"],"state":"blocked","by":null,"condition":"blocked","error":null}]'
+	sees added host host blocked
+	like "in the table" "$(by status)" 'host +host +blocked +out'
+	like "in the tree" "$(LC_ALL=C by graph)" 'host  this machine > out  blocked'
+	like "for Graphviz" "$(by graph --dot)" '"host host" -> "egress out"'
+	like "for Prometheus" "$(by metrics)" 'byway_host_up\{host="host"\} 0'
+	must by egress use host nat
 	stop events
 	must by egress use shop/db nat
 	must by egress use shop/web nat

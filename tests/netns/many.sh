@@ -21,16 +21,23 @@ test_thousand() {
 }
 
 bridges() { ip -o link show type bridge | wc -l; }
+further_bridge() { ip -j link show type bridge | jq -r '.[].ifname | select(. != "br-wide")'; }
 
 test_beyond_a_bridge() {
 	must by vpc create wide 10.0.0.0/8 --cidr6 fd00::/48
 	check "more than a bridge has ports" by subnet add wide --count 1100
+	says "is said" 'bridge br-wide is full with 900 ports: .* on a further one'
 	is "in the kernel" "$(find /run/netns -name 'wide-*' | wc -l)" 1100
 	is "on two bridges" "$(bridges)" 2
 	can wide-subnet-1 "ping:$(addr4 wide-subnet-1100)"
 	can wide-subnet-1100 "ping:$(addr4 wide-subnet-1)"
 	can wide-subnet-1100 ping:10.0.0.1 0 "its gateway"
 	can host "ping:$(addr4 wide-subnet-1099)"
+	must ip link del "$(further_bridge)"
+	cannot wide-subnet-1100 ping:10.0.0.1 0 "its bridge is gone"
+	check "gc" by gc
+	can wide-subnet-1100 ping:10.0.0.1 0 "over one that is made anew"
+	can wide-subnet-1 "ping:$(addr4 wide-subnet-1100)"
 	check "one alone beyond it" by subnet add wide late 10.200.0.0/24 --type public
 	must by nat enable wide
 	web_server internet 80

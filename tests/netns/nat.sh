@@ -90,6 +90,8 @@ test_refusals() {
 	exits 3 "an unknown VPC" by nat enable nowhere
 	fails "an unknown interface" by nat enable v --interface nope0
 	says "is named" 'nope0'
+	exits 2 "the loopback device" by nat enable v --interface lo
+	exits 2 "a VPC's own bridge" by nat enable v --interface br-v
 	can v-pub "$INTERNET4" 80 "as before"
 	must ip route del default
 	must ip -6 route del default

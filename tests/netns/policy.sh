@@ -223,6 +223,10 @@ test_all() {
 	can production-web-tier "$DB" 80
 	must by policy remove production/web-tier
 	must by policy remove production/db-tier
+	must by vpc create empty 10.8.0.0/16
+	check "of a VPC without any" by policy apply 'empty/*' policy.json
+	prints "is in force nowhere" 'nowhere: there is no empty/\*'
+	must by vpc delete empty
 }
 
 # A policy belongs to the subnet, not to the moment.
@@ -236,6 +240,10 @@ test_kept() {
 	cannot $out "$WEB" 22
 	exits 2 "a policy for another subnet is refused" \
 		by policy apply production/db-tier "$EXAMPLES/policy-web.json"
+	says "and where it says so" "policy-web\\.json:$(grep -n '"namespace"' "$EXAMPLES/policy-web.json" | cut -d: -f1): .*production-web-tier"
+	jq 'del(.namespace)' "$EXAMPLES/policy-web.json" >elsewhere.json
+	exits 2 "by its network, too" by policy apply production/db-tier elsewhere.json
+	says "and where" "elsewhere\\.json:3: .*10\\.0\\.1\\.0/24"
 	must by policy remove production/web-tier
 	rm $file
 }

@@ -57,6 +57,12 @@ test_machines() {
 	is "goes out" "$(evidence '.workloads[0].probes[] | select(.probe == "tcp" and .family == "ipv4") | .verdict')" left
 	proves $NO_LEAK "one without a way out" flat/b
 	is "does not" "$(evidence '.workloads[0].probes[] | select(.probe == "tcp" and .family == "ipv4") | .verdict')" contained
+	must by vm add prod/web box
+	must by egress use prod/web none
+	proves $NO_LEAK "one in a subnet that has a way out" prod/box
+	is "goes out by that, not by NAT" "$(evidence '.workloads[0].expected')" "nothing leaves"
+	must by egress use prod/web nat
+	must by vm delete prod/box
 	check "nothing is left of what stood in for them" same_as "$WORLD/before"
 	is "no port" "$(json '[.vms[].name] | join(" ")' vm list)" "a b"
 	by prove flat/a >/dev/null 2>&1 &

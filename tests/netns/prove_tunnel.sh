@@ -18,12 +18,9 @@ world_enter "$@"
 LAB=prod-lab
 
 lay_out() {
-	sshd_prepare
+	egress_servers_start
 	ocserv_prepare
 	resolvers_start
-	printf s3cret >"$WORLD/proxy.pass"
-	proxy_start
-	sshd_start plain "$SSHD_PORT"
 	ocserv_start vpn "route =" "dpd = 2"
 	echo_server internet 443
 	must by vpc create prod 10.0.0.0/16 --cidr6 fd10::/56
@@ -107,9 +104,32 @@ test_host() {
 	must by ssh down
 }
 
+# By egresses, with the gateway excluded: what goes there as usual is no leak, but for questions for names.
+test_host_way() {
+	must start_egress bastion
+	must by egress use host bastion --exclude 192.0.2.1/32
+	check "the host goes out by an egress" wait_for reaches host "$INTERNET4" 443
+	proves $NO_LEAK "the host's way out" host
+	is "its state is said" "$(evidence '.kind + " " + .state')" "host up"
+	is "and what is expected" "$(evidence '.workloads[0].expected')" "nothing leaves, but to what is excluded"
+	is "what is excluded has left" "$(evidence '[.workloads[0].probes[] | select(.verdict == "left")] | length > 0')" true
+	must by egress stop bastion
+	proves $NO_LEAK "with nobody up" host
+	is "it says that it is blocked" "$(evidence .state)" blocked
+	nft delete table inet byway_host
+	must ip rule add priority 9809 lookup main
+	must ip -6 rule add priority 9809 lookup main
+	proves $LEAK "without its rules" host
+	finds "is found" eth0 udp icmp dns quic
+	must ip rule del priority 9809
+	must ip -6 rule del priority 9809
+	must by egress use host nat
+}
+
 lay_out
 test_egress bastion
 test_egress dc
 test_session
 test_host
+test_host_way
 done_testing

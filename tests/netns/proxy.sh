@@ -117,7 +117,10 @@ test_killed() {
 
 # The device is taken away under the tunnel: it ends, and still nothing leaves.
 test_broken() {
+	exec 9>others.lock && flock 9
 	check "up" up
+	exec 9>&-
+	check "and what whoever started it had open is closed" flock -n others.lock true
 	check "gc leaves a running tunnel alone" by gc
 	is "it still works" "$(get host http://203.0.113.10/)" "hello from internet to 203.0.113.10"
 	must ip link del byway0

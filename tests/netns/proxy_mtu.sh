@@ -59,6 +59,9 @@ lay_out() {
 	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 	inside router sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
+	know_each_other host eth0 192.0.2.1 2001:db8:2::1 internet eth0 "$HOST4" "$HOST6"
+	know_each_other host router0 10.5.0.2 fd05::2 router eth0 10.5.0.1 fd05::1
+	know_each_other router guest0 10.6.0.2 fd06::2 guest eth0 10.6.0.1 fd06::1
 }
 
 # narrow NS IF: that link carries LINK_MTU bytes; and the far side announces segments for 1500.

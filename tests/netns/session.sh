@@ -235,6 +235,8 @@ test_dns_of_server() {
 	is "and finds the same" "$(ip netns exec corp-1 getent ahostsv4 www | awk 'NR == 1 { print $1 }')" \
 		"$CORP4"
 	is "the host does not" "$(getent ahostsv4 www.corp.test)" ""
+	is "a dry run says what would be run" "$(by --dry-run session exec corp-1 -- getent hosts www)" \
+		"ip netns exec corp-1 getent hosts www"
 }
 
 # A program that runs already sees the new one: the file is the same.

@@ -58,6 +58,7 @@ comes_up() { # WHAT FILTER...
 }
 
 test_passwords() {
+	local prefix name
 	printf '%s\nnot the password\n' "$VPN_PASSWORD" >password
 	comes_up "a variable" .
 	comes_up "a file" 'del(.vpn.password)' '.vpn.password_file = "password"'
@@ -68,6 +69,14 @@ test_passwords() {
 	exits 4 "a wrong one" session_up corp
 	says "is told" 'corp-1: authentication: Login failed'
 	must by session down corp
+	# What went wrong is cut at some length: within a character, the one time or the other.
+	printf -v name 'é%.0s' {1..100}
+	for prefix in "" x; do
+		session_file corp 'del(.vpn.password)' ".vpn.password_file = \"/$prefix$name/$name\""
+		fails "none" session_up corp --timeout 2
+		like "is shown" "$(session_tells .last_error.reason corp-1)" "^cannot read the password from /$prefix$name"
+		must by session down corp
+	done
 }
 REST=${VPN_PASSWORD#* }
 export REST

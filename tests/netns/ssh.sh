@@ -265,6 +265,7 @@ test_x2ssh() {
 	check "x2ssh: the rest is captured" is_tunnelled host
 	is "x2ssh: who answers queries" "$(asked "$NOBODY" some.name)" 203.0.113.77
 	ended x2ssh
+	exits $EXIT_USAGE "x2ssh: a word that is none, before the server" x2ssh --vpn --vpn-dns nonsense "root@$SSH_SERVER"
 	exits $EXIT_USAGE "x2ssh: without --vpn" x2ssh "root@$SSH_SERVER"
 	says "x2ssh: what there is" "--vpn USER@HOST"
 }

@@ -187,7 +187,7 @@ mistakes() {
 	stops "changed host key" $BROKEN "[Hh]ost key.* has changed"
 	SSH_WORDS="-oNoSuchOption=1 $(ssh_words $PLAIN)"
 	stops "a mistake in the options" $BROKEN "Bad configuration option"
-	SSH_WORDS=$(ssh_words 1) SSH_WAIT_MS=1000 refuses_with $UNREACHABLE "Connection refused" "no server" $TARGET 8080
+	SSH_WORDS=$(ssh_words 1) SSH_WAIT_MS=5000 refuses_with $UNREACHABLE "Connection refused" "no server" $TARGET 8080
 	SSH_WORDS=$(ssh_words $PLAIN)
 }
 

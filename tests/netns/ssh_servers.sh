@@ -35,6 +35,7 @@ lay_out() {
 # up_by PORT OPTION...
 up_by() {
 	SSHD_PORT=$1
+	wait_for nobody_connected host || bail "connections are left"
 	CARRIER="tcp $SSH_SERVER ${2:-$1}"
 	begin_watch
 	check "$NAME: up" up -p "$1" "${@:3}"

@@ -45,6 +45,8 @@ test_nothing_lost() {
 	snapshot laid
 	check "gc with nothing to do" by gc
 	check "changes nothing" all_same_as "$WORLD/laid"
+	run by -v gc
+	is "with -v, the backend is told once" "$(grep -c 'firewall backend' "$WORLD/output.err")" 1
 }
 
 # What ip_forward was before stands in a file of its own as well, but without any nobody knows.
@@ -64,7 +66,8 @@ test_lost_database() {
 
 test_reset() {
 	lay_out
-	check "reset" by reset
+	check "reset" by -v reset
+	is "with -v, the backend is told once" "$(grep -c 'firewall backend' "$WORLD/output.err")" 1
 	check "leaves only what was there before" all_same_as "$WORLD/before"
 	lay_out
 	head -c 2000 /dev/urandom >/run/byway/state.db

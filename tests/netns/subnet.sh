@@ -54,6 +54,10 @@ test_refusals() {
 	exits 2 "IPv6 outside the VPC" by subnet add v c 10.0.3.0/24 --cidr6 fd01::/64
 	exits 2 "neither public nor private" by subnet add v c 10.0.3.0/24 --type secret
 	exits 3 "an unknown VPC" by subnet add nowhere c 10.0.3.0/24
+	must by vpc create full 10.77.0.0/23
+	exits 7 "more than there is room for" by subnet add full --count 3
+	says "says so" 'no free /24 is left in 10\.77\.0\.0/23'
+	must by vpc delete full
 	exits 2 "no name" by subnet add v
 	exits 2 "a name too strange" by subnet add v 'c;d' 10.0.3.0/24
 	fails "nothing was made" has_netns v-c

@@ -146,6 +146,29 @@ static void test_in_place(void **state)
 	umount2("/etc/mounted", MNT_DETACH);
 }
 
+static void assert_mode(const char *path, mode_t want)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, want);
+}
+
+/* What runs in the namespace without being root looks names up, too. */
+static void test_umask(void **state)
+{
+	struct session_spec spec = {.mode = SESSION_FULL};
+	mode_t before = umask(077);
+
+	(void)state;
+	write_files(&spec, NULL);
+	umask(before);
+	assert_mode("/etc/netns", 0755);
+	assert_mode("/etc/netns/corp", 0755);
+	assert_mode(RESOLV, 0644);
+	assert_mode(NSSWITCH, 0644);
+}
+
 static void test_remove(void **state)
 {
 	struct session_spec spec = {.mode = SESSION_FULL};
@@ -234,7 +257,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_resolvers), TEST(test_nsswitch), TEST(test_in_place),
-		TEST(test_remove),    TEST(test_foreign),  TEST(test_each),
+		TEST(test_umask),     TEST(test_remove),   TEST(test_foreign),
+		TEST(test_each),
 	};
 
 	world_enter();

@@ -269,7 +269,7 @@ static void a_dry_run_says_what_it_would_do(void **state)
 {
 	static const char *const words[] = {
 		"ip link add ifb0 address 76:96:84:53:c5:39 group 7 type ifb",
-		"ip link set ifb0 alias byway:test addrgenmode none",
+		"ip link set ifb0 alias byway:test", "ip link set ifb0 addrgenmode none",
 		"ip link set ifb0 up",
 		"tc qdisc replace dev ifb0 root tbf rate 2000000bit burst 16384 limit 81920",
 		"tc qdisc del dev tap0 ingress",

@@ -14,6 +14,7 @@ test_create() {
 		"$(ip -j addr show br-production | jq -r '[.[0].addr_info[] | select(.family == "inet")
 			| "\(.local)/\(.prefixlen)"] | join(" ")')" "10.0.0.1/16"
 	is "STP is off" "$(cat /sys/class/net/br-production/bridge/stp_state)" 0
+	is "nor is multicast snooped" "$(cat /sys/class/net/br-production/bridge/multicast_snooping)" 0
 	is "forwarding is on" "$(cat /proc/sys/net/ipv4/ip_forward)" 1
 	like "the bridge is marked as ours" "$(cat /sys/class/net/br-production/ifalias)" '^byway:'
 	exits 7 "creating it again is a conflict" by vpc create production 10.9.0.0/16
@@ -108,6 +109,13 @@ test_overlap() {
 	must ip route add 10.66.0.0/16 via 192.0.2.1
 	exits 7 "a static route counts" by vpc create two 10.66.1.0/24
 	must ip route del 10.66.0.0/16
+	must ip addr add 10.66.1.1/32 dev lo
+	exits 7 "an address without a network counts" by vpc create two 10.66.1.0/24
+	says "and says which" '10\.66\.1\.1/32'
+	must ip addr del 10.66.1.1/32 dev lo
+	must ip -6 addr add fd66::1/128 dev lo
+	exits 7 "an IPv6 one, too" by vpc create two 10.66.1.0/24 --cidr6 fd66::/56
+	must ip -6 addr del fd66::1/128 dev lo
 	check "the default route does not" by vpc create two 10.66.1.0/24
 	must by vpc delete two
 	must by vpc delete one
@@ -148,11 +156,19 @@ test_options() {
 	fails "a refused VPC leaves no bridge" has_link br-bad
 	is "and no trace in the list" "$(json '[.vpcs[].name] | join(" ")' vpc list)" six
 	must by vpc delete six
+	# Below 1280 bytes the kernel takes IPv6 from a link.
+	check "the smallest MTU" by vpc create small 10.7.0.0/16 --mtu 576
+	check "with a subnet" by subnet add small a
+	check "and a virtual machine" by vm add small/a m
+	is "all of that MTU" "$(cat /sys/class/net/{br-small,veth-a,tap-m}/mtu | uniq)" 576
+	can small-a ping:10.7.0.1
+	must by vpc delete small
 }
 
 test_dry_run() {
 	check "a dry run" by --dry-run vpc create ghost 10.8.0.0/16
 	prints "lists operations" 'br-ghost'
+	prints "the rules of a first VPC among them" 'add chain|-N BYWAY|forward'
 	fails "and makes no bridge" has_link br-ghost
 	is "nor a VPC" "$(json '.vpcs | length' vpc list)" 0
 	check "with --json" by --dry-run --json vpc create ghost 10.8.0.0/16
@@ -164,6 +180,35 @@ test_dry_run() {
 	prints "lists operations too" 'br-ghost'
 	check "and deletes nothing" has_link br-ghost
 	must by vpc delete ghost
+}
+
+links_and_addresses() {
+	{
+		ip -d -o link show group 25209
+		ip -d -o link show group 25210
+		ip -o addr show
+		ip -n words-a -d -o link show
+		ip -n words-a -o addr show
+		ip -n words-a route show table all
+		ip -n words-a -6 route show table all
+	} | snapshot_strip | sed -E 's/ (qdisc [a-z]+ )?state [A-Z]+//; s/[A-Z_-]*,?LOWER_UP//; s/ numtxqueues .*//
+		s/ bridge_id [^ ]+ designated_root [^ ]+//; s/ [a-z_]*timer +[^ ]+//g; s/ designated_(bridge|root) [^ ]+//g' | sort
+}
+
+# What -v says of links, addresses and routes is what ip(8) takes, and leads to the same.
+test_words() {
+	run by -v vpc create words 10.8.0.0/16 --cidr6 fd00:8::/56 --mtu 1400
+	err >words.ip
+	run by -v subnet add words a 10.8.1.0/24
+	err >>words.ip
+	links_and_addresses >words.made
+	must by vpc delete words
+	sed -nE '/^\+ (\[[^]]*\] )?(ip|bridge) /!d; s/^\+ //; s/^\[([^]]*)\] /ip netns exec \1 /; p' words.ip >words.sh
+	check "ip takes what -v says" sh -ex words.sh
+	links_and_addresses >words.typed
+	is "and it leads to the same" "$(diff words.made words.typed)" ""
+	ip netns del words-a
+	ip link del br-words
 }
 
 test_delete() {
@@ -188,5 +233,6 @@ test_overlap
 test_long_names
 test_options
 test_dry_run
+test_words
 test_delete
 done_testing

@@ -33,6 +33,21 @@ test_session() {
 	cannot production-db-tier "$(addr4 production-web-tier)" 81
 }
 
+# What byway takes before its command, vpcctl takes before its own.
+test_globals() {
+	check "--json" vpcctl --json list
+	check "prints JSON" jq -e '.schema == "byway.vpc.list/1"' "$TAP_OUTPUT"
+	check "--dry-run" vpcctl --dry-run delete staging
+	prints "lists operations" 'br-staging'
+	check "and does none" has_link br-staging
+	check "of a policy, too" vpcctl --dry-run apply-policy web.json
+	prints "the same" 'ingress'
+	check "-v" vpcctl -v peer production staging --allow 10.0.1.0/24
+	says "echoes operations" 'reach4'
+	check "help of a command" vpcctl apply-policy --help
+	prints "is byway's" 'policy apply'
+}
+
 test_same_state() {
 	is "byway sees what vpcctl made" "$(json '[.vpcs[].name] | sort | join(" ")' vpc list)" \
 		"production staging"
@@ -43,6 +58,10 @@ test_same_state() {
 test_mistakes() {
 	exits 2 "an unknown command" vpcctl destroy production
 	exits 2 "a missing argument" vpcctl create production
+	exits 2 "a missing file" vpcctl apply-policy
+	says "says what it takes" 'vpcctl apply-policy FILE'
+	exits 2 "an unknown option before the command" vpcctl --jsn list
+	says "suggests" 'json'
 	exits 7 "a duplicate" vpcctl create production 10.5.0.0/16
 	exits 0 "help" vpcctl --help
 	prints "describes vpcctl's commands" 'add-subnet'
@@ -52,6 +71,7 @@ test_mistakes() {
 
 snapshot_host >"$WORLD/before"
 test_session
+test_globals
 test_same_state
 test_mistakes
 stop_all

@@ -121,6 +121,21 @@ test_ways() {
 	agree reaches shop/web "$INTERNET4" tcp/80
 }
 
+# Of the host's own: nobody carries it.
+test_host_way() {
+	must by egress use host none --exclude 203.0.113.0/28
+	agree reaches host "$INTERNET4" tcp/80
+	agree_at_all stops host "$INTERNET4" udp/53 # no route, which no rule says
+	why_says "which network" 'excluded from what its egresses take' host "$INTERNET4" 80
+	must by egress use host none
+	agree_at_all stops host "$INTERNET4" tcp/80
+	why_says "why" 'host has no way out: its egress is none' host "$INTERNET4" 80
+	agree reaches host shop/web tcp/80
+	agree reaches shop/web "$INTERNET4" tcp/80
+	must by egress use host nat
+	agree reaches host "$INTERNET4" tcp/80
+}
+
 test_block() {
 	must by block
 	agree stops host "$INTERNET4" tcp/80
@@ -284,6 +299,7 @@ test_agreement
 test_seen
 test_gateways
 test_ways
+test_host_way
 test_words
 test_ports
 test_guests

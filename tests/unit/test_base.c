@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/line.h"
+#include "base/utf8.h"
 #include "base/util.h"
 
 static void an_error_gains_context(void **state)
@@ -99,13 +100,36 @@ static void test_gathering(void **state)
 	assert_string_equal(gathered(&l, "the next\n"), "the next");
 }
 
+static void mended(const char *text, const char *want)
+{
+	char copy[32];
+
+	assert_int_equal(str_copy(copy, sizeof(copy), text), 0);
+	utf8_mend(copy);
+	assert_string_equal(copy, want);
+	assert_int_equal(utf8_is_valid(text), !strcmp(text, want));
+	assert_true(utf8_is_valid(copy));
+}
+
+static void what_is_no_utf8_is_mended(void **state)
+{
+	(void)state;
+	mended("", "");
+	mended("plain", "plain");
+	mended("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
+	mended("caf\xe9!", "caf?!");		       /* ISO 8859-1 */
+	mended("cut \xe2\x82", "cut ??");
+	mended("\xc0\xaf \xed\xa0\x80", "?? ???");     /* overlong, a surrogate */
+	mended("\xf4\x90\x80\x80 \xff", "???? ?");     /* beyond Unicode */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_gathering),
 		cmocka_unit_test(an_error_gains_context), cmocka_unit_test(a_long_error_is_cut),
 		cmocka_unit_test(a_buffer_grows),	  cmocka_unit_test(the_nearest_word),
-		cmocka_unit_test(copying_never_cuts),
+		cmocka_unit_test(copying_never_cuts),	  cmocka_unit_test(what_is_no_utf8_is_mended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,6 +315,32 @@ static void test_error_json(void **state)
 	json_decref(said);
 }
 
+/* What comes in by the environment may be anything, and a limit may fall within a character. */
+static void test_error_not_utf8(void **state)
+{
+	struct cni_wishes w = {0};
+	json_t *said;
+
+	(void)state;
+	assert_int_equal(cni_args_parse("A\xff=\xc3\xa9", &w, &error), -EINVAL);
+	said = cni_error_json(&error, "1.0.0");
+	assert_non_null(said);
+	assert_int_equal(json_integer_value(json_object_get(said, "code")), CNI_ENVIRONMENT);
+	assert_non_null(strstr(json_string_value(json_object_get(said, "msg")), "'A?' is not known"));
+	json_decref(said);
+	assert_int_not_equal(read_text("{" BASE ", \"0123456789012345678901234567890123456789"
+				       "01234567890123456789012\xc3\xa9\": 1}"),
+			     0);
+	said = cni_error_json(&error, "1.0.0");
+	assert_non_null(said);
+	assert_int_equal(json_integer_value(json_object_get(said, "code")), CNI_UNSUPPORTED);
+	json_decref(said);
+	cni_fail(&error, CNI_CHECK, "caf\xc3\xa9");
+	said = cni_error_json(&error, "1.0.0");
+	assert_string_equal(json_string_value(json_object_get(said, "details")), "caf\xc3\xa9");
+	json_decref(said);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -323,6 +349,7 @@ int main(void)
 		TEST(test_defaults),       TEST(test_everything), TEST(test_subnet_of_vpc), TEST(test_mappings),
 		TEST(test_refusals),       TEST(test_args),       TEST(test_results),
 		TEST(test_chained_result), TEST(test_given), TEST(test_result_dns),      TEST(test_error_json),
+		TEST(test_error_not_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

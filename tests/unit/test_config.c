@@ -56,6 +56,37 @@ static void test_empty(void **state)
 	assert_int_equal(d->n_vpcs, 0);
 }
 
+/* YAML has more ways of writing nothing, and of writing true and false. */
+static void test_words(void **state)
+{
+	static const char *const nothing[] = {"---\n", "---\n...\n", "# a\n---\n# b\n",
+					      "~\n",   "Null\n",     "\xef\xbb\xbf# nothing\n"};
+	_config_ struct config *c =
+		parse("networks: {no: {cidr: 10.0.0.0/24, nat: False, dns: TRUE}}\n"
+		      "vpcs: {012: {cidr: 10.2.0.0/16}, 1e3: {cidr: 10.3.0.0/16, nat: 'tap0'}}\n");
+
+	(void)state;
+	assert_string_equal(c->vpcs[0].v.name, "no");
+	assert_false(c->vpcs[0].nat);
+	assert_true(c->vpcs[0].v.dns);
+	assert_string_equal(c->vpcs[1].v.name, "012");
+	assert_string_equal(c->vpcs[2].v.name, "1e3");
+	assert_string_equal(c->vpcs[2].interface, "tap0");
+	assert_bad("vpcs: {True: {cidr: 10.0.0.0/16}}\n",
+		   "c.yaml:1:8: a name is a string or a number");
+	assert_bad("vpcs: {a: {cidr: 10.0.0.0/16, nat: Off}}\n",
+		   "c.yaml:1:36: \"nat\" is true, false or an interface's name, not \"Off\"");
+	assert_bad("vpcs: {a: {cidr: 10.0.0.0/16, nat: 'a/b'}}\n",
+		   "c.yaml:1:36: \"nat\" is true, false or an interface's name, not \"a/b\"");
+	assert_bad("vpcs: {a: {cidr: 10.0.0.0/16, nat: ''}}\n",
+		   "c.yaml:1:36: \"nat\" is true, false or an interface's name, not \"\"");
+	for (size_t i = 0; i < ARRAY_SIZE(nothing); i++) {
+		_config_ struct config *d = parse(nothing[i]);
+
+		assert_int_equal(d->n_vpcs, 0);
+	}
+}
+
 static void test_vpc(void **state)
 {
 	_config_ struct config *c = parse("vpcs:\n"
@@ -158,10 +189,10 @@ static void test_peers(void **state)
 	assert_string_equal(c->peers[1].p.b, "c");
 	assert_int_equal(c->peers[1].p.n_allow, 2);
 	assert_string_equal(cidr(&c->peers[1].p.allow[0]), "10.2.1.0/24");
-	assert_bad(
-		TWO "[b, b]" OTHER "networks: {n: {cidr: 10.2.0.0/24, peers: [a]}}\n",
-		"c.yaml:4:35: a network has no key \"peers\": its keys are cidr, cidr6, mtu, nat, dns, "
-		"dhcp, egress");
+	assert_bad(TWO "[b, b]" OTHER "networks: {n: {cidr: 10.2.0.0/24, peers: [a]}}\n",
+		   "c.yaml:4:35: a network has no key \"peers\": its keys are cidr, cidr6, mtu, "
+		   "nat, dns, "
+		   "dhcp, egress");
 	assert_bad(TWO "[c]" OTHER,
 		   "c.yaml:2:34: there is no VPC \"c\" in this file: did you mean \"a\"?");
 	assert_bad(
@@ -192,6 +223,14 @@ static void test_keys(void **state)
 		   "c.yaml:1:31: a VPC has no key \"subnet\": did you mean \"subnets\"?");
 	assert_bad("vpcs: {a: {cidr: 10.0.0.0/16, nat: [x]}}\n",
 		   "c.yaml:1:36: \"nat\", when it names no interface, is true or false");
+	assert_bad("vpcs: {a: {cidr: 10.0.0.0/16, nat: 'true'}}\n",
+		   "c.yaml:1:36: \"nat\" is true, false or an interface's name, not \"true\"");
+	assert_bad("vpcs: {a: &a {cidr: 10.0.0.0/16}, b: *a}\n",
+		   "c.yaml:1:38: a VPC is a mapping of keys to values, and YAML's aliases are not followed");
+	assert_bad("vpcs: {a: &a {cidr: 10.0.0.0/16}, b: {<<: *a}}\n",
+		   "c.yaml:1:39: YAML's merge keys are not followed");
+	assert_bad("networks: {a: {cidr: 10.0.0.0/16, vms: {}}}\n",
+		   "c.yaml:1:35: VMs are not in their network, but beside \"networks\", under \"vms\"");
 	assert_bad("vpcs: {'a b': {cidr: 10.0.0.0/16}}\n",
 		   "c.yaml:1:8: 'a b' is not a name for a VPC: a letter or digit, then letters, "
 		   "digits, '.', "
@@ -256,12 +295,48 @@ static void test_bad_vms(void **state)
 		   "c.yaml:5:3: VM \"k\" has the MAC address of \"m\", line 4");
 	assert_bad(NET "vms: {m: {network: pods, rate: fast}}\n",
 		   "c.yaml:3:32: 'fast' is not RX,TX in bits a second, such as 100M,20M");
+	/* 2^64 and some: what is left of it is a rate like any other. */
+	assert_bad(NET "vms: {m: {network: pods, rate: '18446744074G,0'}}\n",
+		   "c.yaml:3:32: '18446744074G,0' is not RX,TX in bits a second, such as 100M,20M");
 	assert_bad(NET "vms: {m: {network: pods, owner: no-such-user-here}}\n",
 		   "c.yaml:3:33: \"owner\": there is no user 'no-such-user-here'");
 	assert_bad(NET "vms: {m: {network: pods, mac: 'ff:00:00:00:00:01'}}\n",
 		   "c.yaml:3:31: ff:00:00:00:00:01 is a multicast address");
+	assert_bad(NET "vms: {m: {network: pods, mac: '00:00:00:00:00:00'}}\n",
+		   "c.yaml:3:31: 00:00:00:00:00:00 is nobody's address");
 	assert_bad(NET "vms: {m: {network: pods, queues: 0}}\n",
 		   "c.yaml:3:34: \"queues\" is a number from 1 to 256, not 0");
+}
+
+static void test_clones(void **state)
+{
+	_config_ struct config *c = parse(NET "vms:\n"
+					      "  a: {network: pods, netns: c1, ip: 192.0.2.9, "
+					      "mac: '02:00:00:00:00:01', tap_name: tap-one}\n"
+					      "  b: {ip: 192.0.2.9, netns: c2, network: pods, "
+					      "mac: '02:00:00:00:00:01'}\n");
+	const struct port *p = &c->vms[0].p;
+	char text[IP_STRLEN];
+
+	(void)state;
+	assert_int_equal(p->kind, PORT_CLONE);
+	assert_string_equal(p->clone.netns, "c1");
+	assert_string_equal(p->clone.tap, "tap-one");
+	assert_string_equal(ip_format(&p->clone.addr, text), "192.0.2.9");
+	assert_int_equal(p->clone.mac.bytes[0], 2);
+	assert_int_equal(p->addr.family, 0);
+	assert_int_equal(p->mac.bytes[0], 0);
+	assert_string_equal(c->vms[1].p.clone.tap, "");
+	assert_bad(NET "vms: {m: {network: pods, netns: c}}\n",
+		   "c.yaml:3:33: \"netns\" needs \"ip\", the machine's IPv4 address inside");
+	assert_bad(NET "vms: {m: {network: pods, tap_name: tap1}}\n",
+		   "c.yaml:3:36: \"tap_name\" goes with \"netns\"");
+	assert_bad(NET "vms: {m: {network: pods, netns: c, ip: 192.0.2.9, tap_name: eth0}}\n",
+		   "c.yaml:3:7: a clone's TAP device cannot be eth0: its namespace has that "
+		   "already");
+	assert_bad(NET "vms:\n  m: {network: pods, netns: c, ip: 192.0.2.9}\n"
+		       "  k: {network: pods, netns: c, ip: 192.0.2.9}\n",
+		   "c.yaml:5:3: VM \"k\" has the namespace of \"m\", line 4");
 }
 
 /* ---- egresses ---- */
@@ -286,14 +361,51 @@ static void test_egress(void **state)
 	assert_int_equal(c->n_uses, 4);
 	assert_string_equal(c->uses[0].workload, "v/s");
 	assert_string_equal(c->uses[0].ways, "dc,corp");
-	assert_false(c->uses[0].of_vm);
+	assert_int_equal(c->uses[0].kind, USE_SUBNET);
 	assert_string_equal(c->uses[1].workload, "n");
 	assert_string_equal(c->uses[1].ways, "none");
 	assert_string_equal(c->uses[2].workload, "n/m");
-	assert_true(c->uses[2].of_vm);
+	assert_int_equal(c->uses[1].kind, USE_NETWORK);
+	assert_int_equal(c->uses[2].kind, USE_PORT);
 	assert_string_equal(c->uses[3].workload, "v/k");
 }
 
+#define HOME "egress: {home: {ssh: a@b}}\n"
+
+static void test_host(void **state)
+{
+	_config_ struct config *c =
+		parse(HOME "host: {egress: [home], exclude: [192.168.1.0/24, fd01::/16]}\n");
+	_config_ struct config *usual = parse(HOME "host: {egress: nat}\n");
+
+	(void)state;
+	assert_int_equal(c->n_uses, 1);
+	assert_int_equal(c->uses[0].kind, USE_HOST);
+	assert_string_equal(c->uses[0].workload, "host");
+	assert_string_equal(c->uses[0].ways, "home");
+	assert_string_equal(c->uses[0].exclude, "192.168.1.0/24,fd01::/16");
+	assert_string_equal(usual->uses[0].ways, "nat");
+	assert_null(usual->uses[0].exclude);
+}
+
+static void test_bad_host(void **state)
+{
+	(void)state;
+	assert_bad("host: {exclude: 10.0.0.0/8}\n",
+		   "c.yaml:1:7: the host needs the key \"egress\"");
+	assert_bad("host: {egress: home}\n",
+		   "c.yaml:1:16: there is no egress \"home\" in this file");
+	assert_bad(HOME "host: {egress: home, exclude: [10.0.0.0/8, 10.1.1.1/8]}\n",
+		   "c.yaml:2:44: '10.1.1.1/8' has host bits set; the network is 10.0.0.0/8");
+	assert_bad("host: {egress: nat, exclude: 10.0.0.0/8}\n",
+		   "c.yaml:1:7: with \"nat\" there is nothing to exclude from");
+	assert_bad("host: {egres: none}\n",
+		   "c.yaml:1:8: the host has no key \"egres\": did you mean \"egress\"?");
+	assert_bad("networks: {host: {cidr: 10.0.0.0/8}}\n",
+		   "c.yaml:1:12: 'host' is this machine: give the network another name");
+}
+
+#define FIFTY "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define NET_BY "networks: {n: {cidr: 10.1.0.0/24, egress: "
 
 static void test_bad_egress(void **state)
@@ -312,6 +424,9 @@ static void test_bad_egress(void **state)
 	assert_bad(NET_BY "[none, a]}}\n",
 		   "c.yaml:1:50: \"nat\" and \"none\" stand alone, not in a list");
 	assert_bad(NET_BY "'a,b'}}\n", "c.yaml:1:43: \"a,b\" is not an egress's name");
+	assert_bad(NET_BY "[a, b, a]}}\n", "c.yaml:1:50: egress \"a\" is in the list twice");
+	assert_bad("egress: {" FIFTY "1234567: {ssh: x@y}}\n",
+		   "c.yaml:1:10: an egress's name has at most 56 characters");
 }
 
 /* ---- published ports ---- */
@@ -337,6 +452,8 @@ static void test_publish(void **state)
 	assert_bad(NET "vms:\n  m: {network: pods, publish: ['80:80']}\n  k: {network: pods, "
 		       "publish: ['79-81:1-3']}\n",
 		   "c.yaml:5:32: 80:2/tcp is published already, as 80:80/tcp in line 4");
+	assert_bad(NET "vms: {m: {network: pods, publish: ['[::1]:80:80']}}\n",
+		   "c.yaml:3:36: \"m\" has no IPv6 address to lead to");
 	assert_bad(NET "vms: {m: {network: pods, publish: ['1-65535:1-65535']}}\n",
 		   "c.yaml:3:36: the file publishes more than 4096 ports");
 }
@@ -370,7 +487,7 @@ static void test_policies(void **state)
 
 		write_file(file, WITH_POLICY);
 		assert_int_equal(config_read(file, &c, &err), -EINVAL);
-		assert_non_null(strstr(err.msg, "c.yaml:1:41: cannot read "));
+		assert_non_null(strstr(err.msg, "c.yaml:1:72: cannot read "));
 		write_file(policy, "{\"version\": \"1.0\", \"ingres\": []}");
 		assert_int_equal(config_read(file, &c, &err), -EINVAL);
 		want = xasprintf("%s:1:20: ", policy);
@@ -409,8 +526,10 @@ int main(void)
 		cmocka_unit_test(test_peers),    cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_networks), cmocka_unit_test(test_bad_vms),
 		cmocka_unit_test(test_egress),   cmocka_unit_test(test_bad_egress),
+		cmocka_unit_test(test_host),     cmocka_unit_test(test_bad_host),
 		cmocka_unit_test(test_publish),  cmocka_unit_test(test_policies),
-		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_many),     cmocka_unit_test(test_words),
+		cmocka_unit_test(test_clones),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -61,6 +61,13 @@ static void test_config(void **state)
 	buf_reset(&b);
 	dnsmasq_config(&v, "/d", &b);
 	assert_null(strstr(b.data, "enable-ra"));
+	buf_reset(&b);
+	dnsmasq_way_config(&v, "/w", "/d", 9803, &b);
+	assert_line(&b, "port=9803");
+	assert_line(&b, "cache-size=0");
+	assert_line(&b, "servers-file=/w/upstream");
+	assert_line(&b, "hostsdir=/d/hosts");
+	assert_null(strstr(b.data, "dhcp"));
 }
 
 static struct port port_of(const char *name, const char *addr6)
@@ -140,9 +147,8 @@ static void test_servers(void **state)
 
 	(void)state;
 	assert_int_equal(ip_parse("192.0.2.53", &ip, NULL), 0);
-	dnsmasq_add_server(&ip, NULL, &b);
-	dnsmasq_add_server(&ip, "leg-corp", &b);
-	assert_string_equal(b.data, "server=192.0.2.53\nserver=192.0.2.53@leg-corp\n");
+	dnsmasq_add_server(&ip, &b);
+	assert_string_equal(b.data, "server=192.0.2.53\n");
 }
 
 static void test_release(void **state)

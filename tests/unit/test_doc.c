@@ -253,6 +253,10 @@ static void test_values(void **state)
 		   "f:1:11: a count is a number from -5 to 100, not 99999999999999999999");
 	assert_bad(DOC_JSON, "{\"count\": \"5\"}", "f:1:11: a count is a number from -5 to 100");
 	assert_bad(DOC_JSON, "{\"on\": 1}", "f:1:8: \"on\" is true or false");
+	assert_bad(DOC_JSON, "{\"on\": True}", "f:1:8: Invalid JSON plain scalar");
+	assert_bad(DOC_YAML, "on: yes\n", "f:1:5: \"on\" is true or false");
+	assert_bad(DOC_YAML, "name: Null\n", "f:1:7: a name is a string");
+	assert_bad(DOC_YAML, "name: TRUE\n", "f:1:7: a name is a string");
 	assert_bad(DOC_JSON, "{\"on\": \"true\"}", "f:1:8: \"on\" is true or false");
 	assert_bad(DOC_JSON, "{\"colour\": \"pink\"}",
 		   "f:1:12: a colour is red, green or blue, not \"pink\"");
@@ -269,7 +273,7 @@ static void test_yaml_values(void **state)
 	assert_bad(DOC_YAML, "count: 1\nname:\n", "f:2:1: a name is a string");
 	assert_bad(DOC_YAML, "name: ~\n", "f:1:7: a name is a string");
 	assert_bad(DOC_YAML, "name: 12\n", "f:1:7: a name is a string");
-	assert_bad(DOC_YAML, "name: *x\n", "f:1:7: a name is a string");
+	assert_bad(DOC_YAML, "name: *x\n", "f:1:7: a name is a string, and YAML's aliases are not followed");
 	assert_bad(DOC_YAML, "numbers:\n  - 1\n  -\n", "f:2:5: a number is a number from 0 to 9");
 }
 

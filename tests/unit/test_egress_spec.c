@@ -162,13 +162,24 @@ static void test_silence(void **state)
 	}
 }
 
+static void test_same(void **state)
+{
+	(void)state;
+	assert_true(egress_spec_same("{ssh: a@b}", "{ssh: a@b}"));
+	assert_true(egress_spec_same("{ssh: a@b, via: c}", "{via: 'c', ssh: \"a@b\"}"));
+	assert_true(egress_spec_same("{jump: [a, b], ssh: c}", "{ssh: c, jump: ['a', b]}"));
+	assert_false(egress_spec_same("{jump: [a, b], ssh: c}", "{ssh: c, jump: [b, a]}"));
+	assert_false(egress_spec_same("{ssh: a@b}", "{ssh: a@b, via: c}"));
+	assert_false(egress_spec_same("{ssh: a@b}", "{connect: a@b}"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ssh),         cmocka_unit_test(test_connect),
-		cmocka_unit_test(test_openconnect), cmocka_unit_test(test_health),
-		cmocka_unit_test(test_normal),      cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_same),    cmocka_unit_test(test_ssh),
+		cmocka_unit_test(test_connect), cmocka_unit_test(test_openconnect),
+		cmocka_unit_test(test_health),  cmocka_unit_test(test_normal),
+		cmocka_unit_test(test_errors),  cmocka_unit_test(test_silence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

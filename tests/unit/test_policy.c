@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netfilter.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -270,6 +271,9 @@ static bool key_of(const struct packet *pk, enum fw_field f, struct fw_value *re
 	case FW_IP6_DADDR:
 		memcpy(ret->bytes, is_src ? pk->src.bytes : pk->dst.bytes, 16);
 		return is_v6 == (f == FW_IP6_SADDR || f == FW_IP6_DADDR);
+	case FW_NFPROTO:
+		ret->bytes[0] = is_v6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+		return true;
 	case FW_L4PROTO:
 		ret->bytes[0] = pk->proto;
 		return true;
@@ -304,6 +308,24 @@ static const struct fw_elem *look_up(const struct fw_set *map, const struct pack
 	return found;
 }
 
+static bool matches(const struct fw_rule *r, const struct packet *pk)
+{
+	for (size_t i = 0; i < r->n_matches; i++) {
+		const struct fw_match *m = &r->match[i];
+		const uint8_t *hi = m->op == FW_OP_RANGE ? m->hi.bytes : m->lo.bytes;
+		struct fw_value v;
+
+		if (m->fields[0] == FW_CT_MARK || m->fields[0] == FW_CT_STATE ||
+		    m->fields[0] == FW_ICMP6_TYPE)
+			return false; /* about state, mark or neighbour discovery */
+		assert_true(m->op == FW_OP_EQ || m->op == FW_OP_RANGE);
+		if (!key_of(pk, m->fields[0], &v) || memcmp(v.bytes, m->lo.bytes, 2) < 0 ||
+		    memcmp(v.bytes, hi, 2) > 0)
+			return false;
+	}
+	return true;
+}
+
 /* The verdict of a chain on the first packet of a connection. */
 static enum fw_verdict walk(const struct fw_chain *c, const struct packet *pk)
 {
@@ -311,9 +333,9 @@ static enum fw_verdict walk(const struct fw_chain *c, const struct packet *pk)
 		const struct fw_elem *e;
 
 		if (r->verdict != FW_VMAP) {
-			if (r->n_matches == 0)
+			if (matches(r, pk))
 				return r->verdict;
-			continue; /* about state, mark or neighbour discovery */
+			continue;
 		}
 		e = look_up(r->map, pk);
 		if (e)
@@ -330,13 +352,6 @@ static void assert_jump(const struct fw_rule *r, enum fw_field field, const char
 	assert_int_equal(r->n_matches, 1);
 	assert_int_equal(r->match[0].fields[0], field);
 	assert_string_equal(r->match[0].lo.bytes, ifname);
-}
-
-static void assert_lo_accepted(const struct fw_rule *r, enum fw_field field)
-{
-	assert_int_equal(r->verdict, FW_ACCEPT);
-	assert_int_equal(r->match[0].fields[0], field);
-	assert_string_equal(r->match[0].lo.bytes, "lo");
 }
 
 static void assert_rule(const struct fw_rule *r, enum fw_verdict verdict, enum fw_field field)
@@ -361,11 +376,11 @@ static void test_ruleset_shape(void **state)
 	c = find_chain(&rs, "input");
 	assert_int_equal(c->hook, FW_HOOK_INPUT);
 	assert_int_equal(c->policy, FW_ACCEPT);
-	assert_lo_accepted(c->rules, FW_IIFNAME);
-	assert_jump(c->rules->next, FW_IIFNAME, "eth0", "ingress");
+	assert_jump(c->rules, FW_IIFNAME, "eth0", "ingress");
+	assert_null(c->rules->next);
 	c = find_chain(&rs, "output");
-	assert_lo_accepted(c->rules, FW_OIFNAME);
-	assert_jump(c->rules->next, FW_OIFNAME, "eth0", "egress");
+	assert_jump(c->rules, FW_OIFNAME, "eth0", "egress");
+	assert_null(c->rules->next);
 	c = find_chain(&rs, "forward");
 	assert_jump(c->rules, FW_IIFNAME, "eth0", "ingress");
 	assert_jump(c->rules->next, FW_OIFNAME, "eth0", "egress");
@@ -470,9 +485,9 @@ static void test_direction_without_rules_is_open(void **state)
 	(void)state;
 	ruleset_init(&rs);
 	policy_ruleset(p, "eth0", &rs);
-	for (r = find_chain(&rs, "egress")->rules; r; r = r->next)
-		assert_int_equal(r->n_matches, 1);
-	assert_int_equal(count_maps(&rs), 2);
+	r = find_chain(&rs, "egress")->rules;
+	assert_rule(r, FW_DROP, FW_CT_MARK);
+	assert_null(r->next);
 }
 
 static void test_no_policy(void **state)
@@ -494,13 +509,14 @@ static const char *const peers[] = {
 };
 static const char *const protocols[] = {"tcp", "udp", "icmp", "any"};
 
+/* peer_key: NULL for a rule without an address. */
 static void random_rule(struct buf *b, const char *peer_key)
 {
 	size_t proto = (size_t)random() % ARRAY_SIZE(protocols);
 	long lo = 1 + random() % 6, hi = lo + random() % 4;
 
 	buf_addf(b, "{\"action\": \"%s\"", random() % 2 ? "allow" : "deny");
-	if (random() % 4)
+	if (peer_key && random() % 4)
 		buf_addf(b, ", \"%s\": \"%s\"", peer_key,
 			 peers[(size_t)random() % ARRAY_SIZE(peers)]);
 	buf_addf(b, ", \"protocol\": \"%s\"", protocols[proto]);
@@ -515,10 +531,12 @@ static struct policy *random_policy(void)
 	_buf_ struct buf b = {0};
 
 	for (size_t d = 0; d < ARRAY_SIZE(dirs); d++) {
+		const char *peer_key = random() % 3 ? dirs[d][1] : NULL;
+
 		buf_addf(&b, "%s\"%s\": [", d ? ", " : "{", dirs[d][0]);
 		for (long n = random() % 24, i = 0; i < n; i++) {
 			buf_adds(&b, i ? ", " : "");
-			random_rule(&b, dirs[d][1]);
+			random_rule(&b, peer_key);
 		}
 		buf_adds(&b, "]");
 	}
@@ -667,6 +685,28 @@ static double compile_ms(int rules, enum form form, size_t want_maps)
 
 /* However many rules, they are one map in each family, or two where they overlap. The generous
  * bounds are for sanitizers and busy machines. */
+static void test_short_lists_without_addresses(void **state)
+{
+	_ruleset_ struct ruleset rs;
+	_policy_ struct policy *p = parse(IN("{\"action\": \"deny\", \"protocol\": \"tcp\", \"port\": 22},"
+					     "{\"action\": \"allow\", \"protocol\": \"tcp\"}"));
+	const struct fw_rule *r;
+
+	(void)state;
+	ruleset_init(&rs);
+	policy_ruleset(p, "eth0", &rs);
+	assert_int_equal(count_maps(&rs), 0);
+	r = find_chain(&rs, "ingress")->rules->next->next->next->next;
+	assert_int_equal(r->verdict, FW_DROP);
+	assert_int_equal(r->n_matches, 2); /* of both families at once */
+	r = r->next;
+	assert_rule(r, FW_ACCEPT, FW_L4PROTO);
+	r = r->next;
+	assert_int_equal(r->verdict, FW_DROP);
+	assert_int_equal(r->n_matches, 0);
+	assert_null(r->next);
+}
+
 static void test_large_policies(void **state)
 {
 	(void)state;
@@ -710,6 +750,7 @@ int main(void)
 		cmocka_unit_test(test_compiled_equals_first_match),
 		cmocka_unit_test(test_elements_never_overlap),
 		cmocka_unit_test(test_redundant_rules_are_left_out),
+		cmocka_unit_test(test_short_lists_without_addresses),
 		cmocka_unit_test(test_large_policies),
 		cmocka_unit_test(test_too_many_rules),
 	};

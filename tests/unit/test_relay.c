@@ -411,6 +411,34 @@ static void errors_become_icmp(void **state)
 	assert_int_equal(stats(w).errors, 2 * ARRAY_SIZE(cases));
 }
 
+/* Of a packet of any length: as much as there is room for, and within the smallest MTU (RFC 1812 4.3.2.3). */
+static void errors_quote_what_fits(void **state)
+{
+	static const size_t lengths[] = {28, 503, 504, 505, 511, 512, 513, 1500, 65535};
+	static uint8_t packet[65535];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(packet); i++)
+		packet[i] = (uint8_t)(i % 251);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(lengths); i++) {
+		bool v6 = i & 1;
+		size_t header = TUN_HEADER + (v6 ? 40 : 20) + 8, len;
+		struct endpoints ends = {.src = ip(v6 ? "fd00::2" : "10.0.0.2"),
+					 .dst = ip(v6 ? "2001:db8::1" : "192.0.2.1")};
+		uint8_t buf[PACKET_ERROR_MAX + 64], beyond[64];
+		struct packet p;
+
+		memset(buf, 0xee, sizeof(buf));
+		memset(beyond, 0xee, sizeof(beyond));
+		len = packet_put_error(PACKET_PROHIBITED, &ends, packet, lengths[i / 2], buf);
+		assert_memory_equal(buf + PACKET_ERROR_MAX, beyond, sizeof(beyond));
+		assert_int_equal(packet_parse(buf, len, &p), PACKET_ERROR);
+		assert_in_range(len - header, MIN(lengths[i / 2], 500u), lengths[i / 2]);
+		assert_in_range(len - TUN_HEADER, 0, 576);
+		assert_memory_equal(buf + header, packet, len - header);
+	}
+}
+
 /* How many flows there are so much later. The agent has not been silent. */
 static uint32_t flows_after(struct world *w, uint64_t ms)
 {
@@ -876,6 +904,7 @@ int main(void)
 		TEST(pings_go_both_ways),
 		cmocka_unit_test(echo_requests_are_parsed),
 		TEST(errors_become_icmp),
+		cmocka_unit_test(errors_quote_what_fits),
 		TEST(old_answers_are_dropped),
 		TEST(the_least_used_makes_room),
 		TEST(flows_end),

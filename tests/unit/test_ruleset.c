@@ -787,6 +787,36 @@ static void test_compare(void **state)
 	assert_int_equal(compare(less, one, &err), -ESTALE);
 }
 
+/* What others have written into a comment is no jump of theirs, nor of ours. */
+static void test_listed_targets(void **state)
+{
+	static const char listing[] =
+		"*filter\n"
+		":FORWARD ACCEPT [0:0]\n"
+		"-A FORWARD -m comment --comment \"in front of -j BYWAY-forward \" -j MINE\n"
+		"-A FORWARD -m comment --comment \"a \\\" -j BYWAY-forward \"\n"
+		"-A INPUT -i eth0 -j BYWAY-input\n"
+		"-A OUTPUT -j LOG --log-prefix \"to -j BYWAY-output \"\n"
+		"COMMIT\n";
+	static const char *const targets[] = {NULL, "MINE", NULL, "BYWAY-input", "LOG"};
+	struct save_line l = {.next = listing};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+		const char *found;
+		size_t len = 0;
+
+		assert_true(save_next(&l));
+		found = save_target(&l, &len);
+		assert_int_equal(!found, !targets[i]);
+		if (found)
+			assert_true(len == strlen(targets[i]) && !memcmp(found, targets[i], len));
+	}
+	assert_false(save_next(&l));
+	assert_false(save_has_jump(listing, "filter", "FORWARD", "BYWAY-forward"));
+	assert_true(save_has_jump(listing, "filter", "INPUT", "BYWAY-input"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -808,6 +838,7 @@ int main(void)
 		cmocka_unit_test(test_ipset),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_compare),
+		cmocka_unit_test(test_listed_targets),
 	};
 
 	return cmocka_run_group_tests_name("ruleset", tests, NULL, NULL);

@@ -342,6 +342,7 @@ static void test_bad_variables(void **state)
 	unsetenv("NONE");
 	setenv("EMPTY", "", 1);
 	setenv("LINES", "a\nb", 1);
+	setenv("LATIN", "caf\xe9", 1);
 	memset(big, 'x', 4999);
 	setenv("BIG", big, 1);
 	assert_bad(VPN "  password: ${NONE}\n",
@@ -351,6 +352,7 @@ static void test_bad_variables(void **state)
 		   "s.yaml:5:13: a password is one line, without an end of line");
 	assert_bad(VPN "  username: ${LINES}\n",
 		   "s.yaml:5:13: a user's name has a control character");
+	assert_bad(VPN "  username: ${LATIN}\n", "s.yaml:5:13: a user's name is not UTF-8");
 	assert_bad(VPN "  password: a${BIG}\n",
 		   "s.yaml:5:13: a password is longer than 4096 bytes");
 	assert_bad(VPN "  username: a${\n", "s.yaml:5:13: a user's name " NO_VARIABLE);

@@ -33,6 +33,7 @@
 #include "tunnel/relay.h"
 #include "tunnel/ssh_agent.h"
 #include "tunnel/ssh_master.h"
+#include "tunnel/ssh_where.h"
 #include "tunnel/ssh_wire.h"
 
 #define LIMIT_MS 20000
@@ -270,6 +271,27 @@ static void the_agent_waits_for_a_server(void **state)
 	relay_free(r);
 }
 
+/* More than is read of it, and a pipe holds: ssh waits for room, and we for ssh. */
+static void a_long_configuration_keeps_nobody_waiting(void **state)
+{
+	enum { VARIABLES = 4000 };
+	const char *options[VARIABLES + 1] = {NULL};
+	struct world *w = *state;
+	const struct ssh_config c = {
+		.destination = "localhost", .run_dir = w->dir, .options = options};
+	struct ssh_where where;
+	struct err err;
+	int r;
+
+	for (int i = 0; i < VARIABLES; i++)
+		options[i] = xasprintf("-oSendEnv=A_RATHER_LONG_NAME_OF_A_VARIABLE_OF_MANY_%d", i);
+	r = ssh_where_find(&c, &where, &err);
+	for (int i = 0; i < VARIABLES; i++)
+		free((char *)options[i]);
+	assert_int_equal(r, 0);
+	assert_string_equal(where.alias, "localhost");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -281,6 +303,7 @@ int main(void)
 		TEST(a_caller_that_gives_up_holds_nothing),
 		TEST(a_command_is_ours_alone),
 		TEST(the_agent_waits_for_a_server),
+		TEST(a_long_configuration_keeps_nobody_waiting),
 	};
 
 	if (!private_net()) {

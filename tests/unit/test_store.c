@@ -851,6 +851,43 @@ static void test_version_without_port_policies(void **state)
 	assert_int_equal(number(st, "PRAGMA user_version"), schema_version);
 }
 
+/* What a byway left that let no host out by egresses: who used them is of a kind, by what there is.
+ */
+static void test_version_without_host(void **state)
+{
+	static const char *const left[] = {
+		"INSERT INTO subnet VALUES('v', 'a', '10.0.1.0/24', NULL, 'public', 'v-a', 'x', "
+		"'y', '',"
+		" '10.0.1.2', NULL, 0, '', 'active')",
+		"INSERT INTO egress_use VALUES('v', 'a', 'e', 'active')",
+		"INSERT INTO egress_use VALUES('v', 'b', 'e,f', 'active')",
+		"INSERT INTO egress_use VALUES('n', '', '', 'creating')",
+		"INSERT INTO owner VALUES('use', 'v/a', '/f')",
+		"INSERT INTO owner VALUES('use', 'v/b', '/f')",
+	};
+	const struct place *p = *state;
+	_store_ struct store *st = NULL;
+	struct err err;
+
+	leave_version(p, 4);
+	for (size_t i = 0; i < ARRAY_SIZE(left); i++)
+		raw(p, left[i]);
+	assert_ok(store_open(p->dir, STORE_WRITE, &st, &err));
+	assert_int_equal(number(st, "SELECT count(*) FROM egress_use WHERE exclude = '' AND"
+				    " (kind = 'subnet' AND name = 'a' AND list = 'e' OR"
+				    "  kind = 'port' AND name = 'b' AND list = 'e,f' OR"
+				    "  kind = 'network' AND vpc = 'n' AND state = 'creating')"),
+			 3);
+	assert_int_equal(number(st, "SELECT count(*) FROM owner WHERE kind = 'use'"), 1);
+	assert_int_equal(number(st, "SELECT count(*) FROM owner WHERE kind = 'vm-use'"), 1);
+	assert_ok(store_begin(st, &err));
+	assert_ok(store_exec(st, &err, "DELETE FROM egress_use WHERE name = 'b'", ""));
+	assert_ok(store_commit(st, &err));
+	assert_int_equal(number(st, "SELECT count(*) FROM owner WHERE name = 'v/a'"), 1);
+	assert_int_equal(number(st, "SELECT count(*) FROM owner"), 1);
+	assert_int_equal(number(st, "PRAGMA user_version"), schema_version);
+}
+
 static void test_disk_full(void **state)
 {
 	const struct place *p = *state;
@@ -1000,6 +1037,7 @@ int main(void)
 		T(test_version_without_sessions),
 		T(test_version_without_ports),
 		T(test_version_without_port_policies),
+		T(test_version_without_host),
 		T(test_disk_full),
 		T(test_disk_full_at_creation),
 		T(test_lost_transaction),
