@@ -41,7 +41,7 @@ class Browser:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_read)
         os.close(to_write)
-        self.id, self.buffer, self.requests, self.complaints, self.loaded = 0, b"", [], [], False
+        self.id, self.buffer, self.requests, self.complaints = 0, b"", [], []
         self.session = None
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -62,8 +62,6 @@ class Browser:
         method, params = message.get("method"), message.get("params", {})
         if method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
-        elif method == "Page.loadEventFired":
-            self.loaded = True
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(params["exceptionDetails"].get("exception", {}).get("description", "exception"))
         elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
@@ -88,17 +86,23 @@ class Browser:
                     raise RuntimeError(answer["error"]["message"])
                 return answer["result"]
 
+    # A navigation is cut off when the machine's network has just changed; and what is loaded may be the page of
+    # before.
     def goto(self, url):
-        self.loaded = False
-        self.ask("Page.navigate", url=url)
         until = time.monotonic() + PATIENCE_S
-        while not self.loaded:
-            self.notice(self.receive(until))
+        while True:
+            failure = self.ask("Page.navigate", url=url).get("errorText")
+            if not failure:
+                return self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
+            if time.monotonic() > until:
+                raise RuntimeError(failure)
+            time.sleep(0.1)
 
     def eval(self, expression):
         r = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in r:
-            raise RuntimeError(r["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            words = r["exceptionDetails"].get("exception", {}).get("description", "exception")
+            raise RuntimeError(words.split("\n")[0])
         return r["result"].get("value")
 
     def wait(self, expression):
