@@ -12,8 +12,9 @@
  *     NAT: of its probes, one that leaves elsewhere, or with an address of its own.
  *  2. "No leak" is said only if each such interface has shown all controls, before and after, and
  *     has lost nothing, and each probe could be made.
- *  3. A tunnel's own packets are none of the probes: those that have a probe's destination, or the
- *     token anywhere but in TCP (where a proxy is told in clear what is asked of it).
+ *  3. A tunnel's own packets are none of the probes: those are what has a probe's destination, or
+ *     as its own the foreign source that a probe had (an answer), or the token anywhere but in TCP
+ *     (where a proxy is told in clear what is asked of it).
  *  4. Nothing is changed but for a VM or container, whose guest does not send for us: beside it is
  *     made a port with the same way out, into a namespace without a name. It goes with it; what a
  *     crash leaves of its row is gc's.
