@@ -108,6 +108,12 @@ spray() {
 	return 0
 }
 
+# can_by_nat NS NAME: to the last of its packets, which are seen as they leave.
+can_by_nat() {
+	can "$1" "$INTERNET4" 443 "$2"
+	wait_for nobody_connected "$1" || bail "connections are left"
+}
+
 begin_watch() {
 	control
 	FROM=$CONTROLS

@@ -93,7 +93,7 @@ test_blocked_before() {
 	is "nor does it say that it has NAT" "$(nat_of web)" "false false"
 	check "back to NAT" by egress use prod/web nat
 	is "which it has" "$(nat_of web)" "true true"
-	can $WEB "$INTERNET4" 443 "by NAT"
+	can_by_nat $WEB "by NAT"
 }
 
 test_same_name() {
@@ -108,7 +108,7 @@ test_same_name() {
 	must by vm add prod/web box --owner 12345
 	must by egress use prod/box none
 	must by subnet add prod box 10.0.7.0/24 --type public
-	can prod-box "$INTERNET4" 443 "by NAT, for it is another's way out"
+	can_by_nat prod-box "by NAT, for it is another's way out"
 	is "the VM's" "$(json '[.vpcs[].vms[] | select(.name == "box").egress] | join(" ")' status)" none
 	must by subnet delete prod/box
 	is "and stays that" "$(json '[.vpcs[].vms[] | select(.name == "box").egress] | join(" ")' status)" none
@@ -153,7 +153,7 @@ test_ssh() {
 	cannot $LAB 169.254.77.3 22 "the egress's own namespace"
 	check "its VPC is reached as before" reaches $LAB "ping:$(addr4 $WEB)"
 	check "and the peer" reaches $LAB "ping:$(addr4 other-dev)"
-	can $WEB "$INTERNET4" 443 "by NAT, as before"
+	can_by_nat $WEB "by NAT, as before"
 	check "to stop it is tried out" by --dry-run egress stop bastion
 	prints "says what it would do" "ip netns del bastion"
 	carries "not stopped"

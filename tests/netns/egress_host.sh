@@ -80,7 +80,7 @@ all_else() { # STATE
 	can host "udp:$LAN4" 443 "excluded, $1"
 	can host "$(addr4 prod-web)" 443 "a VPC's, $1"
 	can host "ping:$(addr6 prod-web)" 0 "of IPv6, $1"
-	can prod-web "$INTERNET4" 443 "by its own NAT, $1"
+	can_by_nat prod-web "by its own NAT, $1"
 	can internet "$HOST4" 7002 "a service of the host's, $1"
 	can internet "udp:$HOST4" 7002 "of UDP, $1"
 	can internet "ping:$HOST6" 0 "$1"

@@ -171,7 +171,7 @@ beside_it() { # STATE
 	can host "$LAN4" 443 "at home, $1"
 	can host "ping:$(addr4 laptop-browser)" 0 "a subnet of its own, $1"
 	can internet "$HOST4" 7002 "the laptop, $1"
-	can control-web "$INTERNET4" 443 "by its own NAT, $1"
+	can_by_nat control-web "by its own NAT, $1"
 }
 
 test_laptop() {
