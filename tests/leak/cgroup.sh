@@ -50,6 +50,9 @@ member() (
 lay_out() {
 	must ip -n internet addr add "$RESOLVER/32" dev lo
 	guest_behind_host
+	# The kernel counts ports for all namespaces together, and worlds of the same addresses beside this one make it
+	# give a port again: what is remembered of who had it, and got no answer, would be taken for the new one's.
+	must sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_syn_sent=1
 }
 
 start_servers() {
