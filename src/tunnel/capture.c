@@ -22,7 +22,7 @@
  * error belongs into the TUN, and quotes what must not be seen elsewhere. It is known by
  * CAPTURE_MARK_TUNNEL in the mark of the connection that it is about.
  *
- * Excluded users, and an excluded group. The owner is that of the socket, and a socket that is
+ * Excluded users, and an excluded group. The owner is that of the socket, and one of TCP that is
  * closed while data is still to be sent has none: CAPTURE_MARK_BYPASS in the connection's mark
  * remembers.
  *
@@ -67,12 +67,12 @@
  * source of somebody else's is answered there, by the usual way, unless the host's reverse path
  * filter or the guest's port forbids it; of the host itself, that is dropped. A connection that was
  * there before anybody loaded conntrack has the direction of the first packet that was seen then.
- * What is not tracked (notrack) has none, so that a server's answers are captured. Who gets the port of
- * a connection that is still remembered, of UDP or without an answer, to the same server, is treated
- * as that was: held as a member, or let go as an excluded user. Link-local
- * destinations cannot be captured: a kill switch rejects them. What leaves by packet sockets is
- * beyond netfilter. A host without a route of a family in its main table gets no tunnel for it
- * either: connect(2) fails before any of this is asked.
+ * What is not tracked (notrack) has none, so that a server's answers are captured. Who gets the
+ *port of a connection that is still remembered, to the same server, is treated as that was: held as
+ *a member, of UDP or without an answer; let go as an excluded user, of TCP without an answer.
+ *Link-local destinations cannot be captured: a kill switch rejects them. What leaves by packet
+ *sockets is beyond netfilter. A host without a route of a family in its main table gets no tunnel
+ *for it either: connect(2) fails before any of this is asked.
  */
 #include <errno.h>
 #include <netinet/icmp6.h>
@@ -304,9 +304,14 @@ static void accept_others(const struct builder *b, struct fw_chain *c)
 	}
 }
 
+/* Of TCP, which alone goes on when its socket is closed: what is remembered of datagrams would let
+ * go whoever gets the port next. */
 static void remember_owner(struct fw_chain *c, enum fw_field field, uint32_t id)
 {
-	fw_match_u32(fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_BYPASS), field, FW_OP_EQ, id);
+	struct fw_rule *r = fw_rule_set_bits(c, FW_SET_CT_MARK, CAPTURE_MARK_BYPASS);
+
+	match_proto(r, IPPROTO_TCP);
+	fw_match_u32(r, field, FW_OP_EQ, id);
 }
 
 static void remember_owners(const struct builder *b, struct fw_chain *c)
@@ -317,8 +322,17 @@ static void remember_owners(const struct builder *b, struct fw_chain *c)
 		remember_owner(c, FW_SKGID, b->c->exclude_gid);
 }
 
+static void accept_owner(struct fw_chain *c, enum fw_field field, uint32_t id)
+{
+	fw_match_u32(fw_rule(c, FW_ACCEPT), field, FW_OP_EQ, id);
+}
+
 static void accept_owners(const struct builder *b, struct fw_chain *c)
 {
+	for (size_t i = 0; i < b->c->n_exclude_uids; i++)
+		accept_owner(c, FW_SKUID, b->c->exclude_uids[i]);
+	if (b->c->exclude_gid)
+		accept_owner(c, FW_SKGID, b->c->exclude_gid);
 	if (b->c->n_exclude_uids || b->c->exclude_gid)
 		fw_match_u32(fw_rule(c, FW_ACCEPT), FW_CT_MARK, FW_OP_ANY_BIT, CAPTURE_MARK_BYPASS);
 }

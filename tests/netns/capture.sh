@@ -228,6 +228,12 @@ dhcp_passes() {
 	check "nor to elsewhere" stays "udp $INTERNET4 443" "$CAPTURE" udp-from 68 "$INTERNET4" 443
 }
 
+# The kernel remembers the first one's datagram.
+port_again() {
+	check "an excluded user's datagram leaves, $1" leaves "udp $INTERNET4 444" as_user "$CAPTURE" udp-from 6869 "$INTERNET4" 444
+	check "another's from the same port does not" stays "udp $INTERNET4 444" "$CAPTURE" udp-from 6869 "$INTERNET4" 444
+}
+
 hold() { background tun host "$CAPTURE" hold byway0 "$1"; }
 kill_holder() {
 	kill -9 "${PIDS[tun]}"
@@ -254,6 +260,7 @@ test_blocked() {
 	matrix blocked "blocked: what leaves"
 	servers blocked
 	dhcp_passes blocked
+	port_again blocked
 	refused_by_icmp
 	check "block again, with other addresses" "$CAPTURE" block "${OPTIONS[@]}" --exclude 198.51.100.0/24
 	check "and back" "$CAPTURE" block "${OPTIONS[@]}"
@@ -270,6 +277,7 @@ test_up() {
 		as_user "$CAPTURE" leave "$INTERNET4" "$LEFT"
 	check "and not into the TUN" not tun_had "tcp $INTERNET4 $LEFT"
 	dhcp_passes up
+	port_again up
 	refused_by_icmp
 	ip rule del priority 9800
 	ip -6 rule del priority 9800
@@ -364,6 +372,7 @@ test_datagrams() {
 		fails "and is not in the TUN" tun_had "$packet"
 	done
 	dhcp_passes "datagrams"
+	port_again "datagrams"
 	kill_holder
 	for packet in "udp $INTERNET4 443" "icmp $INTERNET6 128"; do
 		check "without the TUN, $packet does not leave" stays "$packet" probe_for host "$packet"
