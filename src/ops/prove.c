@@ -400,7 +400,6 @@ static int run_in_state(void *arg, const char *state, const char *lost, const ch
 {
 	const struct walking *k = arg;
 	const struct run run = {.w = k->w, .state = state, .lost = lost, .by = by};
-
 	int r;
 
 	k->p->in_state = state;

@@ -319,9 +319,10 @@ static size_t find_usable(struct walk *w)
 
 	for (size_t i = 0; i < w->n; i++) {
 		struct carrier *k = &w->v[i];
+		bool up = is_up(w, k);
 
-		k->blocks = is_up(w, k) && w->c->way == PROVE_WAY_LIST && !ops_egress_runs(k->name);
-		k->usable = is_up(w, k) && !k->blocks && (*k->lock || *k->session.name);
+		k->blocks = up && w->c->way == PROVE_WAY_LIST && !ops_egress_runs(k->name);
+		k->usable = up && !k->blocks && (*k->lock || *k->session.name);
 		n += k->usable;
 		if (!k->usable)
 			obstacle(w,

@@ -68,11 +68,11 @@
  * filter or the guest's port forbids it; of the host itself, that is dropped. A connection that was
  * there before anybody loaded conntrack has the direction of the first packet that was seen then.
  * What is not tracked (notrack) has none, so that a server's answers are captured. Who gets the
- *port of a connection that is still remembered, to the same server, is treated as that was: held as
- *a member, of UDP or without an answer; let go as an excluded user, of TCP without an answer.
- *Link-local destinations cannot be captured: a kill switch rejects them. What leaves by packet
- *sockets is beyond netfilter. A host without a route of a family in its main table gets no tunnel
- *for it either: connect(2) fails before any of this is asked.
+ * port of a connection that is still remembered, to the same server, is treated as that was: held
+ * as a member, of UDP or without an answer; let go as an excluded user, of TCP without an answer.
+ * Link-local destinations cannot be captured: a kill switch rejects them. What leaves by packet
+ * sockets is beyond netfilter. A host without a route of a family in its main table gets no tunnel
+ * for it either: connect(2) fails before any of this is asked.
  */
 #include <errno.h>
 #include <netinet/icmp6.h>

@@ -22,8 +22,9 @@ control() {
 	bail "the observer sees nothing after $tries controls"
 }
 
-# nobody_connected NS: nor is anybody still saying goodbye, which others may have to answer.
-nobody_connected() { [[ -z $(inside "$1" ss -Htn state connected exclude time-wait) ]]; }
+# nobody_connected NS [FILTER]: nor is anybody still saying goodbye, which others may have to answer. The filter is
+# ss(8)'s.
+nobody_connected() { [[ -z $(inside "$1" ss -Htn state connected exclude time-wait "${@:2}") ]]; }
 
 # seen_since CONTROL: what came after that control.
 seen_since() { sed -n "/^mark $1\$/,\$p" "$WORLD/observer.out"; }

@@ -87,9 +87,9 @@ udp $INTERNET4 $OCSERV_PORT"
 }
 # One after the other: what a connection's end has not passed yet is not taken away before it.
 stop_chain() {
-	by egress stop bastion && wait_for nobody_at "$SSHD_PORT" && by egress stop dc && by egress stop vpn
+	by egress stop bastion && wait_for nobody_connected internet sport = ":$SSHD_PORT" &&
+		by egress stop dc && by egress stop vpn
 }
-nobody_at() { [[ -z $(inside internet ss -Htn state connected exclude time-wait sport = ":$1") ]]; }
 is_gone() {
 	is "no namespace is left, no leg, no table" \
 		"$(ip netns | grep -cE '^(vpn|dc|bastion)') $(ip link show group 25213 | wc -l) $(nft list tables | grep -c byway_egress)" \
